@@ -1,0 +1,133 @@
+package negotiation
+
+import (
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// Role is ours in a negotiation.
+type Role string
+
+// The roles.
+const (
+	Provider Role = "provider"
+	Consumer Role = "consumer"
+)
+
+// State is a wire state of the Dataspace Protocol 2025-1, section 3.1.
+type State string
+
+// The states; the last two are final. Initial is the state before the first acknowledged message.
+const (
+	Initial    State = "INITIAL"
+	Requested  State = "REQUESTED"
+	Offered    State = "OFFERED"
+	Accepted   State = "ACCEPTED"
+	Agreed     State = "AGREED"
+	Verified   State = "VERIFIED"
+	Finalized  State = "FINALIZED"
+	Terminated State = "TERMINATED"
+)
+
+// States lists all of them.
+func States() []State {
+	return []State{Initial, Requested, Offered, Accepted, Agreed, Verified, Finalized, Terminated}
+}
+
+// Final reports whether nothing can follow.
+func (s State) Final() bool { return s == Finalized || s == Terminated }
+
+// Kind is a message of the negotiation protocol.
+type Kind string
+
+// The kinds, as they stand in @type; the event message is split by its eventType.
+const (
+	Request      Kind = "ContractRequestMessage"
+	OfferMessage Kind = "ContractOfferMessage"
+	Agreement    Kind = "ContractAgreementMessage"
+	Verification Kind = "ContractAgreementVerificationMessage"
+	Acceptance   Kind = "ContractNegotiationEventMessage:ACCEPTED"
+	Finalization Kind = "ContractNegotiationEventMessage:FINALIZED"
+	Termination  Kind = "ContractNegotiationTerminationMessage"
+)
+
+// Kinds lists all of them.
+func Kinds() []Kind {
+	return []Kind{Request, OfferMessage, Agreement, Verification, Acceptance, Finalization, Termination}
+}
+
+// Message is one message of the protocol, in or out. Fields that its kind does not have are zero.
+type Message struct {
+	Kind        Kind
+	ConsumerPID string
+	ProviderPID string
+	Callback    string    // initial request and initial offer only
+	Offer       *Offer    // request, offer
+	Contract    *Contract // agreement
+	Code        string    // termination
+	Reasons     []string
+	Raw         []byte // exact bytes received; nil for outgoing
+}
+
+// Offer is what is on the table. Target is the dataset.
+type Offer struct {
+	ID     string
+	Target string
+	Policy odrl.Policy
+}
+
+// Contract is the agreement as it travels (DSP 2025-1, section 3.4).
+type Contract struct {
+	ID       string
+	Target   string
+	Assigner participant.DID // provider
+	Assignee participant.DID // consumer
+	Signed   time.Time       // "timestamp"; zero when absent
+	Policy   odrl.Policy
+}
+
+// Negotiation is one contract negotiation as one side sees it.
+type Negotiation struct {
+	Participant participant.ID
+	ID          string // own pid, urn:uuid v4
+	Version     int64  // compare and swap
+	Role        Role
+	Peer        participant.DID
+	PeerPID     string // "" until the peer named it
+	Callback    string // base URL that our messages extend
+	State       State
+	Offer       Offer // last one on the table
+	AgreementID string
+	Code        string   // of the termination
+	Reasons     []string // of the termination, one per constraint
+	Accepted    Receipt  // the last accepted incoming message
+	Pending     Pending  // the outgoing transition that waits for its acknowledgement; zero when none
+	LastRecord  string   // id of the newest decision record of this process
+	Error       string   // operator's view: why delivery was given up
+	Actor       string   // who began it
+	Trace       string
+	Created     time.Time
+	Updated     time.Time
+}
+
+// Receipt remembers the last accepted message, so that a byte-equal repeat gets the same answer again.
+type Receipt struct {
+	Kind   Kind
+	Digest string // SHA-256, hex, of the bytes
+}
+
+// Pending is an outgoing transition: it completes on the peer's 2xx, or on an inbound message that is legal only after it.
+type Pending struct {
+	Kind Kind
+	To   State
+	Owed string // id of the owed message
+}
+
+// Status is what GET shows and what an acknowledgement carries.
+type Status struct {
+	ConsumerPID string
+	ProviderPID string
+	State       State
+}

@@ -1,0 +1,48 @@
+package outbox
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+)
+
+// Store keeps what is owed. It is one of the few ports without a participant: due work is due work.
+type Store interface {
+	// Claim takes up to limit messages whose Due is not after now and moves their Due to now+lease in the same
+	// statement, so that replicas share the work (rows taken by another are skipped). Oldest due first.
+	Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]commit.Owed, error)
+	// Postpone records a failed attempt: Attempt+1, next Due, LastError. A message settled meanwhile is left alone.
+	Postpone(ctx context.Context, id string, due time.Time, lastError string) error
+	// NextDue returns the earliest Due; ok is false when nothing is owed.
+	NextDue(ctx context.Context) (due time.Time, ok bool, err error)
+}
+
+// Sender makes one attempt. It returns an error only when there was no answer to speak of (no connection, time
+// out, 5xx): the attempt is repeated. Any other answer is an Answer.
+type Sender interface {
+	Send(ctx context.Context, o commit.Owed) (Answer, error)
+	// Look asks the peer for the process's state with GET; used before giving up after a 4xx.
+	Look(ctx context.Context, o commit.Owed) (Answer, error)
+}
+
+// Answer is what the peer said, parsed by the protocol.
+type Answer struct {
+	Status      int // HTTP status
+	ConsumerPID string
+	ProviderPID string
+	State       string // wire state of its process, "" when not said
+	Code        string // of its error
+	Reasons     []string
+}
+
+// OK reports a 2xx.
+func (a Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
+
+// Owner is the service whose process owes the message; it commits what the answer means.
+type Owner interface {
+	// Delivered completes the outgoing transition. Called again after a crash: it must be idempotent.
+	Delivered(ctx context.Context, o commit.Owed, a Answer) error
+	// Rejected ends the attempts: the peer said 4xx for good, or the deadline passed (Answer zero).
+	Rejected(ctx context.Context, o commit.Owed, a Answer) error
+}

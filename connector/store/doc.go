@@ -1,0 +1,7 @@
+// Package store puts all Store ports together. Two backends keep the same contract: store/embedded
+// (SQLite) and store/postgres; storetest is that contract.
+//
+// Every record is scoped by the hosted participant. The ports that cannot take one are listed here, with the reason:
+// outbox due work (due is due), Replay (issuer and jti are global), Participants themselves, API tokens by hash
+// (the hash is what the caller has), migrations.
+package store

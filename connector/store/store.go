@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+)
+
+// Store is all ports together. Both backends keep the same contract (package storetest).
+// Every method is safe for concurrent use; what it returned without error is durable.
+type Store interface {
+	Participants
+	Tokens
+	Credentials
+	catalog.Store
+	negotiation.Store
+	transfer.Store
+	Agreements
+	Events
+	Replay
+	Idempotency
+	outbox.Store
+	decisionlog.Ledger
+
+	// Backup writes a consistent copy that restore of the same backend accepts.
+	Backup(ctx context.Context, w io.Writer) error
+	// Ping reports whether a write could be made durable now.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Participants keeps who is hosted. Slug and DID never change.
+type Participants interface {
+	// CreateParticipant gives the participant its ID. Conflict when slug or DID exists.
+	CreateParticipant(ctx context.Context, p participant.Participant) (participant.Participant, error)
+	Participant(ctx context.Context, slug string) (participant.Participant, error)
+	Participants(ctx context.Context) ([]participant.Participant, error)
+}
+
+// Token is an API bearer token as the store knows it: its hash.
+type Token struct {
+	Hash        string         // SHA-256, hex
+	Participant participant.ID // 0: every participant of the process
+	Role        string         // "operator", "reader", "auditor"
+	Label       string
+	Created     time.Time
+	Expires     time.Time // zero: never
+}
+
+// Tokens keeps API tokens.
+type Tokens interface {
+	PutToken(ctx context.Context, t Token) error
+	Token(ctx context.Context, hash string) (Token, error)
+	Tokens(ctx context.Context, p participant.ID) ([]Token, error)
+	DeleteToken(ctx context.Context, p participant.ID, hash string) error
+}
+
+// Credential is a stored credential of a hosted participant (its wallet).
+type Credential struct {
+	Participant participant.ID
+	ID          string
+	Types       []string
+	Issuer      participant.DID
+	Raw         []byte // the VC JWT
+	NotAfter    time.Time
+	Created     time.Time
+}
+
+// Credentials keeps the wallet.
+type Credentials interface {
+	PutCredential(ctx context.Context, c Credential) error // the same id replaces
+	Credentials(ctx context.Context, p participant.ID) ([]Credential, error)
+	DeleteCredential(ctx context.Context, p participant.ID, id string) error
+}
+
+// Agreements keeps concluded agreements (written through commit.Effects) and retirements.
+type Agreements interface {
+	Agreement(ctx context.Context, p participant.ID, id string) (agreement.Agreement, error)
+	Agreements(ctx context.Context, p participant.ID, peer participant.DID, r page.Request) (page.Of[agreement.Agreement], error)
+	// AgreementsForAsset lists agreements in force with the peer about the asset.
+	AgreementsForAsset(ctx context.Context, p participant.ID, peer participant.DID, asset string) ([]agreement.Agreement, error)
+	// Finalized reports whether the negotiation behind the agreement reached FINALIZED on our side.
+	Finalized(ctx context.Context, p participant.ID, agreement string) (bool, error)
+	// Retire ends the agreement early, with its decision record; Conflict when it is retired already.
+	Retire(ctx context.Context, r agreement.Retirement, e commit.Effects) error
+}
+
+// Events is the per-participant sequence.
+type Events interface {
+	// EventsSince returns up to limit events with Seq > after, in order.
+	EventsSince(ctx context.Context, p participant.ID, after int64, limit int) ([]commit.Event, error)
+	// Notify returns a channel that receives after commits of events of the participant (coalesced), until ctx ends.
+	Notify(ctx context.Context, p participant.ID) <-chan struct{}
+}
+
+// Replay is the durable memory of token ids (security rule T-10).
+type Replay interface {
+	// Remember inserts (issuer, jti) atomically; fresh is false when it was there. Entries are kept until until.
+	Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error)
+}
+
+// Idempotency keeps answers of mutating API calls by the caller's key.
+type Idempotency interface {
+	// Answered returns the stored answer for (participant, key): NotFound when none. Digest is the request's.
+	Answered(ctx context.Context, p participant.ID, key string) (digest string, answer []byte, err error)
+	// Keep stores it; Conflict when the key exists.
+	Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error
+}
