@@ -1,0 +1,45 @@
+# Sluice: make prints this help.
+SHELL      := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO        ?= go
+PGTEST    := $(GO) run ./tools/pgtest
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## five companies on this machine: a CO2 footprint travels, a rival is refused, the log proves both
+	$(GO) run ./cmd/sluice demo --once
+
+.PHONY: build
+build: ## build bin/sluice
+	$(GO) build -trimpath -o bin/sluice ./cmd/sluice
+
+.PHONY: test
+test: ## everything CI runs: vet, layers, all tests on both stores, the race detector where things are concurrent
+	$(GO) vet ./...
+	$(PGTEST) -- $(GO) test -timeout 15m ./...
+	$(MAKE) race
+
+# The packages in which goroutines share memory; the rest is sequential and would only cost time.
+RACE := ./connector/outbox/... ./connector/negotiation/... ./connector/transfer/... ./connector/dataplane/... \
+        ./connector/identity/... ./connector/credential/... ./connector/store/... ./connector/wire/... ./policy/decisionlog/...
+
+.PHONY: race
+race: ## the race detector over the concurrent packages
+	CGO_ENABLED=1 $(PGTEST) -- $(GO) test -race -timeout 15m -short $(RACE)
+
+.PHONY: lint
+lint: ## gofmt and vet
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .cache
+
+-include tools/*.mk

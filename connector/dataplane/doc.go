@@ -1,0 +1,13 @@
+// Package dataplane decides, request by request, whether bytes may leave, and keeps the proof of each.
+//
+// A [Flow] is one request being answered. It opens under a lease: the committed decision of the policy engine at the
+// data door, live for at most [LeaseLife]. Before the first byte a serve.open record is durable; a long body
+// spends a budget of bytes and time, and each further budget is a serve.chunk record and a fresh look at the lease;
+// serve.close tells how many bytes went and their digest. A body that is known whole before it is sent needs one
+// record only. At any moment the bytes on the wire are covered by what committed records granted
+// (rules R1 and section 9 of the decision log's design).
+//
+// [Plane.Stop] cuts the running flows of a transfer; it returns when none of them can send another byte.
+//
+// The package moves no bytes itself: dataplane/pull does.
+package dataplane

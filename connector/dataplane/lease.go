@@ -1,0 +1,117 @@
+package dataplane
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// decide looks the token up, checks that transfer and agreement live, and asks the policy engine. Allow and deny are
+// both on record before it returns. Every way in which a token can be wrong is the same fault.
+func (p *Plane) decide(ctx context.Context, local participant.Participant, hash string, r policy.Request, now time.Time) (*lease, error) {
+	const op = "dataplane.decide"
+	t, err := p.cfg.Store.TransferByToken(ctx, local.ID, hash)
+	if err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return nil, errToken(op)
+		}
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if t.Role != transfer.Provider || !serving(t) || !now.Before(t.Grant.Expires) {
+		return nil, errToken(op)
+	}
+	a, err := p.cfg.Store.Agreement(ctx, local.ID, t.AgreementID)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if a.Retired != nil {
+		return nil, errToken(op)
+	}
+	asset, err := p.cfg.Store.Asset(ctx, local.ID, t.Asset)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.NotFound, err)
+	}
+	q, err := p.question(local, t, a, asset, r, now)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	d, entry, err := p.cfg.Decider.Decide(ctx, q)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if err := p.cfg.Store.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if !d.Allowed() {
+		return nil, &fault.Error{Op: op, Kind: fault.Refused, Subject: t.ID, Code: "policy.refused",
+			Reason: "the policy of the agreement does not allow this request now", Reasons: codes(d.Denials())}
+	}
+	return &lease{transfer: t, agreement: a, asset: asset, decision: entry.ID, until: until(now, t, d)}, nil
+}
+
+// serving reports whether the transfer is started, or its start is on the way: a consumer that has the start message may
+// pull before our own view of its acknowledgement is stored.
+func serving(t transfer.Transfer) bool {
+	return t.State == transfer.Started && t.Pending.Kind == "" || t.Pending.To == transfer.Started
+}
+
+func until(now time.Time, t transfer.Transfer, d policy.Decision) time.Time {
+	end := now.Add(LeaseLife)
+	if t.Grant.Expires.Before(end) {
+		end = t.Grant.Expires
+	}
+	if limit := d.Limits.NotAfter; !limit.IsZero() && limit.Before(end) {
+		end = limit
+	}
+	return end
+}
+
+func (p *Plane) question(local participant.Participant, t transfer.Transfer, a agreement.Agreement, asset catalog.Asset,
+	r policy.Request, now time.Time) (policy.Question, error) {
+	id, err := recordID(p.cfg.Rand)
+	if err != nil {
+		return policy.Question{}, err
+	}
+	return policy.Question{
+		ID: id, Log: local.Slug, Door: policy.DoorData, Now: now, Action: "use", Profile: p.cfg.Profile,
+		Own: policy.Party{DID: string(local.DID)}, Peer: t.Claims, Role: string(transfer.Provider),
+		Policies:  []odrl.Policy{a.Policy},
+		Asset:     policy.Asset{ID: asset.ID, Type: asset.Type, Version: asset.APIVersion, SemanticID: asset.SemanticID},
+		Agreement: policy.Agreement{ID: a.ID, Digest: a.Digest, Signed: a.Signed},
+		Process:   policy.Process{ConsumerPID: t.PeerPID, ProviderPID: t.ID, Format: t.Format},
+		Request:   r, Previous: t.LastRecord,
+	}, nil
+}
+
+// recordID draws the 128 random bits that name a record.
+func recordID(rand io.Reader) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(rand, b[:]); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// errToken is the one answer to every token that does not open: unknown, expired, suspended, retired.
+func errToken(op string) error {
+	return fault.New(op, fault.Unauthenticated, "the access token is not valid here")
+}
+
+func codes(reasons []policy.Reason) []string {
+	out := make([]string, 0, len(reasons))
+	for _, r := range reasons {
+		out = append(out, r.Code)
+	}
+	return out
+}

@@ -1,0 +1,285 @@
+package pull
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/dataplane"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
+	"github.com/sluice-connector/sluice/policy"
+)
+
+const (
+	maxToken = 16 << 10 // bytes of an access token
+	maxPath  = 8 << 10  // bytes of a request path with its query
+	bufBytes = 64 << 10 // one copy buffer
+)
+
+// Participants finds a hosted participant by slug; NotFound when absent.
+type Participants interface {
+	Participant(ctx context.Context, slug string) (participant.Participant, error)
+}
+
+// Secrets gives the credential for an upstream: only for hosts that the operator bound the secret to.
+type Secrets interface {
+	Header(ref string, target *url.URL) (name, value string, err error)
+}
+
+// Config carries what a Handler is made of. All fields are required.
+type Config struct {
+	Plane        *dataplane.Plane
+	Participants Participants
+	Secrets      Secrets
+	Upstream     http.RoundTripper // the internal egress client: operator-configured targets only, no redirects
+	Log          *slog.Logger
+}
+
+// Handler answers the data plane's requests.
+type Handler struct {
+	cfg   Config
+	proxy *httputil.ReverseProxy
+}
+
+// Mux is what routes are mounted on.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// New returns a Handler.
+func New(cfg Config) *Handler {
+	h := &Handler{cfg: cfg}
+	h.proxy = &httputil.ReverseProxy{
+		Rewrite:        h.rewrite,
+		Transport:      cfg.Upstream,
+		ModifyResponse: h.admit,
+		ErrorHandler:   h.upstreamFailed,
+		BufferPool:     buffers{},
+		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	return h
+}
+
+// Mount registers /{slug}/data and everything below it.
+func (h *Handler) Mount(mux Mux) {
+	mux.Handle("/{slug}/data", h)
+	mux.Handle("/{slug}/data/{path...}", h)
+}
+
+// flowKey carries the request's flow and target to the proxy's hooks.
+type flowKey struct{}
+
+type passage struct {
+	flow   *dataplane.Flow
+	target *url.URL
+	out    *meter
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		problem.Write(w, r, fault.New("pull", fault.Malformed, "method %s is not served here; use GET or HEAD", clip(r.Method)))
+		return
+	}
+	path, err := cleanPath(r)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	local, token, err := h.caller(r)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	ctl := http.NewResponseController(w)
+	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path}, func() {
+		// Breaks a write to a reader that has stopped reading; the connection is lost, as it should be.
+		_ = ctl.SetWriteDeadline(time.Unix(1, 0))
+	})
+	if err != nil {
+		if fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
+			h.cfg.Log.ErrorContext(r.Context(), "data request not judged", slog.Any("error", err))
+		}
+		problem.Write(w, r, err)
+		return
+	}
+	defer flow.End()
+	out := &meter{w: w, flow: flow, head: r.Method == http.MethodHead}
+	if flow.Asset().Address.Content != "" {
+		h.serveContent(out, r, flow, path)
+	} else {
+		h.servePassage(out, r, flow, path)
+	}
+	if err := out.finish(); err != nil {
+		h.cfg.Log.WarnContext(r.Context(), "data request ended early", slog.Any("error", err))
+	}
+}
+
+// caller authenticates by the access token alone. A slug that is not hosted is answered like a token that is not valid.
+func (h *Handler) caller(r *http.Request) (participant.Participant, string, error) {
+	refused := fault.New("pull", fault.Unauthenticated, "the access token is not valid here")
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 || len(values[0]) > maxToken {
+		return participant.Participant{}, "", refused
+	}
+	token := values[0]
+	if len(token) > 7 && strings.EqualFold(token[:7], "bearer ") {
+		token = token[7:]
+	}
+	local, err := h.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
+	if err != nil || token == "" {
+		return participant.Participant{}, "", refused
+	}
+	return local, token, nil
+}
+
+func (h *Handler) serveContent(out *meter, r *http.Request, flow *dataplane.Flow, path string) {
+	if path != "" {
+		problem.Write(out, r, fault.New("pull", fault.NotFound, "this asset is one document; it has nothing below it"))
+		return
+	}
+	content, err := flow.Content(r.Context())
+	if err != nil {
+		problem.Write(out, r, err)
+		return
+	}
+	out.Header().Set("Content-Type", content.MediaType)
+	out.Header().Set("Content-Disposition", "attachment")
+	out.Header().Set("Etag", `"`+content.Digest+`"`)
+	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(content.Bytes))
+}
+
+func (h *Handler) servePassage(out *meter, r *http.Request, flow *dataplane.Flow, path string) {
+	target, err := join(flow.Asset().Address.BaseURL, path, r.URL.RawQuery)
+	if err != nil {
+		problem.Write(out, r, err)
+		return
+	}
+	ctx := context.WithValue(flow.Context(), flowKey{}, passage{flow, target, out})
+	h.proxy.ServeHTTP(out, r.WithContext(ctx))
+}
+
+// requestHeaders are let through to an upstream; everything else stays here.
+var requestHeaders = []string{"Accept", "Accept-Language", "Range", "If-Match", "If-None-Match", "If-Modified-Since",
+	"If-Unmodified-Since", "If-Range"}
+
+// responseHeaders are let through to the peer.
+var responseHeaders = map[string]bool{"Content-Type": true, "Content-Length": true, "Content-Range": true, "Accept-Ranges": true,
+	"Etag": true, "Last-Modified": true, "Content-Language": true}
+
+func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
+	pass := pr.In.Context().Value(flowKey{}).(passage)
+	pr.Out.URL, pr.Out.Host = pass.target, pass.target.Host
+	in := pr.In.Header
+	pr.Out.Header = http.Header{}
+	for _, name := range requestHeaders {
+		if v := in.Values(name); len(v) == 1 {
+			pr.Out.Header.Set(name, v[0])
+		}
+	}
+	pr.Out.Header.Set("Accept-Encoding", "identity")
+	pr.Out.Header.Set("User-Agent", "sluice")
+	pr.Out.Header.Set("Edc-Did", pass.flow.Peer().DID)
+	if bpn := pass.flow.Peer().BPN; bpn != "" {
+		pr.Out.Header.Set("Edc-Bpn", bpn)
+	}
+	pr.Out.Header.Set("Edc-Contract-Agreement-Id", pass.flow.Agreement())
+	pr.Out.Trailer, pr.Out.Body, pr.Out.ContentLength = nil, nil, 0
+	// Last, so that nothing a peer sent can stand in its place.
+	if ref := pass.flow.Asset().Address.SecretRef; ref != "" {
+		name, value, err := h.cfg.Secrets.Header(ref, pass.target)
+		if err != nil {
+			h.cfg.Log.ErrorContext(pr.In.Context(), "upstream credential not to be had", slog.String("secret", ref), slog.Any("error", err))
+			pass.out.deny = err
+			return
+		}
+		pr.Out.Header.Set(name, value)
+	}
+}
+
+// errUpstream carries the class of an upstream's refusal.
+type errUpstream int
+
+func (e errUpstream) Error() string { return fmt.Sprintf("upstream answered %d", int(e)) }
+
+// admit filters an upstream's answer before anything of it reaches the peer.
+func (h *Handler) admit(res *http.Response) error {
+	pass := res.Request.Context().Value(flowKey{}).(passage)
+	if pass.out.deny != nil {
+		return pass.out.deny
+	}
+	switch {
+	case res.StatusCode == http.StatusNotModified, res.StatusCode == http.StatusOK,
+		res.StatusCode == http.StatusPartialContent, res.StatusCode == http.StatusNoContent:
+	default:
+		return errUpstream(res.StatusCode)
+	}
+	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return errUpstream(http.StatusBadGateway)
+	}
+	for name := range res.Header {
+		if !responseHeaders[name] {
+			delete(res.Header, name)
+		}
+	}
+	res.Trailer = nil
+	res.Header.Set("Content-Disposition", "attachment")
+	return nil
+}
+
+// upstreamFailed passes a failure on in its class: what the peer asked wrongly stays 4xx, what is our side's is 502, 503 or 504.
+func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
+	var status errUpstream
+	if errors.As(err, &status) {
+		switch int(status) {
+		case http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed, http.StatusNotAcceptable:
+			problem.Status(w, r, int(status), "the data source has nothing to give for this request")
+			return
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			problem.Status(w, r, http.StatusServiceUnavailable, "the data source is busy; try again later")
+			return
+		case http.StatusGatewayTimeout:
+			problem.Status(w, r, http.StatusGatewayTimeout, "the data source did not answer in time")
+			return
+		}
+		h.cfg.Log.WarnContext(r.Context(), "upstream refused", slog.Int("status", int(status)))
+		problem.Status(w, r, http.StatusBadGateway, "the data source could not serve this request")
+		return
+	}
+	if r.Context().Err() != nil {
+		return // stopped or gone: nobody to tell
+	}
+	h.cfg.Log.WarnContext(r.Context(), "upstream failed", slog.Any("error", err))
+	if errors.Is(err, context.DeadlineExceeded) {
+		problem.Status(w, r, http.StatusGatewayTimeout, "the data source did not answer in time")
+		return
+	}
+	problem.Status(w, r, http.StatusBadGateway, "the data source could not be reached")
+}
+
+// buffers is a pool of copy buffers for the proxy.
+type buffers struct{}
+
+var pool = sync.Pool{New: func() any { b := make([]byte, bufBytes); return &b }}
+
+func (buffers) Get() []byte  { return *pool.Get().(*[]byte) }
+func (buffers) Put(b []byte) { pool.Put(&b) }
+
+func clip(s string) string {
+	if len(s) > 32 {
+		return s[:32] + "…"
+	}
+	return s
+}
