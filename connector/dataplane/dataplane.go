@@ -41,24 +41,8 @@ type Store interface {
 // Decider asks the policy engine and seals the answers and the serve records.
 type Decider interface {
 	Decide(ctx context.Context, q policy.Question) (policy.Decision, decisionlog.Entry, error)
-	// Serve seals a serve record.
-	Serve(ctx context.Context, s Served) (decisionlog.Entry, error)
-}
-
-// Served is the content of a serve record.
-type Served struct {
-	Log       string // slug
-	Kind      string // "serve.open", "serve.chunk", "serve.close"
-	Now       time.Time
-	Decision  string // id of the decision record that allows it
-	Previous  string // id of the previous serve record of the flow, "" for the open
-	Transfer  string
-	Agreement string
-	Asset     string
-	Granted   int64  // bytes this and all earlier records of the flow allow
-	Sent      int64  // bytes sent so far
-	Digest    string // SHA-256, hex, of what was sent; "" before it is known
-	Whole     bool   // Sent and Digest were known before the first byte: no close follows
+	// Serve seals a serve record of the hosted participant's log.
+	Serve(ctx context.Context, log string, s decisionlog.Served) (decisionlog.Entry, error)
 }
 
 // Config carries what a Plane is made of. All fields are required.

@@ -105,7 +105,7 @@ func (f *Flow) BeginWhole(body []byte) error {
 	f.begun, f.whole = true, true
 	f.granted = int64(len(body))
 	f.check = f.lease.until
-	return f.record(f.ctx, Served{Kind: "serve.open", Granted: f.granted, Sent: f.granted, Digest: hex.EncodeToString(sum[:]), Whole: true})
+	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindOpen, Granted: f.granted, Sent: f.granted, Digest: hex.EncodeToString(sum[:]), Whole: true})
 }
 
 // Begin commits serve.open with the first budget: no byte may be written before it returned nil.
@@ -113,7 +113,7 @@ func (f *Flow) Begin() error {
 	f.begun = true
 	f.granted = ByteBudget
 	f.check = f.plane.cfg.Now().Add(TimeBudget)
-	return f.record(f.ctx, Served{Kind: "serve.open", Granted: f.granted})
+	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindOpen, Granted: f.granted})
 }
 
 // Write sends b through send under the budget. It commits further budgets as needed and returns ErrStopped,
@@ -171,7 +171,7 @@ func (f *Flow) renew() error {
 	f.lease = l
 	f.granted = f.sent + ByteBudget
 	f.check = now.Add(TimeBudget)
-	return f.record(f.ctx, Served{Kind: "serve.chunk", Granted: f.granted, Sent: f.sent})
+	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindChunk, Granted: f.granted, Sent: f.sent})
 }
 
 // End closes the flow: its serve.close record is committed even when the request's own context has ended.
@@ -180,7 +180,7 @@ func (f *Flow) End() {
 	if f.begun && !f.whole {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), 5*time.Second)
 		defer cancel()
-		err := f.record(ctx, Served{Kind: "serve.close", Granted: f.granted, Sent: f.sent, Digest: hex.EncodeToString(f.digest.Sum(nil))})
+		err := f.record(ctx, decisionlog.Served{Kind: decisionlog.KindClose, Granted: f.granted, Sent: f.sent, Digest: hex.EncodeToString(f.digest.Sum(nil))})
 		if err != nil {
 			f.plane.cfg.Log.ErrorContext(ctx, "serve.close was not recorded", slog.String("transfer", f.lease.transfer.ID),
 				slog.Int64("sent", f.sent), slog.Any("error", err))
@@ -215,11 +215,11 @@ func (f *Flow) stop() {
 }
 
 // record seals and commits one serve record of the flow.
-func (f *Flow) record(ctx context.Context, s Served) error {
+func (f *Flow) record(ctx context.Context, s decisionlog.Served) error {
 	const op = "dataplane.record"
-	s.Log, s.Now, s.Decision, s.Previous = f.local.Slug, f.plane.cfg.Now(), f.lease.decision, f.last
+	s.Now, s.Decision, s.Previous = f.plane.cfg.Now(), f.lease.decision, f.last
 	s.Transfer, s.Agreement, s.Asset = f.lease.transfer.ID, f.lease.agreement.ID, f.lease.asset.ID
-	entry, err := f.plane.cfg.Decider.Serve(ctx, s)
+	entry, err := f.plane.cfg.Decider.Serve(ctx, f.local.Slug, s)
 	if err != nil {
 		return fault.Wrap(op, fault.Unavailable, err)
 	}

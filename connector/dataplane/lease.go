@@ -2,8 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"encoding/hex"
-	"io"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -79,7 +77,7 @@ func until(now time.Time, t transfer.Transfer, d policy.Decision) time.Time {
 
 func (p *Plane) question(local participant.Participant, t transfer.Transfer, a agreement.Agreement, asset catalog.Asset,
 	r policy.Request, now time.Time) (policy.Question, error) {
-	id, err := recordID(p.cfg.Rand)
+	id, err := decisionlog.NewID(p.cfg.Rand)
 	if err != nil {
 		return policy.Question{}, err
 	}
@@ -92,15 +90,6 @@ func (p *Plane) question(local participant.Participant, t transfer.Transfer, a a
 		Process:   policy.Process{ConsumerPID: t.PeerPID, ProviderPID: t.ID, Format: t.Format},
 		Request:   r, Previous: t.LastRecord,
 	}, nil
-}
-
-// recordID draws the 128 random bits that name a record.
-func recordID(rand io.Reader) (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(rand, b[:]); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(b[:]), nil
 }
 
 // errToken is the one answer to every token that does not open: unknown, expired, suspended, retired.

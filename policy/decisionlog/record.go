@@ -1,0 +1,193 @@
+package decisionlog
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/sluice-connector/sluice/schemas/ijson"
+)
+
+// Version is the record format that this package writes, and the only one it reads.
+const Version = 1
+
+// The kinds of record. Changes of policy, keys and configuration are records too.
+const (
+	KindDecision  = "decision"
+	KindOpen      = "serve.open"
+	KindChunk     = "serve.chunk"
+	KindClose     = "serve.close"
+	KindOperator  = "operator.action"
+	KindBundle    = "bundle.activate"
+	KindRecovered = "rollback.recover"
+)
+
+var kinds = map[string]bool{KindDecision: true, KindOpen: true, KindChunk: true, KindClose: true, KindOperator: true,
+	KindBundle: true, KindRecovered: true, "bundle.revoke": true, "key.rotate": true, "witness.policy": true,
+	"erase": true, "shard.open": true, "shard.close": true}
+
+// Record is one entry of the log, format version 1. Fields marked C hold salted commitments, fields marked D digests;
+// the rest is plain. It never holds tokens, keys or business values.
+type Record struct {
+	V           int          `json:"v"`
+	Kind        string       `json:"kind"`
+	ID          string       `json:"id"`                          // 32 hex digits
+	Previous    string       `json:"prev_same_process,omitempty"` // id of the previous record of the same process
+	Time        string       `json:"time"`                        // UTC, milliseconds since 1970, decimal
+	Clock       Clock        `json:"seq_clock"`
+	Door        string       `json:"pep,omitempty"`
+	Effect      string       `json:"effect,omitempty"` // "allow" or "deny"
+	Error       string       `json:"error,omitempty"`  // class of the error behind a deny
+	Reasons     []Reason     `json:"reasons,omitempty"`
+	Obligations []string     `json:"obligations,omitempty"`
+	Query       string       `json:"query,omitempty"`
+	Bundle      string       `json:"bundle,omitempty"` // D
+	Data        string       `json:"data,omitempty"`   // D
+	Caps        string       `json:"caps,omitempty"`   // D
+	Engine      *Engine      `json:"engine,omitempty"`
+	Input       string       `json:"input,omitempty"`        // Merkle root over the committed fields of the input
+	InputSchema string       `json:"input_schema,omitempty"` // D
+	Result      string       `json:"result,omitempty"`       // D
+	Trace       string       `json:"trace,omitempty"`        // D
+	Subject     string       `json:"subject,omitempty"`      // C
+	Credentials []Credential `json:"credentials,omitempty"`
+	Asset       string       `json:"asset,omitempty"`     // C
+	Agreement   string       `json:"agreement,omitempty"` // C
+	Offer       string       `json:"offer,omitempty"`     // C
+	Policies    []string     `json:"policies,omitempty"`  // D, of the ODRL policies in force
+	Process     string       `json:"process,omitempty"`   // C
+	Message     string       `json:"msg,omitempty"`       // D, of the bytes received
+	Action      *Performed   `json:"action,omitempty"`    // operator.action only
+	Serve       *Serve       `json:"serve,omitempty"`     // serve.* only
+	Supersedes  string       `json:"supersedes,omitempty"`
+	Limits      *Limits      `json:"limits,omitempty"`
+	Shard       string       `json:"shard"` // retention class
+	Erasure     string       `json:"ek"`    // erasure key domain of the commitments
+}
+
+// Clock shows steps of the wall clock: a counter of one instance since one boot.
+type Clock struct {
+	Instance string `json:"instance"`
+	Boot     string `json:"boot"`
+	N        string `json:"n"` // decimal
+}
+
+// Reason is a policy.Reason without its parameters: codes and places, no values.
+type Reason struct {
+	Code    string `json:"code"`
+	Rule    string `json:"rule"`
+	Clause  string `json:"clause"`
+	Outcome string `json:"outcome"`
+}
+
+// Engine is what evaluated.
+type Engine struct {
+	Module string `json:"module"`
+	Go     string `json:"go"`
+	Target string `json:"target"`
+	Strict bool   `json:"strict"`
+}
+
+// Credential is one credential that was relied on.
+type Credential struct {
+	Type     string `json:"type"`
+	ID       string `json:"id"`     // C
+	Digest   string `json:"digest"` // D, of the presented bytes
+	NotAfter string `json:"not_after"`
+}
+
+// Performed is what an operator, or the connector itself, did.
+type Performed struct {
+	Code    string `json:"code"`
+	Actor   string `json:"actor"`             // C
+	Subject string `json:"subject"`           // C
+	Details string `json:"details,omitempty"` // C
+}
+
+// Serve accounts for bytes of the data plane.
+type Serve struct {
+	Decision string `json:"decision"` // id of the decision record that allows it
+	Granted  string `json:"granted"`  // bytes this flow may have sent by now, decimal
+	Sent     string `json:"sent"`     // bytes sent so far, decimal
+	Digest   string `json:"digest,omitempty"`
+	Whole    bool   `json:"whole,omitempty"`
+}
+
+// Limits is what the data plane may do on the strength of a decision.
+type Limits struct {
+	NotAfter string `json:"not_after,omitempty"` // milliseconds since 1970, decimal
+}
+
+// limits of a record as a JSON text.
+var recordLimits = ijson.Limits{MaxBytes: MaxEntry, Depth: 6, Members: 64, Items: 512, String: 4096}
+
+// Encode returns the canonical bytes (RFC 8785): the bytes that are hashed, stored and served.
+func (r Record) Encode() ([]byte, error) {
+	b, err := ijson.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", r.ID, err)
+	}
+	if len(b) > MaxEntry {
+		return nil, fmt.Errorf("record %s has %d bytes, at most %d fit an entry", r.ID, len(b), MaxEntry)
+	}
+	return b, nil
+}
+
+// ParseRecord reads the bytes of an entry. It refuses unknown versions, kinds and members, and bytes that are not canonical.
+func ParseRecord(b []byte) (Record, error) {
+	var r Record
+	if err := ijson.UnmarshalStrict(b, recordLimits, &r); err != nil {
+		return Record{}, fmt.Errorf("record: %w", err)
+	}
+	if r.V != Version {
+		return Record{}, fmt.Errorf("record: version %d is not known here, want %d", r.V, Version)
+	}
+	if !kinds[r.Kind] {
+		return Record{}, fmt.Errorf("record: kind %q is not known", r.Kind)
+	}
+	if !isHex(r.ID, 32) {
+		return Record{}, fmt.Errorf("record: id %q is not 32 hexadecimal digits", r.ID)
+	}
+	if _, err := millis(r.Time); err != nil {
+		return Record{}, fmt.Errorf("record %s: time: %w", r.ID, err)
+	}
+	if r.Kind == KindDecision && r.Effect != "allow" && r.Effect != "deny" {
+		return Record{}, fmt.Errorf("record %s: effect %q is neither allow nor deny", r.ID, r.Effect)
+	}
+	again, err := ijson.Marshal(r)
+	if err != nil {
+		return Record{}, err
+	}
+	if string(again) != string(b) {
+		return Record{}, fmt.Errorf("record %s: the bytes are not canonical", r.ID)
+	}
+	return r, nil
+}
+
+// When returns the wall clock of the decision point.
+func (r Record) When() time.Time {
+	t, _ := millis(r.Time)
+	return t
+}
+
+func stamp(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
+func millis(s string) (time.Time, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != s {
+		return time.Time{}, fmt.Errorf("%q is not a decimal number of milliseconds", s)
+	}
+	return time.UnixMilli(n).UTC(), nil
+}
+
+func isHex(s string, n int) bool {
+	if len(s) != n {
+		return false
+	}
+	for _, c := range s {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
