@@ -35,6 +35,7 @@ type Question struct {
 	Peer      Party
 	Role      string        // our role: "provider" or "consumer"
 	Policies  []odrl.Policy // all must allow; usually one. Access and usage policy at catalog and negotiation.request
+	Accepts   []string      // usage purposes that we, as consumer, allow ourselves
 	Asset     Asset
 	Agreement Agreement // zero before there is one
 	Process   Process

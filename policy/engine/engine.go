@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	modules "github.com/sluice-connector/sluice/policy/rego"
+	"github.com/sluice-connector/sluice/schemas/ijson"
+)
+
+// Timeout is how long one decision may take before it is a denial.
+const Timeout = 50 * time.Millisecond
+
+// nondeterministic builtins are taken out: what could answer differently tomorrow is input, or is not there.
+var nondeterministic = []string{"http.send", "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw",
+	"json.match_schema", "json.verify_schema", "net.lookup_ip_addr", "opa.runtime", "rand.intn", "time.now_ns", "uuid.rfc4122",
+	"crypto.x509.parse_and_verify_certificates", "crypto.x509.parse_and_verify_certificates_with_options"}
+
+// Engine decides. It is safe for concurrent use.
+type Engine struct {
+	query  rego.PreparedEvalQuery
+	bundle string
+	caps   string
+	schema string
+}
+
+// New compiles the embedded modules and asks them one question, so that a broken build does not start.
+func New(ctx context.Context) (*Engine, error) {
+	sources, err := modules.Modules()
+	if err != nil {
+		return nil, err
+	}
+	caps := Capabilities()
+	capsJSON, err := ijson.Marshal(caps)
+	if err != nil {
+		return nil, fmt.Errorf("capabilities: %w", err)
+	}
+	options := []func(*rego.Rego){rego.Query(modules.Query), rego.StrictBuiltinErrors(true), rego.Capabilities(caps),
+		rego.Store(inmem.NewWithOpts(inmem.OptReturnASTValuesOnRead(true)))}
+	for name, text := range sources {
+		options = append(options, rego.Module(name, text))
+	}
+	query, err := rego.New(options...).PrepareForEval(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("policy modules: %w", err)
+	}
+	e := &Engine{query: query, bundle: bundleDigest(sources), caps: ijson.Digest("capabilities", capsJSON),
+		schema: ijson.Digest("input-schema", []byte(inputSchema))}
+	return e, e.selfTest(ctx)
+}
+
+// selfTest asks a question without policies: the only right answer is a denial of the right shape.
+func (e *Engine) selfTest(ctx context.Context) error {
+	d := e.Decide(ctx, policy.Question{Role: "provider", Now: time.UnixMilli(1)})
+	if d.Allowed() || d.Class != "" {
+		return fmt.Errorf("policy modules: the empty question was answered with %q, class %q", d.Effect, d.Class)
+	}
+	return nil
+}
+
+// Capabilities is what modules may use.
+func Capabilities() *ast.Capabilities {
+	caps := ast.CapabilitiesForThisVersion()
+	caps.Builtins = slices.DeleteFunc(caps.Builtins, func(b *ast.Builtin) bool { return slices.Contains(nondeterministic, b.Name) })
+	caps.AllowNet = []string{}
+	return caps
+}
+
+// bundleDigest identifies the modules by content: SHA-256 over the sorted list of file names and digests.
+func bundleDigest(sources map[string]string) string {
+	type file struct{ Path, Digest string }
+	files := make([]file, 0, len(sources))
+	for name, text := range sources {
+		files = append(files, file{name, ijson.Digest("bundle-file", []byte(text))})
+	}
+	slices.SortFunc(files, func(a, b file) int { return compare(a.Path, b.Path) })
+	list, err := ijson.Marshal(files)
+	if err != nil {
+		return ""
+	}
+	return ijson.Digest("bundle", list)
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Info is what the decision records say about this engine.
+func Info() decisionlog.Engine {
+	info := decisionlog.Engine{Module: "github.com/open-policy-agent/opa", Go: runtime.Version(), Target: "rego", Strict: true}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range build.Deps {
+			if dep.Path == info.Module {
+				info.Module += "@" + dep.Version + " " + dep.Sum
+			}
+		}
+	}
+	return info
+}
+
+// Decide answers the question. It never fails: what cannot be evaluated is denied, with the class of the error.
+func (e *Engine) Decide(ctx context.Context, q policy.Question) policy.Decision {
+	d := policy.Decision{Effect: policy.Deny, Bundle: e.bundle, Caps: e.caps, Schema: e.schema}
+	input, err := Input(q)
+	if err != nil {
+		d.Class = "input"
+		return d
+	}
+	d.Input = input
+	value, err := ast.ValueFromReader(bytesReader(input))
+	if err != nil {
+		d.Class = "input"
+		return d
+	}
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	results, err := e.query.Eval(ctx, rego.EvalParsedInput(value))
+	switch {
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		d.Class = "timeout"
+		return d
+	case err != nil:
+		d.Class = "evaluation"
+		return d
+	case len(results) != 1 || len(results[0].Expressions) != 1:
+		d.Class = "undefined"
+		return d
+	}
+	return e.read(d, results[0].Expressions[0].Value)
+}
+
+// read takes the result over if it has exactly the shape that was agreed.
+func (e *Engine) read(d policy.Decision, value any) policy.Decision {
+	result, err := ijson.Marshal(value)
+	if err != nil {
+		d.Class = "result"
+		return d
+	}
+	var out struct {
+		Effect  policy.Effect   `json:"effect"`
+		Reasons []policy.Reason `json:"reasons"`
+		Limits  struct {
+			NotAfter json.Number `json:"not_after"`
+		} `json:"limits"`
+	}
+	lim := ijson.DefaultLimits()
+	if err := ijson.UnmarshalStrict(result, lim, &out); err != nil || out.Effect != policy.Allow && out.Effect != policy.Deny {
+		d.Class = "result"
+		return d
+	}
+	d.Result, d.Reasons = result, out.Reasons
+	for _, r := range out.Reasons {
+		if out.Effect == policy.Allow && r.Outcome != policy.Satisfied && r.Outcome != policy.AcceptedTerm {
+			d.Class = "result"
+			return d
+		}
+	}
+	if end, err := out.Limits.NotAfter.Int64(); err == nil && end > 0 {
+		d.Limits.NotAfter = time.UnixMilli(end).UTC()
+	} else if err != nil {
+		d.Class = "result"
+		return d
+	}
+	d.Effect = out.Effect
+	return d
+}
