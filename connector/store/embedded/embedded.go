@@ -1,0 +1,79 @@
+// Package embedded keeps the Store contract in one SQLite file of the data directory, durable: write-ahead log with full sync.
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"regexp"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/sluice-connector/sluice/connector/store/sqlstore"
+)
+
+// File is the name of the database in the data directory.
+const File = "sluice.db"
+
+// Options says where the database is.
+type Options struct {
+	Dir  string    // existing directory
+	VFS  string    // name of the file layer; "" is the operating system's
+	Rand io.Reader // for ids
+}
+
+// Open opens or creates the store.
+func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	path := filepath.Join(o.Dir, File)
+	write, err := open(path, o.VFS, "immediate", 1)
+	if err != nil {
+		return nil, err
+	}
+	var mode string
+	if err := write.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
+		_ = write.Close()
+		return nil, errors.Join(fmt.Errorf("%s: journal mode is %q, want wal: the disk must support shared memory", path, mode), err)
+	}
+	read, err := open(path, o.VFS, "deferred", 4)
+	if err != nil {
+		_ = write.Close()
+		return nil, err
+	}
+	s, err := sqlstore.New(ctx, write, read, dialect(), o.Rand)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), write.Close(), read.Close())
+	}
+	return s, nil
+}
+
+func open(path, vfs, lock string, conns int) (*sql.DB, error) {
+	q := url.Values{"_txlock": {lock}, "_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
+		"cache_size(-2000)", "temp_store(memory)"}}
+	if vfs != "" {
+		q.Set("vfs", vfs)
+	}
+	db, err := driver.Open("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+var place = regexp.MustCompile(`\$([0-9]+)`)
+
+func dialect() sqlstore.Dialect {
+	return sqlstore.Dialect{
+		Name: "sqlite", Writers: 1, Bytes: "BLOB",
+		Bind: func(query string) string { return place.ReplaceAllString(query, "?$1") },
+		Unique: func(err error) bool {
+			return errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) || errors.Is(err, sqlite3.CONSTRAINT_ROWID)
+		},
+	}
+}

@@ -1,0 +1,54 @@
+// Package postgres keeps the Store contract in a PostgreSQL database, through pgx.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sluice-connector/sluice/connector/store/sqlstore"
+)
+
+// Options says where the database is.
+type Options struct {
+	URL  string    // postgres://… or keyword form; search_path chooses the schema
+	Rand io.Reader // for ids
+}
+
+// conns is the size of the pool: PostgreSQL commits fastest with a few per core.
+const conns = 8
+
+// Open connects, migrates and returns the store.
+func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	cfg, err := pgx.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("database url: %w", err)
+	}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(2 * conns)
+	db.SetMaxIdleConns(2 * conns)
+	s, err := sqlstore.New(ctx, db, db, dialect(), o.Rand)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s on %s: %w", cfg.Database, cfg.Host, err), db.Close())
+	}
+	return s, nil
+}
+
+func dialect() sqlstore.Dialect {
+	return sqlstore.Dialect{
+		Name: "postgres", Writers: conns, Bytes: "BYTEA", SkipLocked: " FOR UPDATE SKIP LOCKED",
+		Bind: func(query string) string { return query },
+		Unique: func(err error) bool {
+			var pg *pgconn.PgError
+			return errors.As(err, &pg) && pg.Code == "23505"
+		},
+		Lock:     "SELECT pg_advisory_xact_lock(7310958)",
+		Snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
+	}
+}

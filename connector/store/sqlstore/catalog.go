@@ -1,0 +1,342 @@
+package sqlstore
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+func assetVersion(a *catalog.Asset, v int64) { a.Version = v }
+func ruleVersion(r *catalog.Rule, v int64)   { r.Version = v }
+func noVersion[T any](*T, int64)             {}
+
+// Asset implements catalog.Store.
+func (s *Store) Asset(ctx context.Context, p participant.ID, id string) (catalog.Asset, error) {
+	return one(ctx, s, assetVersion, `SELECT doc, version FROM assets WHERE participant = $1 AND id = $2`, int64(p), id)
+}
+
+// Assets implements catalog.Store.
+func (s *Store) Assets(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Asset], error) {
+	l := list{}
+	l.and("participant = ?", int64(p))
+	items, err := documents(ctx, s, assetVersion, l.paged("doc, version", "assets", r), l.args...)
+	return cut(items, r, func(a catalog.Asset) page.Key { return page.Key{Created: a.Created, ID: a.ID} }), err
+}
+
+// PutAssets implements catalog.Store.
+func (s *Store) PutAssets(ctx context.Context, p participant.ID, assets []catalog.Asset, contents []catalog.Content, upsert bool, e commit.Effects) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		rules, err := t.rules(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, c := range contents {
+			_, err := t.exec(ctx, `INSERT INTO contents (participant, digest, media_type, created, bytes) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+				int64(p), c.Digest, c.MediaType, micros(c.Created), c.Bytes)
+			if err != nil {
+				return err
+			}
+		}
+		for _, a := range assets {
+			a.Participant = p
+			if err := t.putAsset(ctx, a, upsert); err != nil {
+				return err
+			}
+			if err := t.offer(ctx, a, rules); err != nil {
+				return err
+			}
+		}
+		return t.effects(ctx, p, e)
+	})
+}
+
+func (t *tx) putAsset(ctx context.Context, a catalog.Asset, upsert bool) error {
+	old := a.Version
+	a.Version = max(old, 0) + 1
+	doc, err := encode(a)
+	if err != nil {
+		return err
+	}
+	if old > 0 {
+		return t.one(ctx, errStale("store.PutAssets", a.ID), `UPDATE assets SET version = $1, type = $2, semantic_id = $3, doc = $4
+			WHERE participant = $5 AND id = $6 AND version = $7`, a.Version, a.Type, a.SemanticID, doc, int64(a.Participant), a.ID, old)
+	}
+	insert := `INSERT INTO assets (participant, id, version, type, semantic_id, created, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`
+	if upsert {
+		insert += ` ON CONFLICT (participant, id) DO UPDATE SET version = assets.version + 1, type = excluded.type, semantic_id = excluded.semantic_id, doc = excluded.doc`
+	}
+	_, err = t.exec(ctx, insert, int64(a.Participant), a.ID, a.Type, a.SemanticID, micros(a.Created), doc)
+	return err
+}
+
+// offer keeps the asset's offers in step with the rules.
+func (t *tx) offer(ctx context.Context, a catalog.Asset, rules []catalog.Rule) error {
+	for _, r := range rules {
+		if !r.Selector.Matches(a) {
+			if err := t.withdraw(ctx, a.Participant, a.ID, r.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := t.materialise(ctx, a, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) withdraw(ctx context.Context, p participant.ID, asset, rule string) error {
+	_, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND asset = $2 AND rule = $3`, int64(p), asset, rule)
+	return err
+}
+
+func (t *tx) materialise(ctx context.Context, a catalog.Asset, r catalog.Rule) error {
+	id, err := uuid.NewRandomFromReader(t.s.rand)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO offers (participant, id, asset, rule, access_policy, usage_policy, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (participant, asset, rule) DO NOTHING`, int64(a.Participant), id.URN(), a.ID, r.ID, r.Access, r.Usage, micros(later(a.Created, r.Created)))
+	return err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// DeleteAsset implements catalog.Store.
+func (s *Store) DeleteAsset(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND asset = $2`, int64(p), id); err != nil {
+			return err
+		}
+		err := t.one(ctx, errStale("store.DeleteAsset", id), `DELETE FROM assets WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
+		if err != nil {
+			return err
+		}
+		return t.effects(ctx, p, e)
+	})
+}
+
+// Content implements catalog.Store.
+func (s *Store) Content(ctx context.Context, p participant.ID, digest string) (catalog.Content, error) {
+	c := catalog.Content{Digest: digest}
+	var created int64
+	err := s.get(ctx, func(row scanner) error { return row.Scan(&c.MediaType, &created, &c.Bytes) },
+		`SELECT media_type, created, bytes FROM contents WHERE participant = $1 AND digest = $2`, int64(p), digest)
+	c.Created = fromMicros(created)
+	return c, err
+}
+
+// PutDefinition implements catalog.Store.
+func (s *Store) PutDefinition(ctx context.Context, d catalog.Definition, e commit.Effects) error {
+	doc, err := encode(d)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO policies (participant, digest, created, doc) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			int64(d.Participant), d.Digest, micros(d.Created), doc)
+		if err != nil {
+			return err
+		}
+		return t.effects(ctx, d.Participant, e)
+	})
+}
+
+// Definition implements catalog.Store.
+func (s *Store) Definition(ctx context.Context, p participant.ID, digest string) (catalog.Definition, error) {
+	return one(ctx, s, noVersion[catalog.Definition], `SELECT doc, 0 FROM policies WHERE participant = $1 AND digest = $2`, int64(p), digest)
+}
+
+// Definitions implements catalog.Store.
+func (s *Store) Definitions(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Definition], error) {
+	l := list{}
+	l.and("participant = ?", int64(p))
+	query := l.paged("doc, 0, digest AS id", "(SELECT participant, digest AS id, digest, created, doc FROM policies) AS policies", r)
+	query = strings.Replace(query, "doc, 0, digest AS id", "doc, 0", 1)
+	items, err := documents(ctx, s, noVersion[catalog.Definition], query, l.args...)
+	return cut(items, r, func(d catalog.Definition) page.Key { return page.Key{Created: d.Created, ID: d.Digest} }), err
+}
+
+func (t *tx) rules(ctx context.Context, p participant.ID) ([]catalog.Rule, error) {
+	rows, err := t.QueryContext(ctx, t.s.bind(`SELECT doc, version FROM rules WHERE participant = $1`), int64(p))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []catalog.Rule
+	for rows.Next() {
+		r, err := document(rows, ruleVersion)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// PutRule implements catalog.Store.
+func (s *Store) PutRule(ctx context.Context, r catalog.Rule, e commit.Effects) error {
+	old := r.Version
+	r.Version = max(old, 0) + 1
+	doc, err := encode(r)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		if old == 0 {
+			_, err = t.exec(ctx, `INSERT INTO rules (participant, id, version, created, access_policy, usage_policy, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
+				int64(r.Participant), r.ID, micros(r.Created), r.Access, r.Usage, doc)
+		} else {
+			err = t.one(ctx, errStale("store.PutRule", r.ID), `UPDATE rules SET version = $1, access_policy = $2, usage_policy = $3, doc = $4
+				WHERE participant = $5 AND id = $6 AND version = $7`, r.Version, r.Access, r.Usage, doc, int64(r.Participant), r.ID, old)
+		}
+		if err != nil {
+			return err
+		}
+		// The offers of the rule as it was are other promises: they go, and new ones with new ids come.
+		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(r.Participant), r.ID); err != nil {
+			return err
+		}
+		if err := t.offerAll(ctx, r); err != nil {
+			return err
+		}
+		return t.effects(ctx, r.Participant, e)
+	})
+}
+
+// offerAll materialises a rule over all assets.
+func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
+	rows, err := t.QueryContext(ctx, t.s.bind(`SELECT doc, version FROM assets WHERE participant = $1`), int64(r.Participant))
+	if err != nil {
+		return err
+	}
+	var matching []catalog.Asset
+	for rows.Next() {
+		a, err := document(rows, assetVersion)
+		if err != nil {
+			_ = rows.Close()
+			return err
+		}
+		if r.Selector.Matches(a) {
+			matching = append(matching, a)
+		}
+	}
+	if err := rows.Close(); err != nil {
+		return err
+	}
+	for _, a := range matching {
+		if err := t.materialise(ctx, a, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rule implements catalog.Store.
+func (s *Store) Rule(ctx context.Context, p participant.ID, id string) (catalog.Rule, error) {
+	return one(ctx, s, ruleVersion, `SELECT doc, version FROM rules WHERE participant = $1 AND id = $2`, int64(p), id)
+}
+
+// Rules implements catalog.Store.
+func (s *Store) Rules(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Rule], error) {
+	l := list{}
+	l.and("participant = ?", int64(p))
+	items, err := documents(ctx, s, ruleVersion, l.paged("doc, version", "rules", r), l.args...)
+	return cut(items, r, func(v catalog.Rule) page.Key { return page.Key{Created: v.Created, ID: v.ID} }), err
+}
+
+// DeleteRule implements catalog.Store.
+func (s *Store) DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(p), id); err != nil {
+			return err
+		}
+		err := t.one(ctx, errStale("store.DeleteRule", id), `DELETE FROM rules WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
+		if err != nil {
+			return err
+		}
+		return t.effects(ctx, p, e)
+	})
+}
+
+const entryColumns = `o.id, o.asset, o.rule, o.access_policy, o.usage_policy, o.created, a.doc, a.version, pa.doc, pu.doc`
+
+const entryTables = `offers o
+	JOIN assets a ON a.participant = o.participant AND a.id = o.asset
+	JOIN policies pa ON pa.participant = o.participant AND pa.digest = o.access_policy
+	JOIN policies pu ON pu.participant = o.participant AND pu.digest = o.usage_policy`
+
+func scanEntry(p participant.ID, row scanner) (catalog.Entry, error) {
+	e := catalog.Entry{Offer: catalog.Offer{Participant: p}}
+	var created, version int64
+	var asset, access, usage string
+	err := row.Scan(&e.Offer.ID, &e.Offer.Asset, &e.Offer.Rule, &e.Offer.Access, &e.Offer.Usage, &created, &asset, &version, &access, &usage)
+	if err != nil {
+		return e, err
+	}
+	e.Offer.Created = fromMicros(created)
+	if err := decode(asset, &e.Asset); err != nil {
+		return e, err
+	}
+	e.Asset.Version = version
+	if err := decode(access, &e.Access); err != nil {
+		return e, err
+	}
+	return e, decode(usage, &e.Usage)
+}
+
+// Offer implements catalog.Store.
+func (s *Store) Offer(ctx context.Context, p participant.ID, id string) (catalog.Entry, error) {
+	var e catalog.Entry
+	err := s.get(ctx, func(row scanner) (err error) {
+		e, err = scanEntry(p, row)
+		return err
+	}, `SELECT `+entryColumns+` FROM `+entryTables+` WHERE o.participant = $1 AND o.id = $2`, int64(p), id)
+	return e, err
+}
+
+// AccessPolicies implements catalog.Store.
+func (s *Store) AccessPolicies(ctx context.Context, p participant.ID) ([]catalog.Definition, error) {
+	return documents(ctx, s, noVersion[catalog.Definition], `SELECT doc, 0 FROM policies WHERE participant = $1
+		AND EXISTS (SELECT 1 FROM offers WHERE offers.participant = policies.participant AND offers.access_policy = policies.digest) ORDER BY digest`, int64(p))
+}
+
+// Entries implements catalog.Store.
+func (s *Store) Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[catalog.Entry], error) {
+	if len(access) == 0 {
+		return page.Of[catalog.Entry]{}, nil
+	}
+	l := list{}
+	l.and("o.participant = ?", int64(p))
+	places := make([]string, len(access))
+	for i, digest := range access {
+		l.args = append(l.args, digest)
+		places[i] = "$" + strconv.Itoa(len(l.args))
+	}
+	l.where = append(l.where, "o.access_policy IN ("+strings.Join(places, ", ")+")")
+	l.andIf(dataset != "", "o.asset = ?", dataset)
+	query := l.paged(entryColumns, entryTables, r)
+	// The page's key is the offer's.
+	query = strings.NewReplacer("(created ", "(o.created ", "OR created ", "OR o.created ", "AND id ", "AND o.id ",
+		"BY created ", "BY o.created ", "SC, id ", "SC, o.id ").Replace(query)
+	var items []catalog.Entry
+	err := s.query(ctx, func(row scanner) error {
+		e, err := scanEntry(p, row)
+		items = append(items, e)
+		return err
+	}, query, l.args...)
+	return cut(items, r, func(e catalog.Entry) page.Key { return page.Key{Created: e.Offer.Created, ID: e.Offer.ID} }), err
+}

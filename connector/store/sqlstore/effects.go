@@ -1,0 +1,121 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+// micros is how times are kept.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+// effects writes what commits with a change of state. The settled message goes first: its process may owe the next one.
+func (t *tx) effects(ctx context.Context, p participant.ID, e commit.Effects) error {
+	t.touched = append(t.touched, int64(p))
+	for _, entry := range e.Decisions {
+		_, err := t.exec(ctx, `INSERT INTO log_entries (id, participant, kind, process, time, bytes) VALUES ($1, $2, $3, $4, $5, $6)`,
+			entry.ID, int64(p), entry.Kind, entry.Process, micros(entry.Time), entry.Bytes)
+		if err != nil {
+			return err
+		}
+		for _, o := range entry.Archive {
+			_, err := t.exec(ctx, `INSERT INTO archive (participant, digest, type, bytes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+				int64(p), o.Digest, o.Type, o.Bytes)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if e.Agreement != nil {
+		if err := t.agreement(ctx, *e.Agreement); err != nil {
+			return err
+		}
+	}
+	if e.Settled != "" {
+		if _, err := t.exec(ctx, `DELETE FROM owed WHERE id = $1 AND participant = $2`, e.Settled, int64(p)); err != nil {
+			return err
+		}
+	}
+	if e.Owed != nil {
+		if err := t.owe(ctx, *e.Owed); err != nil {
+			return err
+		}
+	}
+	return t.events(ctx, p, e.Events)
+}
+
+func (t *tx) owe(ctx context.Context, o commit.Owed) error {
+	doc, err := encode(o)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `INSERT INTO owed (id, participant, process, process_id, due, attempt, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		o.ID, int64(o.Participant), string(o.Process), o.ProcessID, micros(o.Due), o.Attempt, doc)
+	return err
+}
+
+// events numbers and appends. The head row serialises the participant's commits, so the sequence has no gaps.
+func (t *tx) events(ctx context.Context, p participant.ID, events []commit.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	var last int64
+	err := t.row(ctx, `INSERT INTO event_heads (participant, seq) VALUES ($1, $2)
+		ON CONFLICT (participant) DO UPDATE SET seq = event_heads.seq + excluded.seq RETURNING seq`, int64(p), len(events)).Scan(&last)
+	if err != nil {
+		return err
+	}
+	for i, e := range events {
+		e.Seq = last - int64(len(events)) + int64(i) + 1
+		doc, err := encode(e)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `INSERT INTO events (participant, seq, doc) VALUES ($1, $2, $3)`, int64(p), e.Seq, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EventsSince implements store.Events.
+func (s *Store) EventsSince(ctx context.Context, p participant.ID, after int64, limit int) ([]commit.Event, error) {
+	var out []commit.Event
+	err := s.query(ctx, func(row scanner) error {
+		var doc string
+		if err := row.Scan(&doc); err != nil {
+			return err
+		}
+		var e commit.Event
+		if err := decode(doc, &e); err != nil {
+			return err
+		}
+		out = append(out, e)
+		return nil
+	}, `SELECT doc FROM events WHERE participant = $1 AND seq > $2 ORDER BY seq LIMIT $3`, int64(p), after, limit)
+	return out, err
+}
+
+// Notify implements store.Events.
+func (s *Store) Notify(ctx context.Context, p participant.ID) <-chan struct{} {
+	return s.hub.subscribe(ctx, int64(p))
+}
+
+// Record implements catalog.Store: effects that change nothing else.
+func (s *Store) Record(ctx context.Context, p participant.ID, e commit.Effects) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error { return t.effects(ctx, p, e) })
+}

@@ -1,0 +1,100 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+)
+
+const ofLog = `(SELECT id FROM participants WHERE slug = $1)`
+
+// Unsequenced implements decisionlog.Ledger.
+func (s *Store) Unsequenced(ctx context.Context, log string, limit int) ([]decisionlog.Entry, error) {
+	return s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND idx IS NULL
+		ORDER BY time, id LIMIT $2`, log, limit)
+}
+
+// LogEntries implements decisionlog.Ledger.
+func (s *Store) LogEntries(ctx context.Context, log string, from uint64, limit int) ([]decisionlog.Entry, error) {
+	return s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND idx >= $2
+		ORDER BY idx LIMIT $3`, log, int64(from), limit)
+}
+
+// LogByProcess lists the records of one process, oldest first.
+func (s *Store) LogByProcess(ctx context.Context, log, process string, limit int) ([]decisionlog.Entry, error) {
+	return s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND process = $2 AND process <> ''
+		ORDER BY time, id LIMIT $3`, log, process, limit)
+}
+
+func (s *Store) entries(ctx context.Context, query string, args ...any) ([]decisionlog.Entry, error) {
+	var out []decisionlog.Entry
+	err := s.query(ctx, func(row scanner) error {
+		var e decisionlog.Entry
+		var at int64
+		err := row.Scan(&e.ID, &e.Kind, &e.Process, &at, &e.Bytes)
+		e.Time = fromMicros(at)
+		out = append(out, e)
+		return err
+	}, query, args...)
+	return out, err
+}
+
+// LogTail implements decisionlog.Ledger.
+func (s *Store) LogTail(ctx context.Context, log string) (n int, err error) {
+	err = s.get(ctx, func(row scanner) error { return row.Scan(&n) },
+		`SELECT COUNT(*) FROM log_entries WHERE participant = `+ofLog+` AND idx IS NULL`, log)
+	return n, err
+}
+
+// LogHead implements decisionlog.Ledger.
+func (s *Store) LogHead(ctx context.Context, log string) (decisionlog.Head, error) {
+	var h decisionlog.Head
+	var size int64
+	var hashes []byte
+	row := s.read.QueryRowContext(ctx, s.bind(`SELECT size, hashes, fence FROM log_heads WHERE participant = `+ofLog), log)
+	switch err := row.Scan(&size, &hashes, &h.Fence); {
+	case errors.Is(err, sql.ErrNoRows):
+		return decisionlog.Head{}, nil
+	case err != nil:
+		return h, s.classify(err)
+	}
+	h.Size = uint64(size)
+	for i := 0; i+32 <= len(hashes); i += 32 {
+		h.Range = append(h.Range, hashes[i:i+32:i+32])
+	}
+	return h, nil
+}
+
+// Sequence implements decisionlog.Ledger.
+func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.Head, ids []string) error {
+	if next.Size != old.Size+uint64(len(ids)) {
+		return fmt.Errorf("sequence: %d ids do not lead from size %d to %d", len(ids), old.Size, next.Size)
+	}
+	var hashes []byte
+	for _, h := range next.Range {
+		hashes = append(hashes, h...)
+	}
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		stale := errStale("store.Sequence", log)
+		if old.Size == 0 && old.Fence == 0 {
+			if err := t.one(ctx, stale, `INSERT INTO log_heads (participant, size, hashes, fence) SELECT id, $2, $3, 1 FROM participants WHERE slug = $1
+				ON CONFLICT DO NOTHING`, log, int64(next.Size), hashes); err != nil {
+				return err
+			}
+		} else if err := t.one(ctx, stale, `UPDATE log_heads SET size = $2, hashes = $3, fence = fence + 1 WHERE participant = `+ofLog+
+			` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence); err != nil {
+			return err
+		}
+		for i, id := range ids {
+			err := t.one(ctx, stale, `UPDATE log_entries SET idx = $2 WHERE participant = `+ofLog+` AND id = $3 AND idx IS NULL`,
+				log, int64(old.Size)+int64(i), id)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

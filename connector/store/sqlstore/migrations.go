@@ -1,0 +1,77 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings the schema to this binary's version, one numbered file after the other, forward only. A schema that is newer than the
+// binary is refused.
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	sort.Strings(files)
+	t, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	defer func() { _ = t.Rollback() }()
+	if s.dialect.Lock != "" {
+		if _, err := t.ExecContext(ctx, s.dialect.Lock); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	if _, err := t.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)`); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	var text string
+	err = t.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'schema'`).Scan(&text)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	have, _ := strconv.Atoi(text)
+	if have > len(files) {
+		return fmt.Errorf("the store has schema version %d, this binary knows %d: use a newer sluice", have, len(files))
+	}
+	for _, file := range files[have:] {
+		if err := s.apply(ctx, t, file); err != nil {
+			return err
+		}
+	}
+	if have < len(files) {
+		set := fmt.Sprintf(`INSERT INTO meta (key, value) VALUES ('schema', '%d') ON CONFLICT (key) DO UPDATE SET value = excluded.value`, len(files))
+		if _, err := t.ExecContext(ctx, set); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	return t.Commit()
+}
+
+func (s *Store) apply(ctx context.Context, t *sql.Tx, file string) error {
+	b, err := migrations.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	for statement := range strings.SplitSeq(string(b), ";\n") {
+		statement = strings.TrimSpace(strings.ReplaceAll(statement, "BYTES", s.dialect.Bytes))
+		if statement == "" {
+			continue
+		}
+		if _, err := t.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("migrate %s: %w", file, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+)
+
+// Claim implements outbox.Store: what is due moves to now+lease in the statement that takes it, so nobody else takes it too.
+func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]commit.Owed, error) {
+	var out []commit.Owed
+	err := s.update(ctx, func(ctx context.Context, t *tx) error {
+		rows, err := t.QueryContext(ctx, s.bind(`UPDATE owed SET due = $1 WHERE id IN (SELECT id FROM owed WHERE due <= $2 ORDER BY due, id LIMIT $3`+
+			s.dialect.SkipLocked+`) RETURNING doc, due, attempt`), micros(now.Add(lease)), micros(now), limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var doc string
+			var due int64
+			var o commit.Owed
+			var attempt int
+			if err := rows.Scan(&doc, &due, &attempt); err != nil {
+				return err
+			}
+			if err := decode(doc, &o); err != nil {
+				return err
+			}
+			was := o.Due
+			o.Due, o.Attempt = was, attempt
+			out = append(out, o)
+		}
+		return rows.Err()
+	})
+	// RETURNING promises no order.
+	slices.SortStableFunc(out, func(a, b commit.Owed) int {
+		if c := a.Due.Compare(b.Due); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return out, err
+}
+
+// Postpone implements outbox.Store.
+func (s *Store) Postpone(ctx context.Context, id string, due time.Time, lastError string) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		var doc string
+		var o commit.Owed
+		rows, err := t.QueryContext(ctx, s.bind(`SELECT doc FROM owed WHERE id = $1`), id)
+		if err != nil {
+			return err
+		}
+		found := rows.Next()
+		if found {
+			err = rows.Scan(&doc)
+		}
+		if closeErr := rows.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil || !found {
+			return err // settled meanwhile
+		}
+		if err := decode(doc, &o); err != nil {
+			return err
+		}
+		o.LastError, o.Due = lastError, due
+		if doc, err = encode(o); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE owed SET due = $1, attempt = attempt + 1, doc = $2 WHERE id = $3`, micros(due), doc, id)
+		return err
+	})
+}
+
+// NextDue implements outbox.Store.
+func (s *Store) NextDue(ctx context.Context) (time.Time, bool, error) {
+	var due *int64
+	err := s.get(ctx, func(row scanner) error { return row.Scan(&due) }, `SELECT MIN(due) FROM owed`)
+	if err != nil || due == nil {
+		return time.Time{}, false, err
+	}
+	return fromMicros(*due), true, nil
+}

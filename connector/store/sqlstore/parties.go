@@ -1,0 +1,179 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+)
+
+// CreateParticipant implements store.Participants.
+func (s *Store) CreateParticipant(ctx context.Context, p participant.Participant) (participant.Participant, error) {
+	if err := participant.ValidSlug(p.Slug); err != nil {
+		return p, fault.New("store.CreateParticipant", fault.Malformed, "%s", err.Error())
+	}
+	err := s.update(ctx, func(ctx context.Context, t *tx) error {
+		var id int64
+		err := t.row(ctx, `INSERT INTO participants (id, slug, did, name, created)
+			SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4 FROM participants RETURNING id`,
+			p.Slug, string(p.DID), p.Name, micros(p.Created)).Scan(&id)
+		p.ID = participant.ID(id)
+		return err
+	})
+	return p, err
+}
+
+func scanParticipant(row scanner) (participant.Participant, error) {
+	var p participant.Participant
+	var id, created int64
+	var did string
+	err := row.Scan(&id, &p.Slug, &did, &p.Name, &created)
+	p.ID, p.DID, p.Created = participant.ID(id), participant.DID(did), fromMicros(created)
+	return p, err
+}
+
+// Participant implements store.Participants.
+func (s *Store) Participant(ctx context.Context, slug string) (participant.Participant, error) {
+	var p participant.Participant
+	err := s.get(ctx, func(row scanner) (err error) {
+		p, err = scanParticipant(row)
+		return err
+	}, `SELECT id, slug, did, name, created FROM participants WHERE slug = $1`, slug)
+	return p, err
+}
+
+// Participants implements store.Participants.
+func (s *Store) Participants(ctx context.Context) ([]participant.Participant, error) {
+	var out []participant.Participant
+	err := s.query(ctx, func(row scanner) error {
+		p, err := scanParticipant(row)
+		out = append(out, p)
+		return err
+	}, `SELECT id, slug, did, name, created FROM participants ORDER BY id`)
+	return out, err
+}
+
+// PutToken implements store.Tokens.
+func (s *Store) PutToken(ctx context.Context, k store.Token) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO tokens (hash, participant, role, label, created, expires) VALUES ($1, $2, $3, $4, $5, $6)`,
+			k.Hash, int64(k.Participant), k.Role, k.Label, micros(k.Created), micros(k.Expires))
+		return err
+	})
+}
+
+func scanToken(row scanner) (store.Token, error) {
+	var k store.Token
+	var p, created, expires int64
+	err := row.Scan(&k.Hash, &p, &k.Role, &k.Label, &created, &expires)
+	k.Participant, k.Created, k.Expires = participant.ID(p), fromMicros(created), fromMicros(expires)
+	return k, err
+}
+
+// Token implements store.Tokens.
+func (s *Store) Token(ctx context.Context, hash string) (store.Token, error) {
+	var k store.Token
+	err := s.get(ctx, func(row scanner) (err error) {
+		k, err = scanToken(row)
+		return err
+	}, `SELECT hash, participant, role, label, created, expires FROM tokens WHERE hash = $1`, hash)
+	return k, err
+}
+
+// Tokens implements store.Tokens.
+func (s *Store) Tokens(ctx context.Context, p participant.ID) ([]store.Token, error) {
+	var out []store.Token
+	err := s.query(ctx, func(row scanner) error {
+		k, err := scanToken(row)
+		out = append(out, k)
+		return err
+	}, `SELECT hash, participant, role, label, created, expires FROM tokens WHERE participant = $1 ORDER BY created, hash`, int64(p))
+	return out, err
+}
+
+// DeleteToken implements store.Tokens.
+func (s *Store) DeleteToken(ctx context.Context, p participant.ID, hash string) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		return t.one(ctx, errAbsent("store.DeleteToken", hash), `DELETE FROM tokens WHERE participant = $1 AND hash = $2`, int64(p), hash)
+	})
+}
+
+func errAbsent(op, subject string) error {
+	return &fault.Error{Op: op, Kind: fault.NotFound, Subject: subject}
+}
+
+func errStale(op, subject string) error {
+	return &fault.Error{Op: op, Kind: fault.Conflict, Subject: subject, Reason: "it was changed meanwhile; read it again"}
+}
+
+// PutCredential implements store.Credentials.
+func (s *Store) PutCredential(ctx context.Context, c store.Credential) error {
+	doc, err := encode(c)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO credentials (participant, id, doc, created) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (participant, id) DO UPDATE SET doc = excluded.doc`, int64(c.Participant), c.ID, doc, micros(c.Created))
+		return err
+	})
+}
+
+// Credentials implements store.Credentials.
+func (s *Store) Credentials(ctx context.Context, p participant.ID) ([]store.Credential, error) {
+	var out []store.Credential
+	err := s.query(ctx, func(row scanner) error {
+		var doc string
+		if err := row.Scan(&doc); err != nil {
+			return err
+		}
+		var c store.Credential
+		err := decode(doc, &c)
+		out = append(out, c)
+		return err
+	}, `SELECT doc FROM credentials WHERE participant = $1 ORDER BY created, id`, int64(p))
+	return out, err
+}
+
+// DeleteCredential implements store.Credentials.
+func (s *Store) DeleteCredential(ctx context.Context, p participant.ID, id string) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		return t.one(ctx, errAbsent("store.DeleteCredential", id), `DELETE FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
+	})
+}
+
+// Remember implements store.Replay. What has expired is swept in the same statement's transaction, a few at a time.
+func (s *Store) Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error) {
+	err = s.update(ctx, func(ctx context.Context, t *tx) error {
+		res, err := t.exec(ctx, `INSERT INTO replay (issuer, jti, until) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, issuer, jti, micros(until))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		fresh = n == 1
+		if err != nil || !fresh {
+			return err
+		}
+		_, err = t.exec(ctx, `DELETE FROM replay WHERE (issuer, jti) IN (SELECT issuer, jti FROM replay WHERE until < $1 ORDER BY until LIMIT 2)`, micros(now))
+		return err
+	})
+	return fresh && err == nil, err
+}
+
+// Answered implements store.Idempotency.
+func (s *Store) Answered(ctx context.Context, p participant.ID, key string) (digest string, answer []byte, err error) {
+	err = s.get(ctx, func(row scanner) error { return row.Scan(&digest, &answer) },
+		`SELECT digest, answer FROM answers WHERE participant = $1 AND key = $2`, int64(p), key)
+	return digest, answer, err
+}
+
+// Keep implements store.Idempotency.
+func (s *Store) Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO answers (participant, key, digest, answer, created) VALUES ($1, $2, $3, $4, $5)`,
+			int64(p), key, digest, answer, micros(now))
+		return err
+	})
+}
