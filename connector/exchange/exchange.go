@@ -18,7 +18,7 @@ import (
 // Catalogs asks a peer what it offers us.
 type Catalogs interface {
 	// Dataset returns one dataset of the peer's catalog; NotFound when it is not there for us.
-	Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.Dataset, error)
+	Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error)
 }
 
 // Negotiations begins contract negotiations and shows them.
@@ -161,12 +161,13 @@ func (r *Runner) negotiate(ctx context.Context, changed <-chan struct{}, local p
 		return "", err
 	}
 	e.Reached(Discover, "")
-	i := slices.IndexFunc(dataset.Offers, func(o negotiation.Offer) bool { return e.Offer == "" || o.ID == e.Offer })
+	i := slices.IndexFunc(dataset.Offers, func(o catalog.RemoteOffer) bool { return e.Offer == "" || o.ID == e.Offer })
 	if i < 0 {
 		return "", fault.New(op, fault.NotFound, "the peer's catalog has no such offer of this asset")
 	}
-	begun, err := r.cfg.Negotiations.Begin(ctx, local, negotiation.BeginRequest{
-		Peer: e.Peer, Offer: dataset.Offers[i], Actor: e.Actor})
+	offer := dataset.Offers[i]
+	begun, err := r.cfg.Negotiations.Begin(ctx, local, negotiation.BeginRequest{Peer: e.Peer, Actor: e.Actor,
+		Offer: negotiation.Offer{ID: offer.ID, Target: dataset.ID, Policy: offer.Policy}})
 	if err != nil {
 		return "", err
 	}

@@ -3,7 +3,6 @@ package negotiation
 import (
 	"context"
 
-	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -44,11 +43,8 @@ type Filter struct {
 type Offers interface {
 	// Offer returns the offer with its asset and both policies; NotFound when absent.
 	Offer(ctx context.Context, p participant.ID, id string) (catalog.Entry, error)
-}
-
-// Agreements reads concluded agreements.
-type Agreements interface {
-	Agreement(ctx context.Context, p participant.ID, id string) (agreement.Agreement, error)
+	// Record commits effects that change nothing else: a decision against showing an offer.
+	Record(ctx context.Context, p participant.ID, e commit.Effects) error
 }
 
 // Decider asks the policy engine and seals the answer as a log entry that commits with the effect.

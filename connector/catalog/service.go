@@ -1,0 +1,268 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// Decider asks the policy engine and seals answers and actions as log entries.
+type Decider interface {
+	Decide(ctx context.Context, q policy.Question) (policy.Decision, decisionlog.Entry, error)
+	Record(ctx context.Context, a decisionlog.Action) (decisionlog.Entry, error)
+}
+
+// Evidence gives what a peer has proven by credential.
+type Evidence interface {
+	Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error)
+}
+
+// Validator says whether the terms of a policy can be enforced here.
+type Validator interface {
+	Validate(p odrl.Policy, access bool) []odrl.Fault
+}
+
+// Config carries what a Service is made of. All fields are required.
+type Config struct {
+	Store     Store
+	Decider   Decider
+	Evidence  Evidence
+	Profile   Validator
+	ProfileID string
+	Now       func() time.Time
+	Rand      io.Reader
+}
+
+// Service shows peers what they may see, and lets operators say what that is.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service { return &Service{cfg} }
+
+// Shown is a dataset as it is shown: the asset with the offers that the peer may see.
+type Shown struct {
+	Asset  Asset
+	Offers []Entry
+}
+
+// Request answers a catalog request: the offers whose access policy lets the peer see them, grouped by asset, a page at a time. Each distinct access
+// policy is asked once, and each answer is on record before anything is shown.
+func (s *Service) Request(ctx context.Context, local participant.Participant, peer participant.Peer, raw []byte, r page.Request) (page.Of[Shown], error) {
+	allowed, err := s.visible(ctx, local, peer, raw)
+	if err != nil {
+		return page.Of[Shown]{}, err
+	}
+	entries, err := s.cfg.Store.Entries(ctx, local.ID, allowed, "", r)
+	if err != nil {
+		return page.Of[Shown]{}, err
+	}
+	return page.Of[Shown]{Items: grouped(entries.Items), Next: entries.Next}, nil
+}
+
+// Dataset answers a request for one dataset: hidden and unknown are the same NotFound.
+func (s *Service) Dataset(ctx context.Context, local participant.Participant, peer participant.Peer, id string) (Shown, error) {
+	allowed, err := s.visible(ctx, local, peer, nil)
+	if err != nil {
+		return Shown{}, err
+	}
+	entries, err := s.cfg.Store.Entries(ctx, local.ID, allowed, id, page.Request{Limit: page.MaxLimit})
+	if err != nil {
+		return Shown{}, err
+	}
+	if len(entries.Items) == 0 {
+		return Shown{}, fault.New("catalog.Dataset", fault.NotFound, "there is no such dataset")
+	}
+	return grouped(entries.Items)[0], nil
+}
+
+// visible asks every distinct access policy and returns the digests of those that allow.
+func (s *Service) visible(ctx context.Context, local participant.Participant, peer participant.Peer, raw []byte) ([]string, error) {
+	const op = "catalog.visible"
+	policies, err := s.cfg.Store.AccessPolicies(ctx, local.ID)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
+	if err != nil {
+		return nil, err
+	}
+	message := ""
+	if raw != nil {
+		sum := sha256.Sum256(raw)
+		message = hex.EncodeToString(sum[:])
+	}
+	var allowed []string
+	var e commit.Effects
+	for _, p := range policies {
+		id, err := decisionlog.NewID(s.cfg.Rand)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Unavailable, err)
+		}
+		d, entry, err := s.cfg.Decider.Decide(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
+			Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: "provider", Policies: []odrl.Policy{p.Policy},
+			Process: policy.Process{MessageDigest: message}})
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Unavailable, err)
+		}
+		e.Decisions = append(e.Decisions, entry)
+		if d.Allowed() {
+			allowed = append(allowed, p.Digest)
+		}
+	}
+	if len(e.Decisions) == 0 {
+		return nil, nil
+	}
+	return allowed, s.cfg.Store.Record(ctx, local.ID, e)
+}
+
+// grouped gathers the offers of one asset; the order of first appearance stays.
+func grouped(entries []Entry) []Shown {
+	var out []Shown
+	at := map[string]int{}
+	for _, e := range entries {
+		i, ok := at[e.Asset.ID]
+		if !ok {
+			i = len(out)
+			at[e.Asset.ID] = i
+			out = append(out, Shown{Asset: e.Asset})
+		}
+		out[i].Offers = append(out[i].Offers, e)
+	}
+	return out
+}
+
+// DigestOf is the digest under which content is kept.
+func DigestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Publication is a set of assets to publish, all or nothing.
+type Publication struct {
+	Assets   []Asset
+	Contents []Content
+	Upsert   bool // replace assets that exist
+	Actor    string
+}
+
+// Publish stores assets with their contents; rules that match offer them at once. What an asset lacks is a Malformed fault that names it.
+func (s *Service) Publish(ctx context.Context, local participant.Participant, p Publication) error {
+	const op = "catalog.Publish"
+	now := s.cfg.Now()
+	for i := range p.Assets {
+		a := &p.Assets[i]
+		if a.Created.IsZero() {
+			a.Created = now
+		}
+		a.Updated, a.Participant = now, local.ID
+		if err := checkAsset(*a); err != nil {
+			return err
+		}
+	}
+	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "asset.put", Actor: p.Actor, Subject: subjectOf(p.Assets), Now: now,
+		Details: map[string]string{"digest": assetsDigest(p.Assets)}})
+	if err != nil {
+		return fault.Wrap(op, fault.Unavailable, err)
+	}
+	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{{Type: "asset.published", Subject: subjectOf(p.Assets), Time: now, Actor: p.Actor}}}
+	return s.cfg.Store.PutAssets(ctx, local.ID, p.Assets, p.Contents, p.Upsert, e)
+}
+
+func subjectOf(assets []Asset) string {
+	if len(assets) == 1 {
+		return assets[0].ID
+	}
+	return ""
+}
+
+func assetsDigest(assets []Asset) string {
+	h := sha256.New()
+	for _, a := range assets {
+		_, _ = io.WriteString(h, a.ID+"\x00"+a.Address.Content+"\x00"+a.Address.BaseURL+"\x00")
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func checkAsset(a Asset) error {
+	const op = "catalog.Publish"
+	switch {
+	case a.ID == "" || len(a.ID) > 512 || strings.ContainsFunc(a.ID, func(r rune) bool { return r <= 0x20 || r == 0x7f }):
+		return fault.New(op, fault.Malformed, "asset id: want 1 to 512 bytes without spaces, have %d bytes", len(a.ID))
+	case (a.Address.BaseURL == "") == (a.Address.Content == ""):
+		return fault.New(op, fault.Malformed, "asset %s: want either an upstream address or stored content", a.ID)
+	case a.Address.BaseURL != "" && !strings.HasPrefix(a.Address.BaseURL, "http://") && !strings.HasPrefix(a.Address.BaseURL, "https://"):
+		return fault.New(op, fault.Malformed, "asset %s: the upstream address must be an http or https URL", a.ID)
+	case a.Type == "":
+		return fault.New(op, fault.Malformed, "asset %s: want the type of the dataset (dct:type), an IRI", a.ID)
+	}
+	return nil
+}
+
+// Define stores a policy. A policy with a term that cannot be enforced here is refused, with every fault in it.
+func (s *Service) Define(ctx context.Context, local participant.Participant, name string, p odrl.Policy, access bool, actor string) (Definition, error) {
+	const op = "catalog.Define"
+	p.ID = ""
+	if faults := s.cfg.Profile.Validate(p, access); len(faults) > 0 {
+		e := &fault.Error{Op: op, Kind: fault.Malformed, Code: "policy.unknown", Reason: "the policy has terms that cannot be enforced here"}
+		for _, f := range faults {
+			e.Reasons = append(e.Reasons, f.Error())
+		}
+		return Definition{}, e
+	}
+	now := s.cfg.Now()
+	d := Definition{Participant: local.ID, Digest: odrl.Digest(p), Name: name, Access: access, Policy: p, Profile: s.cfg.ProfileID, Created: now}
+	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "policy.put", Actor: actor, Subject: d.Digest, Now: now})
+	if err != nil {
+		return Definition{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	return d, s.cfg.Store.PutDefinition(ctx, d, commit.Effects{Decisions: []decisionlog.Entry{entry},
+		Events: []commit.Event{{Type: "policy.defined", Subject: d.Digest, Time: now, Actor: actor}}})
+}
+
+// Offer stores a rule: the assets it selects are offered under its policies at once.
+func (s *Service) Offer(ctx context.Context, local participant.Participant, r Rule, actor string) (Rule, error) {
+	const op = "catalog.Offer"
+	now := s.cfg.Now()
+	r.Participant = local.ID
+	if r.Created.IsZero() {
+		r.Created = now
+	}
+	if r.ID == "" {
+		id, err := uuid.NewRandomFromReader(s.cfg.Rand)
+		if err != nil {
+			return r, fault.Wrap(op, fault.Unavailable, err)
+		}
+		r.ID = id.URN()
+	}
+	for digest, access := range map[string]bool{r.Access: true, r.Usage: false} {
+		d, err := s.cfg.Store.Definition(ctx, local.ID, digest)
+		if err != nil {
+			return r, fault.New(op, fault.Malformed, "there is no policy %q", digest)
+		}
+		if d.Access != access {
+			return r, fault.New(op, fault.Malformed, "policy %s is not of the kind that its place needs: one access policy, one usage policy", digest)
+		}
+	}
+	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "rule.put", Actor: actor, Subject: r.ID, Now: now,
+		Details: map[string]string{"access": r.Access, "usage": r.Usage}})
+	if err != nil {
+		return r, fault.Wrap(op, fault.Unavailable, err)
+	}
+	err = s.cfg.Store.PutRule(ctx, r, commit.Effects{Decisions: []decisionlog.Entry{entry},
+		Events: []commit.Event{{Type: "rule.put", Subject: r.ID, Time: now, Actor: actor}}})
+	r.Version++
+	return r, err
+}

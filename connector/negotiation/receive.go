@@ -1,0 +1,486 @@
+package negotiation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+func codeOf(err error) string {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+func reasonOf(err error) string {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+// Receive takes a message of a verified peer. pid is our own pid from the path, "" for an initial request. An illegal
+// message is a Conflict that changed nothing; a process that is not this peer's is NotFound.
+func (s *Service) Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m Message) (Received, error) {
+	if pid == "" {
+		if m.Kind != Request {
+			return Received{}, fault.New("negotiation.Receive", fault.Malformed, "a %s does not begin a negotiation here", m.Kind)
+		}
+		return s.open(ctx, local, peer, m)
+	}
+	var out Received
+	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, peer.DID, pid) }, func(n Negotiation) (err error) {
+		out, err = s.receive(ctx, local, peer, n, m)
+		return err
+	})
+	return out, err
+}
+
+func (s *Service) receive(ctx context.Context, local participant.Participant, peer participant.Peer, n Negotiation, m Message) (Received, error) {
+	if err := addressed(n, m); err != nil {
+		return Received{}, err
+	}
+	if repeated(n, m) {
+		return s.reply(n, nil, false), nil
+	}
+	at := n.effective(m)
+	to, err := Next(at.State, m.Kind, n.Role.Other())
+	if err != nil {
+		return Received{}, illegal(err)
+	}
+	next := at
+	next.State, next.Updated = to, s.cfg.Now()
+	next.Accepted = Receipt{Kind: m.Kind, Digest: digest(m.Raw)}
+	if next.PeerPID == "" {
+		next.PeerPID = peerPID(n.Role, m)
+	}
+	step := step{s: s, ctx: ctx, local: local, peer: peer, old: n, next: next, message: m, settled: n.Pending.Owed}
+	switch m.Kind {
+	case Request:
+		return step.counterOffer()
+	case OfferMessage:
+		return step.offered()
+	case Acceptance:
+		return step.accepted()
+	case Agreement:
+		return step.agreed()
+	case Verification:
+		return step.verified()
+	case Finalization:
+		return step.finalized()
+	case Termination:
+		return step.terminated()
+	}
+	return Received{}, fault.New("negotiation.Receive", fault.Malformed, "message kind %q is not known", m.Kind)
+}
+
+// addressed checks that the pids in the body are those of the process in the path.
+func addressed(n Negotiation, m Message) error {
+	own, theirs := m.ProviderPID, m.ConsumerPID
+	if n.Role == Consumer {
+		own, theirs = theirs, own
+	}
+	if own != "" && own != n.ID || theirs != "" && n.PeerPID != "" && theirs != n.PeerPID {
+		return fault.New("negotiation.Receive", fault.Malformed, "consumerPid and providerPid must be those of the negotiation in the path")
+	}
+	return nil
+}
+
+func peerPID(own Role, m Message) string {
+	if own == Provider {
+		return m.ConsumerPID
+	}
+	return m.ProviderPID
+}
+
+// repeated reports a byte-equal repeat of the last accepted message: it gets the same answer again, except counter-offers and in
+// final states, where the protocol wants an error (section 3.6).
+func repeated(n Negotiation, m Message) bool {
+	return n.Accepted.Kind == m.Kind && m.Kind != Request && !n.State.Final() && n.Accepted.Digest == digest(m.Raw)
+}
+
+// effective is the negotiation as the sender of m sees it: when m is legal only after our pending transition, the peer has taken
+// that message although its answer did not reach us yet.
+func (n Negotiation) effective(m Message) Negotiation {
+	if n.Pending.Kind == "" {
+		return n
+	}
+	by := n.Role.Other()
+	if _, err := Next(n.State, m.Kind, by); err == nil {
+		return n
+	}
+	if _, err := Next(n.Pending.To, m.Kind, by); err != nil {
+		return n
+	}
+	n.State = n.Pending.To
+	return n
+}
+
+// step is one received message on its way to the commit.
+type step struct {
+	s         *Service
+	ctx       context.Context
+	local     participant.Participant
+	peer      participant.Peer
+	old, next Negotiation
+	message   Message
+	settled   string
+	entries   []decisionlog.Entry
+	contract  *agreement.Agreement
+}
+
+// commit writes the step: the new state, what it owes now, and the rest.
+func (p *step) commit(kind string, reply *Message, to State) (Received, error) {
+	p.next.Pending = Pending{}
+	e := commit.Effects{Decisions: p.entries, Settled: p.settled, Agreement: p.contract}
+	if len(p.entries) > 0 {
+		p.next.LastRecord = p.entries[len(p.entries)-1].ID
+	}
+	if reply != nil {
+		owed, err := p.s.owe(&p.next, *reply, to)
+		if err != nil {
+			return Received{}, err
+		}
+		e.Owed = owed
+	}
+	e.Events = []commit.Event{event(kind, p.next, p.next.Updated, string(p.peer.DID))}
+	if err := p.s.cfg.Store.ReplaceNegotiation(p.ctx, p.old, p.next, e); err != nil {
+		return Received{}, err
+	}
+	p.s.cfg.Log.InfoContext(p.ctx, "negotiation "+kind, slog.String("negotiation", p.next.ID), slog.String("peer", string(p.next.Peer)),
+		slog.String("state", string(p.next.State)))
+	return p.s.reply(p.next, e.Owed, false), nil
+}
+
+// refuse commits the message and answers it with a termination that says why.
+func (p *step) refuse(code string, reasons []string) (Received, error) {
+	p.next.Code, p.next.Reasons = code, reasons
+	return p.commit("refused", &Message{Kind: Termination, Code: code, Reasons: reasons}, Terminated)
+}
+
+// open answers an initial request as provider.
+func (s *Service) open(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
+	const op = "negotiation.Receive"
+	existing, err := s.cfg.Store.NegotiationByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID)
+	switch {
+	case err == nil && existing.Role == Provider:
+		return s.repeatOpen(existing, m)
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return Received{}, err
+	}
+	if open, err := s.cfg.Store.OpenNegotiations(ctx, local.ID, peer.DID); err != nil || open >= s.cfg.MaxOpen {
+		if err == nil {
+			err = fault.New(op, fault.Exhausted, "%d negotiations are open with you; finish some first", open)
+		}
+		return Received{}, err
+	}
+	if err := s.cfg.Directory.Callback(ctx, peer, m.Callback); err != nil {
+		return Received{}, err
+	}
+	entry, err := s.cfg.Offers.Offer(ctx, local.ID, m.Offer.ID)
+	if err != nil {
+		return Received{}, err
+	}
+	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
+	if err != nil {
+		return Received{}, err
+	}
+	id, err := s.id()
+	if err != nil {
+		return Received{}, err
+	}
+	now := s.cfg.Now()
+	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
+		State: Requested, Offer: *m.Offer, Accepted: Receipt{Kind: Request, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+	asset := assetOf(entry)
+	// Who may not see the offer learns nothing of it; the denial is on record all the same.
+	access, seen, err := s.decideAccess(ctx, local, n, claims, asset, m.Raw, entry)
+	if err != nil {
+		return Received{}, err
+	}
+	if !access.Allowed() {
+		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{seen}}); err != nil {
+			return Received{}, err
+		}
+		return Received{}, fault.New(op, fault.NotFound, "there is no such offer")
+	}
+	n.LastRecord = seen.ID
+	if m.Offer.Target != "" && m.Offer.Target != entry.Asset.ID {
+		return Received{}, fault.New(op, fault.NotFound, "there is no such offer")
+	}
+	n.Offer.Target = entry.Asset.ID
+	reply, to, entries, contract, err := s.answerRequest(ctx, local, &n, claims, entry, m)
+	if err != nil {
+		return Received{}, err
+	}
+	owed, err := s.owe(&n, reply, to)
+	if err != nil {
+		return Received{}, err
+	}
+	if contract != nil {
+		contract.Raw = owed.Body
+	}
+	e := commit.Effects{Decisions: append([]decisionlog.Entry{seen}, entries...), Owed: owed, Agreement: contract,
+		Events: []commit.Event{event("requested", n, now, string(peer.DID))}}
+	if err := s.cfg.Store.CreateNegotiation(ctx, n, e); err != nil {
+		if isStale(err) { // the same request twice at once: the other one won
+			if existing, readErr := s.cfg.Store.NegotiationByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID); readErr == nil {
+				return s.repeatOpen(existing, m)
+			}
+		}
+		return Received{}, err
+	}
+	s.cfg.Log.InfoContext(ctx, "negotiation requested", slog.String("negotiation", n.ID), slog.String("peer", string(n.Peer)), slog.String("reply", string(reply.Kind)))
+	return s.reply(n, owed, true), nil
+}
+
+// repeatOpen answers a request whose pid the peer used before: the same request gets the existing negotiation, another one an error.
+func (s *Service) repeatOpen(existing Negotiation, m Message) (Received, error) {
+	if existing.Accepted.Kind == Request && existing.Accepted.Digest != digest(m.Raw) {
+		return Received{}, illegal(fault.New("negotiation.Receive", fault.Conflict, "this consumerPid names another negotiation already"))
+	}
+	return s.reply(existing, nil, true), nil
+}
+
+func assetOf(e catalog.Entry) policy.Asset {
+	return policy.Asset{ID: e.Asset.ID, Type: e.Asset.Type, Version: e.Asset.APIVersion, SemanticID: e.Asset.SemanticID}
+}
+
+// decideAccess asks whether the peer may see the offer at all.
+func (s *Service) decideAccess(ctx context.Context, local participant.Participant, n Negotiation, claims policy.Party, a policy.Asset, raw []byte,
+	e catalog.Entry) (policy.Decision, decisionlog.Entry, error) {
+	id, err := decisionlog.NewID(s.cfg.Rand)
+	if err != nil {
+		return policy.Decision{}, decisionlog.Entry{}, fault.Wrap("negotiation.decideAccess", fault.Unavailable, err)
+	}
+	status := n.status()
+	d, entry, err := s.cfg.Decider.Decide(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
+		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a,
+		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: digest(raw)}})
+	return d, entry, fault.Wrap("negotiation.decideAccess", fault.Unavailable, err)
+}
+
+// answerRequest decides on a request for the offer: an agreement, or a termination that says why.
+func (s *Service) answerRequest(ctx context.Context, local participant.Participant, n *Negotiation, claims policy.Party, e catalog.Entry,
+	m Message) (Message, State, []decisionlog.Entry, *agreement.Agreement, error) {
+	d, entry, err := s.decide(ctx, local, *n, policy.DoorRequest, claims, policy.Party{DID: string(local.DID)}, assetOf(e), policy.Agreement{}, m.Raw, e.Usage.Policy)
+	if err != nil {
+		return Message{}, "", nil, nil, err
+	}
+	n.LastRecord = entry.ID
+	entries := []decisionlog.Entry{entry}
+	switch {
+	case !d.Allowed():
+		n.Code, n.Reasons = refusal(d)
+	case !odrl.Equal(m.Offer.Policy, e.Usage.Policy):
+		n.Code, n.Reasons = "offer.changed", []string{"the requested policy is not the offered one; request the offer as the catalog shows it"}
+	}
+	if n.Code != "" {
+		return Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}, Terminated, entries, nil, nil
+	}
+	contract, err := s.conclude(local, n, e.Usage.Policy)
+	if err != nil {
+		return Message{}, "", nil, nil, err
+	}
+	signed, agreeEntry, err := s.decide(ctx, local, *n, policy.DoorAgree, claims, policy.Party{DID: string(local.DID)}, assetOf(e),
+		policy.Agreement{ID: contract.ID, Digest: contract.Digest, Signed: contract.Signed}, m.Raw, contract.Policy)
+	if err != nil {
+		return Message{}, "", nil, nil, err
+	}
+	entries = append(entries, agreeEntry)
+	n.LastRecord = agreeEntry.ID
+	if !signed.Allowed() {
+		n.AgreementID = ""
+		n.Code, n.Reasons = refusal(signed)
+		return Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}, Terminated, entries, nil, nil
+	}
+	return Message{Kind: Agreement, Contract: wireContract(*contract)}, Agreed, entries, contract, nil
+}
+
+// conclude mints the agreement of a provider.
+func (s *Service) conclude(local participant.Participant, n *Negotiation, p odrl.Policy) (*agreement.Agreement, error) {
+	id, err := s.id()
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now().UTC().Truncate(time.Millisecond)
+	a := &agreement.Agreement{Participant: local.ID, ID: id, Negotiation: n.ID, Role: string(Provider), Provider: local.DID, Consumer: n.Peer,
+		Asset: n.Offer.Target, Policy: p, Profile: s.cfg.ProfileID, Signed: now, Created: s.cfg.Now()}
+	a.Policy.ID = id
+	if a.Digest, err = agreement.DigestOf(*a); err != nil {
+		return nil, fault.Wrap("negotiation.conclude", fault.Internal, err)
+	}
+	n.AgreementID = id
+	return a, nil
+}
+
+func wireContract(a agreement.Agreement) *Contract {
+	return &Contract{ID: a.ID, Target: a.Asset, Assigner: a.Provider, Assignee: a.Consumer, Signed: a.Signed, Policy: a.Policy}
+}
+
+// counterOffer answers a consumer's request for other terms: only terms that we publish to this peer can be agreed.
+func (p *step) counterOffer() (Received, error) {
+	entry, claims, err := p.published(p.message.Offer.ID)
+	if err != nil {
+		return Received{}, err
+	}
+	p.next.Offer = *p.message.Offer
+	p.next.Offer.Target = entry.Asset.ID
+	return p.answer(claims, entry)
+}
+
+// accepted answers a consumer's acceptance of our offer.
+func (p *step) accepted() (Received, error) {
+	entry, claims, err := p.published(p.next.Offer.ID)
+	if err != nil {
+		return Received{}, err
+	}
+	p.message.Offer = &p.next.Offer
+	return p.answer(claims, entry)
+}
+
+func (p *step) published(offer string) (catalog.Entry, policy.Party, error) {
+	entry, err := p.s.cfg.Offers.Offer(p.ctx, p.local.ID, offer)
+	if err != nil {
+		return catalog.Entry{}, policy.Party{}, err
+	}
+	claims, err := p.s.cfg.Evidence.Claims(p.ctx, p.local, p.peer)
+	return entry, claims, err
+}
+
+func (p *step) answer(claims policy.Party, entry catalog.Entry) (Received, error) {
+	reply, to, entries, contract, err := p.s.answerRequest(p.ctx, p.local, &p.next, claims, entry, p.message)
+	if err != nil {
+		return Received{}, err
+	}
+	p.entries, p.contract = entries, contract
+	if contract != nil {
+		// The bytes are known only once encoded, with both pids in them.
+		preview := p.next
+		owed, err := p.s.owe(&preview, reply, to)
+		if err != nil {
+			return Received{}, err
+		}
+		contract.Raw = owed.Body
+	}
+	return p.commit("requested", &reply, to)
+}
+
+// offered takes a provider's offer: the one we asked for is accepted, another one waits for an operator.
+func (p *step) offered() (Received, error) {
+	if p.message.Offer == nil {
+		return Received{}, fault.New("negotiation.offered", fault.Malformed, "offer: want an offer object")
+	}
+	if p.message.Offer.Target != p.next.Offer.Target && p.next.Offer.Target != "" {
+		return Received{}, fault.New("negotiation.offered", fault.Malformed, "offer/target: want the dataset that was asked for")
+	}
+	asked := p.next.Offer
+	p.next.Offer = *p.message.Offer
+	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
+		return p.commit("offered", nil, "")
+	}
+	d, err := p.judge(policy.DoorOffer, policy.Agreement{}, p.message.Offer.Policy)
+	if err != nil {
+		return Received{}, err
+	}
+	if !d.Allowed() {
+		return p.refuse(refusal(d))
+	}
+	return p.commit("offered", &Message{Kind: Acceptance}, Accepted)
+}
+
+// judge asks the policy engine as consumer; the record commits with the step.
+func (p *step) judge(door policy.Door, contract policy.Agreement, pol odrl.Policy) (policy.Decision, error) {
+	own, err := p.s.cfg.Evidence.Own(p.ctx, p.local)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	d, entry, err := p.s.decide(p.ctx, p.local, p.next, door, policy.Party{DID: string(p.peer.DID)}, own,
+		policy.Asset{ID: p.next.Offer.Target}, contract, p.message.Raw, pol)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	p.entries = append(p.entries, entry)
+	p.next.LastRecord = entry.ID
+	return d, nil
+}
+
+// agreed takes the provider's agreement: parties, target and terms must be what we asked for, and our own policy must allow to sign.
+func (p *step) agreed() (Received, error) {
+	c := p.message.Contract
+	if err := p.asAsked(c); err != nil {
+		return Received{}, err
+	}
+	if faults := p.s.cfg.Profile.Validate(c.Policy, false); len(faults) > 0 {
+		reasons := make([]string, 0, len(faults))
+		for _, f := range faults {
+			reasons = append(reasons, f.Error())
+		}
+		return p.refuse("policy.unknown", reasons)
+	}
+	a := &agreement.Agreement{Participant: p.local.ID, ID: c.ID, Negotiation: p.next.ID, Role: string(Consumer), Provider: c.Assigner,
+		Consumer: c.Assignee, Asset: c.Target, Policy: c.Policy, Profile: p.s.cfg.ProfileID, Signed: c.Signed, Raw: p.message.Raw, Created: p.next.Updated}
+	var err error
+	if a.Digest, err = agreement.DigestOf(*a); err != nil {
+		return Received{}, fault.Wrap("negotiation.agreed", fault.Internal, err)
+	}
+	p.next.AgreementID = a.ID
+	d, err := p.judge(policy.DoorAgree, policy.Agreement{ID: a.ID, Digest: a.Digest, Signed: a.Signed}, a.Policy)
+	if err != nil {
+		return Received{}, err
+	}
+	if !d.Allowed() {
+		p.next.AgreementID = ""
+		return p.refuse(refusal(d))
+	}
+	p.contract = a
+	return p.commit("agreed", &Message{Kind: Verification}, Verified)
+}
+
+// maxSkew is how far the provider's signing time may lie from our clock.
+const maxSkew = 10 * time.Minute
+
+func (p *step) asAsked(c *Contract) error {
+	const op = "negotiation.agreed"
+	switch {
+	case c == nil || c.ID == "":
+		return fault.New(op, fault.Malformed, "agreement/@id: want the id of the agreement")
+	case c.Assigner != p.peer.DID:
+		return fault.New(op, fault.Malformed, "agreement/assigner: want the provider's DID")
+	case c.Assignee != p.local.DID:
+		return fault.New(op, fault.Malformed, "agreement/assignee: want the consumer's DID")
+	case c.Target != p.next.Offer.Target:
+		return fault.New(op, fault.Malformed, "agreement/target: want the dataset that was asked for")
+	case !odrl.Equal(c.Policy, p.next.Offer.Policy):
+		return fault.New(op, fault.Malformed, "agreement: its rules are not those of the offer")
+	case c.Signed.IsZero() || c.Signed.Sub(p.next.Updated).Abs() > maxSkew:
+		return fault.New(op, fault.Malformed, "agreement/timestamp: want the moment of signing")
+	}
+	return nil
+}
+
+// verified takes the consumer's verification and owes the finalization.
+func (p *step) verified() (Received, error) {
+	return p.commit("verified", &Message{Kind: Finalization}, Finalized)
+}
+
+func (p *step) finalized() (Received, error) { return p.commit("finalized", nil, "") }
+
+// terminated takes the peer's termination with its reasons: the operator is shown them.
+func (p *step) terminated() (Received, error) {
+	p.next.Code, p.next.Reasons = p.message.Code, p.message.Reasons
+	return p.commit("terminated", nil, "")
+}

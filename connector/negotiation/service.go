@@ -1,0 +1,308 @@
+package negotiation
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// MaxOpen is how many negotiations one peer may have open with one hosted participant.
+const MaxOpen = 1000
+
+// Hold is when a message that was just committed is due for its second look: the first attempt is made at once by who committed it,
+// and only if that process died does the timer find it.
+const Hold = 5 * time.Second
+
+// Validator says whether the terms of an offered policy can be enforced here.
+type Validator interface {
+	Validate(p odrl.Policy, access bool) []odrl.Fault
+}
+
+// Config carries what a Service is made of. All fields are required unless said otherwise.
+type Config struct {
+	Store     Store
+	Offers    Offers
+	Decider   Decider
+	Evidence  Evidence
+	Codec     Codec
+	Directory Directory
+	Outbox    Outbox
+	Profile   Validator
+	ProfileID string
+	Accepts   []string // usage purposes that we, as consumer, allow ourselves
+	Now       func() time.Time
+	Rand      io.Reader
+	Log       *slog.Logger
+	MaxOpen   int // 0: MaxOpen
+}
+
+// Service runs negotiations in both roles. It is safe for concurrent use; races on one negotiation are settled by the store.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service {
+	if cfg.MaxOpen == 0 {
+		cfg.MaxOpen = MaxOpen
+	}
+	return &Service{cfg}
+}
+
+// Received is the answer to a message. Flushed must be called after the answer was written and flushed: it wakes the sender
+// of what is now owed. Not calling it loses nothing; the message then leaves with the next timer.
+type Received struct {
+	Status  Status
+	Created bool
+	Flushed func()
+}
+
+func (n Negotiation) status() Status {
+	if n.Role == Provider {
+		return Status{ConsumerPID: n.PeerPID, ProviderPID: n.ID, State: n.State}
+	}
+	return Status{ConsumerPID: n.ID, ProviderPID: n.PeerPID, State: n.State}
+}
+
+// reply makes the answer of a committed step.
+func (s *Service) reply(n Negotiation, owed *commit.Owed, created bool) Received {
+	r := Received{Status: n.status(), Created: created, Flushed: func() {}}
+	if owed != nil {
+		r.Flushed = func() { s.cfg.Outbox.Send(*owed) }
+	}
+	return r
+}
+
+// attempts bounds how often a step is tried again after somebody else changed the negotiation in between.
+const attempts = 5
+
+// step reads the negotiation and applies do, again when the store says that it was stale.
+func (s *Service) step(read func() (Negotiation, error), do func(Negotiation) error) error {
+	var err error
+	for range attempts {
+		var n Negotiation
+		if n, err = read(); err != nil {
+			return err
+		}
+		if err = do(n); !isStale(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// isStale tells the store's Conflict from the machine's, which carries a code.
+func isStale(err error) bool { return fault.Is(err, fault.Conflict) && codeOf(err) == "" }
+
+func (s *Service) id() (string, error) {
+	id, err := uuid.NewRandomFromReader(s.cfg.Rand)
+	if err != nil {
+		return "", fault.Wrap("negotiation", fault.Unavailable, err)
+	}
+	return id.URN(), nil
+}
+
+func digest(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// owe encodes the message once and makes it owed by the negotiation; next gets the pending transition.
+func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error) {
+	m.ConsumerPID, m.ProviderPID = n.status().ConsumerPID, n.status().ProviderPID
+	path, body, err := s.cfg.Codec.EncodeNegotiation(m)
+	if err != nil {
+		return nil, fault.Wrap("negotiation.owe", fault.Internal, err)
+	}
+	id, err := s.id()
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	n.Pending = Pending{Kind: m.Kind, To: to, Owed: id}
+	return &commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
+		Message: string(m.Kind), URL: join(n.Callback, path), Body: body, Due: now.Add(Hold), Created: now, Trace: n.Trace}, nil
+}
+
+// join extends a base URL by a path, with or without a slash at the base's end.
+func join(base, path string) string {
+	for len(base) > 0 && base[len(base)-1] == '/' {
+		base = base[:len(base)-1]
+	}
+	return base + path
+}
+
+func event(kind string, n Negotiation, now time.Time, actor string) commit.Event {
+	return commit.Event{Type: "negotiation." + kind, Subject: n.ID, Time: now, Actor: actor, Trace: n.Trace,
+		Data: map[string]string{"state": string(n.State), "peer": string(n.Peer), "agreement": n.AgreementID, "code": n.Code}}
+}
+
+// decide asks the policy engine about the negotiation at a door.
+func (s *Service) decide(ctx context.Context, local participant.Participant, n Negotiation, door policy.Door, peer policy.Party,
+	own policy.Party, a policy.Asset, contract policy.Agreement, raw []byte, policies ...odrl.Policy) (policy.Decision, decisionlog.Entry, error) {
+	id, err := decisionlog.NewID(s.cfg.Rand)
+	if err != nil {
+		return policy.Decision{}, decisionlog.Entry{}, fault.Wrap("negotiation.decide", fault.Unavailable, err)
+	}
+	status := n.status()
+	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: s.cfg.ProfileID, Own: own, Peer: peer,
+		Role: string(n.Role), Policies: policies, Accepts: s.cfg.Accepts, Asset: a, Agreement: contract, Previous: n.LastRecord,
+		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: n.Offer.ID}}
+	if raw != nil {
+		q.Process.MessageDigest = digest(raw)
+	}
+	d, entry, err := s.cfg.Decider.Decide(ctx, q)
+	return d, entry, fault.Wrap("negotiation.decide", fault.Unavailable, err)
+}
+
+// refusal is what a peer is told of a denial by a policy that it was shown.
+func refusal(d policy.Decision) (code string, reasons []string) {
+	if d.Class != "" {
+		return "policy.error", []string{"the policy could not be evaluated (" + d.Class + ")"}
+	}
+	for _, r := range d.Denials() {
+		reasons = append(reasons, Explain(r))
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"no permission allows this"}
+	}
+	return "policy.refused", reasons
+}
+
+// Explain is one reason for a peer: stable code, place and wanted value.
+func Explain(r policy.Reason) string {
+	text := r.Code + ": " + r.Operand
+	if want := r.Params["want"]; want != "" {
+		text += " " + r.Params["operator"] + " " + want
+	}
+	return text + " (" + r.Clause + ")"
+}
+
+// Get returns the negotiation for the operator.
+func (s *Service) Get(ctx context.Context, local participant.Participant, id string) (Negotiation, error) {
+	return s.cfg.Store.Negotiation(ctx, local.ID, "", id)
+}
+
+// List returns negotiations for the operator.
+func (s *Service) List(ctx context.Context, local participant.Participant, f Filter, r page.Request) (page.Of[Negotiation], error) {
+	return s.cfg.Store.Negotiations(ctx, local.ID, f, r)
+}
+
+// Status answers a peer's GET: NotFound when the negotiation is not its own.
+func (s *Service) Status(ctx context.Context, local participant.Participant, peer participant.Peer, id string) (Status, error) {
+	n, err := s.cfg.Store.Negotiation(ctx, local.ID, peer.DID, id)
+	if err != nil {
+		return Status{}, err
+	}
+	st := n.status()
+	if st.State == Initial {
+		st.State = Requested
+	}
+	return st, nil
+}
+
+// BeginRequest asks for a contract on an offer of a peer's catalog.
+type BeginRequest struct {
+	Peer  participant.DID
+	Offer Offer // as shown in the catalog, with its target
+	Actor string
+	Trace string
+}
+
+// Begin starts a negotiation as consumer. The request leaves at once; it is retried until the peer answers.
+func (s *Service) Begin(ctx context.Context, local participant.Participant, r BeginRequest) (Negotiation, error) {
+	const op = "negotiation.Begin"
+	if r.Peer == local.DID {
+		return Negotiation{}, fault.New(op, fault.Malformed, "the peer is this participant itself")
+	}
+	if r.Offer.ID == "" || r.Offer.Target == "" || r.Offer.Policy.IsZero() {
+		return Negotiation{}, fault.New(op, fault.Malformed, "an offer needs its id, its target and its policy, as the catalog shows them")
+	}
+	base, err := s.cfg.Directory.Endpoint(ctx, local, r.Peer)
+	if err != nil {
+		return Negotiation{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	id, err := s.id()
+	if err != nil {
+		return Negotiation{}, err
+	}
+	now := s.cfg.Now()
+	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: r.Peer, Callback: base, State: Initial, Offer: r.Offer,
+		Actor: r.Actor, Trace: r.Trace, Created: now, Updated: now}
+	owed, err := s.owe(&n, Message{Kind: Request, Callback: s.cfg.Directory.Own(local), Offer: &r.Offer}, Requested)
+	if err != nil {
+		return Negotiation{}, err
+	}
+	e := commit.Effects{Owed: owed, Events: []commit.Event{event("begun", n, now, r.Actor)}}
+	if err := s.cfg.Store.CreateNegotiation(ctx, n, e); err != nil {
+		return Negotiation{}, fault.Wrap(op, fault.Internal, err)
+	}
+	s.cfg.Outbox.Send(*owed)
+	return n, nil
+}
+
+// Terminate ends a negotiation that is not final, as an operator's action on record.
+func (s *Service) Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (Negotiation, error) {
+	const op = "negotiation.Terminate"
+	var out Negotiation
+	var owed *commit.Owed
+	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+		if _, err := Next(n.State, Termination, n.Role); err != nil {
+			return illegal(err)
+		}
+		entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "negotiation.terminate", Actor: actor, Subject: n.ID,
+			Process: n.ID, Previous: n.LastRecord, Now: s.cfg.Now(), Details: map[string]string{"reason": reason}})
+		if err != nil {
+			return fault.Wrap(op, fault.Unavailable, err)
+		}
+		out, owed, err = s.end(ctx, n, "operator.terminated", []string{reason}, actor, entry)
+		return err
+	})
+	if err == nil && owed != nil {
+		s.cfg.Outbox.Send(*owed)
+	}
+	return out, err
+}
+
+// end terminates from our side: the state is TERMINATED at once for everything of ours, and the peer is told.
+func (s *Service) end(ctx context.Context, n Negotiation, code string, reasons []string, actor string, entries ...decisionlog.Entry) (Negotiation, *commit.Owed, error) {
+	now := s.cfg.Now()
+	next := n
+	next.State, next.Code, next.Reasons, next.Updated = Terminated, code, reasons, now
+	e := commit.Effects{Decisions: entries, Settled: n.Pending.Owed}
+	next.Pending = Pending{}
+	if len(entries) > 0 {
+		next.LastRecord = entries[len(entries)-1].ID
+	}
+	if n.PeerPID != "" {
+		owed, err := s.owe(&next, Message{Kind: Termination, Code: code, Reasons: reasons}, Terminated)
+		if err != nil {
+			return n, nil, err
+		}
+		e.Owed = owed
+	}
+	e.Events = []commit.Event{event("terminated", next, now, actor)}
+	if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
+		return n, nil, err
+	}
+	next.Version++
+	return next, e.Owed, nil
+}
+
+// codeIllegal marks a Conflict of the machine: no retry makes it legal.
+const codeIllegal = "transition.illegal"
+
+func illegal(err error) error {
+	return &fault.Error{Op: "negotiation", Kind: fault.Conflict, Code: codeIllegal, Reason: reasonOf(err)}
+}

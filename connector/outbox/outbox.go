@@ -1,0 +1,249 @@
+package outbox
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+const (
+	firstBackoff = 100 * time.Millisecond
+	maxBackoff   = 60 * time.Second
+	lease        = 30 * time.Second // longer than any attempt may take
+	attemptLimit = 20 * time.Second
+	batch        = 64
+	perPeer      = 16 // attempts at once towards one peer: one that hangs starves nobody else
+)
+
+// Config carries what an Outbox is made of. All fields are required unless said otherwise.
+type Config struct {
+	Store    Store
+	Sender   Sender
+	Owners   map[commit.ProcessKind]Owner
+	Now      func() time.Time
+	Rand     io.Reader // jitter
+	Log      *slog.Logger
+	Workers  int           // attempts at once; 0: 64
+	Deadline time.Duration // after this a message is given up; 0: 24 h
+}
+
+// Outbox delivers what is owed. Run must be running for anything to be sent.
+type Outbox struct {
+	cfg   Config
+	queue chan commit.Owed
+	wake  chan struct{} // something may be due earlier than the timer thinks
+
+	mu      sync.Mutex
+	busy    map[string]bool                   // owed ids under way in this process
+	peers   map[participant.DID]int           // attempts under way per peer
+	waiting map[participant.DID][]commit.Owed // more than perPeer at once
+}
+
+// New returns an Outbox.
+func New(cfg Config) *Outbox {
+	if cfg.Workers == 0 {
+		cfg.Workers = 64
+	}
+	if cfg.Deadline == 0 {
+		cfg.Deadline = 24 * time.Hour
+	}
+	return &Outbox{cfg: cfg, queue: make(chan commit.Owed, 4096), wake: make(chan struct{}, 1), busy: map[string]bool{},
+		peers: map[participant.DID]int{}, waiting: map[participant.DID][]commit.Owed{}}
+}
+
+// Send hands a committed message over for its first attempt. It never blocks: when the queue is full the message is left to the timer,
+// which finds it in the store.
+func (b *Outbox) Send(o commit.Owed) {
+	select {
+	case b.queue <- o:
+	default:
+	}
+	b.poke()
+}
+
+func (b *Outbox) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run delivers until the context ends, then waits for the attempts under way.
+func (b *Outbox) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	ready := make(chan commit.Owed)
+	for range b.cfg.Workers {
+		workers.Go(func() {
+			for o := range ready {
+				b.attempt(ctx, o)
+			}
+		})
+	}
+	var timer sync.WaitGroup
+	timer.Go(func() { b.retry(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			timer.Wait()
+			close(ready)
+			workers.Wait()
+			return
+		case o := <-b.queue:
+			if !b.admit(o) {
+				continue
+			}
+			select {
+			case ready <- o:
+			case <-ctx.Done():
+				b.release(o)
+			}
+		}
+	}
+}
+
+// admit claims the message for one attempt of this process and a place towards its peer; a message that must wait for a place
+// comes back to the queue when one is free.
+func (b *Outbox) admit(o commit.Owed) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy[o.ID] {
+		return false
+	}
+	if b.peers[o.Peer] >= perPeer {
+		if len(b.waiting[o.Peer]) < batch {
+			b.waiting[o.Peer] = append(b.waiting[o.Peer], o)
+		}
+		return false
+	}
+	b.busy[o.ID] = true
+	b.peers[o.Peer]++
+	return true
+}
+
+func (b *Outbox) release(o commit.Owed) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.busy, o.ID)
+	b.peers[o.Peer]--
+	if b.peers[o.Peer] <= 0 {
+		delete(b.peers, o.Peer)
+	}
+	if next := b.waiting[o.Peer]; len(next) > 0 {
+		select {
+		case b.queue <- next[0]:
+		default: // the timer finds it
+		}
+		if b.waiting[o.Peer] = next[1:]; len(next) == 1 {
+			delete(b.waiting, o.Peer)
+		}
+	}
+}
+
+// retry waits for the earliest due time and claims what is due then. Between, nothing is asked of the store.
+func (b *Outbox) retry(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		case <-timer.C:
+			if err := b.claim(ctx); err != nil && ctx.Err() == nil {
+				b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
+			}
+		}
+		due, ok, err := b.cfg.Store.NextDue(ctx)
+		switch {
+		case err != nil:
+			timer.Reset(time.Second)
+		case ok:
+			timer.Reset(max(due.Sub(b.cfg.Now()), time.Millisecond))
+		}
+	}
+}
+
+func (b *Outbox) claim(ctx context.Context) error {
+	for {
+		owed, err := b.cfg.Store.Claim(ctx, b.cfg.Now(), lease, batch)
+		if err != nil {
+			return err
+		}
+		for _, o := range owed {
+			select {
+			case b.queue <- o:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if len(owed) < batch {
+			return nil
+		}
+	}
+}
+
+// attempt makes one attempt and commits what came of it.
+func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
+	defer b.release(o)
+	log := b.cfg.Log.With(slog.String("message", o.Message), slog.String("process", o.ProcessID), slog.String("peer", string(o.Peer)))
+	owner := b.cfg.Owners[o.Process]
+	sendCtx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	answer, err := b.cfg.Sender.Send(sendCtx, o)
+	if ctx.Err() != nil {
+		return // stopping: the row is still owed
+	}
+	switch {
+	case err != nil && b.cfg.Now().Sub(o.Created) > b.cfg.Deadline:
+		o.LastError = err.Error()
+		err = owner.Rejected(ctx, o, Answer{})
+	case err != nil:
+		log.WarnContext(ctx, "message not delivered, will be tried again", slog.Int("attempt", o.Attempt+1), slog.Any("error", err))
+		b.postpone(ctx, o, err.Error())
+		return
+	case answer.OK():
+		err = owner.Delivered(ctx, o, answer)
+	default:
+		err = b.rejected(sendCtx, o, answer, owner)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.ErrorContext(ctx, "outcome of a message not stored, will be tried again", slog.Any("error", err))
+		b.postpone(ctx, o, "")
+	}
+}
+
+// rejected looks at the peer's state before it believes a 4xx: an earlier attempt may have got through although its answer was lost.
+func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, owner Owner) error {
+	if o.Attempt > 0 {
+		if seen, err := b.cfg.Sender.Look(ctx, o); err == nil && seen.OK() {
+			seen.Code, seen.Reasons = refused.Code, refused.Reasons
+			return owner.Rejected(ctx, o, seen)
+		}
+	}
+	return owner.Rejected(ctx, o, refused)
+}
+
+func (b *Outbox) postpone(ctx context.Context, o commit.Owed, lastError string) {
+	due := b.cfg.Now().Add(b.backoff(o.Attempt))
+	if err := b.cfg.Store.Postpone(ctx, o.ID, due, lastError); err != nil {
+		b.cfg.Log.ErrorContext(ctx, "retry not stored; the lease brings it back", slog.Any("error", err))
+	}
+	b.poke()
+}
+
+// backoff doubles from firstBackoff to maxBackoff, with up to a quarter taken off at random so that many do not come at once.
+func (b *Outbox) backoff(attempt int) time.Duration {
+	d := firstBackoff << min(attempt, 12)
+	d = min(d, maxBackoff)
+	var r [4]byte
+	if _, err := io.ReadFull(b.cfg.Rand, r[:]); err == nil {
+		d -= d / 4 * time.Duration(binary.BigEndian.Uint32(r[:])>>16) / (1 << 16)
+	}
+	return d
+}

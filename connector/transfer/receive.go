@@ -1,0 +1,248 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+)
+
+// Receive takes a message of a verified peer. pid is our own pid from the path, "" for a request. An illegal message is a
+// Conflict that changed nothing; a transfer that is not this peer's is NotFound.
+func (s *Service) Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m Message) (Received, error) {
+	if pid == "" {
+		if m.Kind != Request {
+			return Received{}, fault.New("transfer.Receive", fault.Malformed, "a %s does not begin a transfer", m.Kind)
+		}
+		return s.open(ctx, local, peer, m)
+	}
+	var out Received
+	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, peer.DID, pid) }, func(t Transfer) (err error) {
+		out, err = s.receive(ctx, local, peer, t, m)
+		return err
+	})
+	return out, err
+}
+
+func (s *Service) receive(ctx context.Context, local participant.Participant, peer participant.Peer, t Transfer, m Message) (Received, error) {
+	if err := addressed(t, m); err != nil {
+		return Received{}, err
+	}
+	if t.Accepted.Kind == m.Kind && !t.State.Final() && t.Accepted.Digest == digest(m.Raw) {
+		return s.reply(t, nil, false), nil
+	}
+	at := t.effective(m)
+	to, err := Next(at.State, m.Kind, t.Role.Other())
+	if err != nil {
+		return Received{}, illegal(err)
+	}
+	next := at
+	next.State, next.Updated, next.Pending = to, s.cfg.Now(), Pending{}
+	next.Accepted = Receipt{Kind: m.Kind, Digest: digest(m.Raw)}
+	if next.PeerPID == "" {
+		next.PeerPID = m.ProviderPID
+	}
+	e := commit.Effects{Settled: t.Pending.Owed}
+	kind := map[State]string{Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}[to]
+	switch {
+	case m.Kind == Start && t.Role == Consumer:
+		if next.Address, err = s.sealed(local, m.Address); err != nil {
+			return Received{}, err
+		}
+	case m.Kind == Start:
+		// The consumer wants to go on: the provider decides again and answers with a start of its own, with a fresh address.
+		next.State = Suspended
+		return s.resume(ctx, local, peer, t, next, m.Raw)
+	default:
+		next.Code, next.Reasons = m.Code, m.Reasons
+		next.Grant.Hash, next.Address = "", nil
+	}
+	return s.commit(ctx, local, t, next, e, kind, string(peer.DID))
+}
+
+func addressed(t Transfer, m Message) error {
+	own, theirs := m.ProviderPID, m.ConsumerPID
+	if t.Role == Consumer {
+		own, theirs = theirs, own
+	}
+	if own != t.ID || t.PeerPID != "" && theirs != t.PeerPID {
+		return fault.New("transfer.Receive", fault.Malformed, "consumerPid and providerPid must be those of the transfer in the path")
+	}
+	return nil
+}
+
+// effective is the transfer as the sender of m sees it; see negotiation.
+func (t Transfer) effective(m Message) Transfer {
+	if t.Pending.Kind == "" {
+		return t
+	}
+	by := t.Role.Other()
+	if _, err := Next(t.State, m.Kind, by); err == nil {
+		return t
+	}
+	if _, err := Next(t.Pending.To, m.Kind, by); err != nil {
+		return t
+	}
+	t.State = t.Pending.To
+	return t
+}
+
+// sealed encrypts the address of a start for rest.
+func (s *Service) sealed(local participant.Participant, a *Address) ([]byte, error) {
+	const op = "transfer.start"
+	if a == nil || a.Endpoint == "" && a.Properties[PropertyEndpoint] == "" {
+		return nil, fault.New(op, fault.Malformed, "dataAddress: want the address to pull from")
+	}
+	plain, err := json.Marshal(a)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	sealed, err := s.cfg.Tokens.Seal(local, plain)
+	return sealed, fault.Wrap(op, fault.Internal, err)
+}
+
+// commit writes a step and cuts the flows of what is not started any more, before the answer leaves.
+func (s *Service) commit(ctx context.Context, local participant.Participant, old, next Transfer, e commit.Effects, kind, actor string) (Received, error) {
+	if n := len(e.Decisions); n > 0 {
+		next.LastRecord = e.Decisions[n-1].ID
+	}
+	e.Events = append(e.Events, event(kind, next, next.Updated, actor))
+	if err := s.cfg.Store.ReplaceTransfer(ctx, old, next, e); err != nil {
+		return Received{}, err
+	}
+	if next.Role == Provider && next.State != Started && next.Pending.To != Started {
+		s.cfg.Flows.Stop(local.ID, next.ID)
+	}
+	s.cfg.Log.InfoContext(ctx, "transfer "+kind, slog.String("transfer", next.ID), slog.String("peer", string(next.Peer)), slog.String("state", string(next.State)))
+	next.Version = old.Version + 1
+	return s.reply(next, e.Owed, false), nil
+}
+
+// open answers a transfer request as provider.
+func (s *Service) open(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
+	const op = "transfer.Receive"
+	existing, err := s.cfg.Store.TransferByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID)
+	if err == nil && existing.Role == Provider {
+		return s.repeatOpen(existing, m)
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Received{}, err
+	}
+	if open, err := s.cfg.Store.OpenTransfers(ctx, local.ID, peer.DID); err != nil || open >= MaxOpen {
+		if err == nil {
+			err = fault.New(op, fault.Exhausted, "%d transfers are open with you; finish some first", open)
+		}
+		return Received{}, err
+	}
+	if m.Format != Pull {
+		return Received{}, fault.New(op, fault.Malformed, "format: %s is the one that is served", Pull)
+	}
+	if err := s.cfg.Directory.Callback(ctx, peer, m.Callback); err != nil {
+		return Received{}, err
+	}
+	a, err := s.usable(ctx, local, m.AgreementID)
+	if err != nil {
+		if fault.Is(err, fault.NotFound) || a.Consumer != peer.DID {
+			return Received{}, fault.New(op, fault.NotFound, "there is no such agreement")
+		}
+		return Received{}, err
+	}
+	if a.Role != string(Provider) || a.Consumer != peer.DID {
+		return Received{}, fault.New(op, fault.NotFound, "there is no such agreement")
+	}
+	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
+	if err != nil {
+		return Received{}, err
+	}
+	id, err := s.id()
+	if err != nil {
+		return Received{}, err
+	}
+	now := s.cfg.Now()
+	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
+		State: Requested, AgreementID: a.ID, Asset: a.Asset, Format: m.Format, Claims: claims,
+		Accepted: Receipt{Kind: Request, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+	owed, entries, err := s.start(ctx, local, &t, m.Raw)
+	if err != nil {
+		return Received{}, err
+	}
+	t.LastRecord = entries[len(entries)-1].ID
+	e := commit.Effects{Decisions: entries, Owed: owed, Events: []commit.Event{event("requested", t, now, string(peer.DID))}}
+	if err := s.cfg.Store.CreateTransfer(ctx, t, e); err != nil {
+		if isStale(err) {
+			if existing, readErr := s.cfg.Store.TransferByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID); readErr == nil {
+				return s.repeatOpen(existing, m)
+			}
+		}
+		return Received{}, err
+	}
+	return s.reply(t, owed, true), nil
+}
+
+func (s *Service) repeatOpen(existing Transfer, m Message) (Received, error) {
+	if existing.Accepted.Kind == Request && existing.Accepted.Digest != digest(m.Raw) {
+		return Received{}, illegal(fault.New("transfer.Receive", fault.Conflict, "this consumerPid names another transfer already"))
+	}
+	return s.reply(existing, nil, true), nil
+}
+
+// start decides whether data may flow and owes what follows: a start with a data address, or a termination that says why. Two records: that
+// the transfer may start, and that a token is issued for it.
+func (s *Service) start(ctx context.Context, local participant.Participant, t *Transfer, raw []byte) (*commit.Owed, []decisionlog.Entry, error) {
+	a, err := s.cfg.Agreements.Agreement(ctx, local.ID, t.AgreementID)
+	if err != nil {
+		return nil, nil, err
+	}
+	asset, err := s.cfg.Assets.Asset(ctx, local.ID, t.Asset)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, entry, err := s.decide(ctx, local, *t, "transfer.start", a, asset, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries := []decisionlog.Entry{entry}
+	if !d.Allowed() {
+		t.Code, t.Reasons = s.cfg.Explain(d)
+		owed, err := s.owe(t, Message{Kind: Termination, Code: t.Code, Reasons: t.Reasons}, Terminated)
+		return owed, entries, err
+	}
+	t.LastRecord = entry.ID
+	issue, issued, err := s.decide(ctx, local, *t, "edr.issue", a, asset, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries = append(entries, issued)
+	if !issue.Allowed() {
+		t.Code, t.Reasons = s.cfg.Explain(issue)
+		owed, err := s.owe(t, Message{Kind: Termination, Code: t.Code, Reasons: t.Reasons}, Terminated)
+		return owed, entries, err
+	}
+	address, err := s.address(local, t, issue.Limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	owed, err := s.owe(t, Message{Kind: Start, Address: address}, Started)
+	return owed, entries, err
+}
+
+// resume answers a consumer's start of a suspended transfer.
+func (s *Service) resume(ctx context.Context, local participant.Participant, peer participant.Peer, old, next Transfer, raw []byte) (Received, error) {
+	if _, err := s.usable(ctx, local, next.AgreementID); err != nil {
+		return Received{}, err
+	}
+	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
+	if err != nil {
+		return Received{}, err
+	}
+	next.Claims = claims
+	owed, entries, err := s.start(ctx, local, &next, raw)
+	if err != nil {
+		return Received{}, err
+	}
+	return s.commit(ctx, local, old, next, commit.Effects{Decisions: entries, Owed: owed, Settled: old.Pending.Owed}, "resumed", string(peer.DID))
+}

@@ -1,0 +1,309 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// Pull is the one transfer format that is served.
+const Pull = "HttpData-PULL"
+
+const (
+	// MaxOpen is how many transfers one peer may have open with one hosted participant.
+	MaxOpen = 1000
+	// Hold is when a message that was just committed is due for its second look.
+	Hold = 5 * time.Second
+	// GrantLife is how long an access token opens unless something ends it earlier.
+	GrantLife = TokenLife
+)
+
+// Config carries what a Service is made of. All fields are required.
+type Config struct {
+	Store      Store
+	Agreements Agreements
+	Assets     Assets
+	Decider    Decider
+	Evidence   Evidence
+	Codec      Codec
+	Directory  Directory
+	Tokens     Tokens
+	Flows      Flows
+	Outbox     Outbox
+	Endpoint   func(participant.Participant) string // public address of the data plane
+	ProfileID  string
+	Explain    func(policy.Decision) (code string, reasons []string)
+	Now        func() time.Time
+	Rand       io.Reader
+	Log        *slog.Logger
+}
+
+// Service runs transfers in both roles. It is safe for concurrent use; races on one transfer are settled by the store.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service { return &Service{cfg} }
+
+// Received is the answer to a message; see negotiation.Received.
+type Received struct {
+	Status  Status
+	Created bool
+	Flushed func()
+}
+
+func (t Transfer) status() Status {
+	if t.Role == Provider {
+		return Status{ConsumerPID: t.PeerPID, ProviderPID: t.ID, State: t.State}
+	}
+	return Status{ConsumerPID: t.ID, ProviderPID: t.PeerPID, State: t.State}
+}
+
+func (s *Service) reply(t Transfer, owed *commit.Owed, created bool) Received {
+	r := Received{Status: t.status(), Created: created, Flushed: func() {}}
+	if owed != nil {
+		r.Flushed = func() { s.cfg.Outbox.Send(*owed) }
+	}
+	return r
+}
+
+// attempts bounds how often a step is tried again after somebody else changed the transfer in between.
+const attempts = 5
+
+func (s *Service) step(read func() (Transfer, error), do func(Transfer) error) error {
+	var err error
+	for range attempts {
+		var t Transfer
+		if t, err = read(); err != nil {
+			return err
+		}
+		if err = do(t); !isStale(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// codeIllegal marks a Conflict of the machine: no retry makes it legal.
+const codeIllegal = "transition.illegal"
+
+func isStale(err error) bool {
+	var e *fault.Error
+	return errors.As(err, &e) && e.Kind == fault.Conflict && e.Code == ""
+}
+
+func illegal(err error) error {
+	var e *fault.Error
+	reason := "not legal now"
+	if errors.As(err, &e) {
+		reason = e.Reason
+	}
+	return &fault.Error{Op: "transfer", Kind: fault.Conflict, Code: codeIllegal, Reason: reason}
+}
+
+func (s *Service) id() (string, error) {
+	id, err := uuid.NewRandomFromReader(s.cfg.Rand)
+	if err != nil {
+		return "", fault.Wrap("transfer", fault.Unavailable, err)
+	}
+	return id.URN(), nil
+}
+
+func digest(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
+	m.ConsumerPID, m.ProviderPID = t.status().ConsumerPID, t.status().ProviderPID
+	path, body, err := s.cfg.Codec.EncodeTransfer(m)
+	if err != nil {
+		return nil, fault.Wrap("transfer.owe", fault.Internal, err)
+	}
+	id, err := s.id()
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	t.Pending = Pending{Kind: m.Kind, To: to, Owed: id}
+	base := t.Callback
+	for len(base) > 0 && base[len(base)-1] == '/' {
+		base = base[:len(base)-1]
+	}
+	return &commit.Owed{ID: id, Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
+		Message: string(m.Kind), URL: base + path, Body: body, Due: now.Add(Hold), Created: now, Trace: t.Trace}, nil
+}
+
+func event(kind string, t Transfer, now time.Time, actor string) commit.Event {
+	return commit.Event{Type: "transfer." + kind, Subject: t.ID, Time: now, Actor: actor, Trace: t.Trace,
+		Data: map[string]string{"state": string(t.State), "peer": string(t.Peer), "agreement": t.AgreementID, "code": t.Code}}
+}
+
+// Get returns the transfer for the operator.
+func (s *Service) Get(ctx context.Context, local participant.Participant, id string) (Transfer, error) {
+	return s.cfg.Store.Transfer(ctx, local.ID, "", id)
+}
+
+// List returns transfers for the operator.
+func (s *Service) List(ctx context.Context, local participant.Participant, f Filter, r page.Request) (page.Of[Transfer], error) {
+	return s.cfg.Store.Transfers(ctx, local.ID, f, r)
+}
+
+// Status answers a peer's GET: NotFound when the transfer is not its own.
+func (s *Service) Status(ctx context.Context, local participant.Participant, peer participant.Peer, id string) (Status, error) {
+	t, err := s.cfg.Store.Transfer(ctx, local.ID, peer.DID, id)
+	if err != nil {
+		return Status{}, err
+	}
+	st := t.status()
+	if st.State == Initial {
+		st.State = Requested
+	}
+	return st, nil
+}
+
+// BeginRequest asks for data under an agreement.
+type BeginRequest struct {
+	Agreement string
+	Format    string
+	Actor     string
+	Trace     string
+}
+
+// Begin starts a transfer as consumer. The request leaves at once; it is retried until the peer answers.
+func (s *Service) Begin(ctx context.Context, local participant.Participant, r BeginRequest) (Transfer, error) {
+	const op = "transfer.Begin"
+	if r.Format != Pull {
+		return Transfer{}, fault.New(op, fault.Malformed, "format %q is not known here, want %s", r.Format, Pull)
+	}
+	a, err := s.usable(ctx, local, r.Agreement)
+	if err != nil {
+		return Transfer{}, err
+	}
+	if a.Role != string(Consumer) {
+		return Transfer{}, fault.New(op, fault.Conflict, "only the consumer of an agreement begins a transfer")
+	}
+	base, err := s.cfg.Directory.Endpoint(ctx, local, a.Provider)
+	if err != nil {
+		return Transfer{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	id, err := s.id()
+	if err != nil {
+		return Transfer{}, err
+	}
+	now := s.cfg.Now()
+	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: a.Provider, Callback: base, State: Initial, AgreementID: a.ID,
+		Asset: a.Asset, Format: r.Format, Actor: r.Actor, Trace: r.Trace, Created: now, Updated: now}
+	owed, err := s.owe(&t, Message{Kind: Request, AgreementID: a.ID, Format: r.Format, Callback: s.cfg.Directory.Own(local)}, Requested)
+	if err != nil {
+		return Transfer{}, err
+	}
+	if err := s.cfg.Store.CreateTransfer(ctx, t, commit.Effects{Owed: owed, Events: []commit.Event{event("begun", t, now, r.Actor)}}); err != nil {
+		return Transfer{}, fault.Wrap(op, fault.Internal, err)
+	}
+	s.cfg.Outbox.Send(*owed)
+	return t, nil
+}
+
+// usable returns an agreement under which data may flow: concluded to the end, and not retired.
+func (s *Service) usable(ctx context.Context, local participant.Participant, id string) (agreement.Agreement, error) {
+	const op = "transfer.usable"
+	a, err := s.cfg.Agreements.Agreement(ctx, local.ID, id)
+	if err != nil {
+		return a, err
+	}
+	if a.Retired != nil {
+		return a, &fault.Error{Op: op, Kind: fault.Refused, Code: "agreement.retired", Reason: "the agreement was retired: " + a.Retired.Reason}
+	}
+	final, err := s.cfg.Agreements.Finalized(ctx, local.ID, id)
+	if err == nil && !final {
+		err = fault.New(op, fault.NotFound, "there is no such agreement")
+	}
+	return a, err
+}
+
+// Address opens the data address of a started transfer for its consumer. The token in it is a secret.
+func (s *Service) Address(ctx context.Context, local participant.Participant, id string) (Address, error) {
+	const op = "transfer.Address"
+	t, err := s.cfg.Store.Transfer(ctx, local.ID, "", id)
+	if err != nil {
+		return Address{}, err
+	}
+	if t.Role != Consumer || t.State != Started || len(t.Address) == 0 {
+		return Address{}, fault.New(op, fault.Conflict, "the transfer is %s; only a started one has an address", t.State)
+	}
+	plain, err := s.cfg.Tokens.Open(local, t.Address)
+	if err != nil {
+		return Address{}, fault.Wrap(op, fault.Internal, err)
+	}
+	var a Address
+	if err := json.Unmarshal(plain, &a); err != nil {
+		return Address{}, fault.Wrap(op, fault.Internal, err)
+	}
+	return a, nil
+}
+
+// decide asks the policy engine about the transfer at a door, as provider.
+func (s *Service) decide(ctx context.Context, local participant.Participant, t Transfer, door policy.Door, a agreement.Agreement,
+	asset catalog.Asset, raw []byte) (policy.Decision, decisionlog.Entry, error) {
+	id, err := decisionlog.NewID(s.cfg.Rand)
+	if err != nil {
+		return policy.Decision{}, decisionlog.Entry{}, fault.Wrap("transfer.decide", fault.Unavailable, err)
+	}
+	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: s.cfg.ProfileID,
+		Own: policy.Party{DID: string(local.DID)}, Peer: t.Claims, Role: string(t.Role), Policies: []odrl.Policy{a.Policy},
+		Asset:     policy.Asset{ID: asset.ID, Type: asset.Type, Version: asset.APIVersion, SemanticID: asset.SemanticID},
+		Agreement: policy.Agreement{ID: a.ID, Digest: a.Digest, Signed: a.Signed}, Previous: t.LastRecord,
+		Process: policy.Process{ConsumerPID: t.status().ConsumerPID, ProviderPID: t.status().ProviderPID, Format: t.Format}}
+	if raw != nil {
+		q.Process.MessageDigest = digest(raw)
+	}
+	d, entry, err := s.cfg.Decider.Decide(ctx, q)
+	return d, entry, fault.Wrap("transfer.decide", fault.Unavailable, err)
+}
+
+// address makes the data address with a fresh token generation; the hash stays here, the token leaves in the message.
+func (s *Service) address(local participant.Participant, t *Transfer, limits policy.Limits) (*Address, error) {
+	t.Grant.Generation++
+	token, err := s.cfg.Tokens.Token(local, t.ID, t.Grant.Generation)
+	if err != nil {
+		return nil, fault.Wrap("transfer.address", fault.Unavailable, err)
+	}
+	sum := sha256.Sum256([]byte(token))
+	t.Grant.Hash = hex.EncodeToString(sum[:])
+	now := s.cfg.Now()
+	t.Grant.Expires = now.Add(GrantLife)
+	if !limits.NotAfter.IsZero() && limits.NotAfter.Before(t.Grant.Expires) {
+		t.Grant.Expires = limits.NotAfter
+	}
+	endpoint := s.cfg.Endpoint(local)
+	return &Address{EndpointType: "https://w3id.org/idsa/v4.1/HTTP", Endpoint: endpoint, Properties: map[string]string{
+		PropertyEndpoint: endpoint, PropertyToken: token, PropertyAuthType: "bearer",
+		PropertyExpires: strconv.Itoa(int(t.Grant.Expires.Sub(now).Seconds())),
+	}}, nil
+}
+
+// Names of endpoint properties (Catena-X CX-0018, HttpData-PULL).
+const (
+	PropertyEndpoint = "https://w3id.org/edc/v0.0.1/ns/endpoint"
+	PropertyToken    = "https://w3id.org/edc/v0.0.1/ns/authorization"
+	PropertyAuthType = "https://w3id.org/edc/v0.0.1/ns/authType"
+	PropertyExpires  = "https://w3id.org/tractusx/auth/expiresIn"
+)
