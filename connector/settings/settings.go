@@ -1,0 +1,147 @@
+package settings
+
+import (
+	"bytes"
+	_ "embed" // the default file
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// MaxBytes bounds the file.
+const MaxBytes = 1 << 20
+
+// Settings is the whole file. The manual of each field is the comment beside it in the default file ("sluice config print").
+type Settings struct {
+	Data         string        `yaml:"data"`
+	Store        Store         `yaml:"store"`
+	Public       Listener      `yaml:"public"`
+	Management   Management    `yaml:"management"`
+	Participants []Participant `yaml:"participants"`
+	Profile      Profile       `yaml:"profile"`
+	Egress       Egress        `yaml:"egress"`
+	Limits       Limits        `yaml:"limits"`
+	Log          Log           `yaml:"log"`
+}
+
+// Store says where records are kept.
+type Store struct {
+	Kind string `yaml:"kind"` // Embedded or Postgres
+	URL  string `yaml:"url"`
+}
+
+// The kinds of store.
+const (
+	Embedded = "embedded"
+	Postgres = "postgres"
+)
+
+// Listener is what peers reach.
+type Listener struct {
+	Listen string `yaml:"listen"`
+	Host   string `yaml:"host"` // host[:port] as it stands in DIDs and URLs
+	Cert   string `yaml:"cert"`
+	Key    string `yaml:"key"`
+}
+
+// Management is where the management API listens.
+type Management struct {
+	Listen string `yaml:"listen"`
+	Cert   string `yaml:"cert"`
+	Key    string `yaml:"key"`
+}
+
+// Participant is a company to host.
+type Participant struct {
+	Slug string `yaml:"slug"`
+	Name string `yaml:"name"`
+}
+
+// Profile is the ecosystem and the place of this connector in it.
+type Profile struct {
+	File    string   `yaml:"file"`
+	Trust   []Trust  `yaml:"trust"`
+	Accepts []string `yaml:"accepts"`
+	Bundle  string   `yaml:"bundle"`
+}
+
+// Trust says which types of credential an issuer may issue.
+type Trust struct {
+	Issuer      string   `yaml:"issuer"` // DID
+	Credentials []string `yaml:"credentials"`
+}
+
+// Egress says where this process may connect to, beyond public addresses of peers.
+type Egress struct {
+	Peers     []string `yaml:"peers"`     // scheme://host:port
+	Upstreams []string `yaml:"upstreams"` // scheme://host:port
+	Roots     string   `yaml:"roots"`
+}
+
+// Limits are bounds.
+type Limits struct {
+	OpenProcesses int           `yaml:"open_processes"`
+	GiveUp        time.Duration `yaml:"give_up"`
+	Streams       int           `yaml:"streams"`
+}
+
+// Log is the process's own log.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+//go:embed default.yaml
+var defaultFile []byte
+
+// Default returns the settings of an empty file.
+func Default() Settings {
+	return Settings{
+		Data:         "data",
+		Store:        Store{Kind: Embedded},
+		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443"},
+		Management:   Management{Listen: "127.0.0.1:8444"},
+		Participants: []Participant{},
+		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
+		Egress:       Egress{Peers: []string{}, Upstreams: []string{}},
+		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Streams: 4096},
+		Log:          Log{Level: "info", Format: "text"},
+	}
+}
+
+// Parse reads a file of at most MaxBytes over the defaults. It refuses unknown and repeated keys, a second document, and
+// wrong types, and names the line. It does not validate.
+func Parse(r io.Reader) (Settings, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return Settings{}, fmt.Errorf("settings: %w", err)
+	}
+	if len(data) > MaxBytes {
+		return Settings{}, fmt.Errorf("settings: the file has more than %d bytes", MaxBytes)
+	}
+	s := Default()
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
+		return Settings{}, fmt.Errorf("settings: %w", err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Settings{}, errors.New("settings: the file has a second document")
+	}
+	return s, nil
+}
+
+// In returns the settings with relative paths made relative to dir, the directory of the file.
+func (s Settings) In(dir string) Settings {
+	for _, path := range []*string{&s.Data, &s.Public.Cert, &s.Public.Key, &s.Management.Cert, &s.Management.Key,
+		&s.Profile.File, &s.Profile.Bundle, &s.Egress.Roots} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+	return s
+}

@@ -1,0 +1,172 @@
+package settings_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-connector/sluice/connector/settings"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+func printed(t *testing.T, s settings.Settings) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := settings.Print(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got):\n%s", path, diff)
+	}
+}
+
+func filled() settings.Settings {
+	s := settings.Default()
+	s.Data = "/var/lib/sluice"
+	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem"}
+	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
+	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
+	s.Egress.Peers = []string{"https://localhost:9443"}
+	s.Limits.GiveUp = 90 * time.Minute
+	return s
+}
+
+func TestThePrintedDefaultsAreTheManual(t *testing.T) {
+	golden(t, "default.golden", printed(t, settings.Default()))
+}
+
+func TestThePrintedDefaultsAreTheDefaultFile(t *testing.T) {
+	file, err := os.ReadFile("default.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(file), printed(t, settings.Default())); diff != "" {
+		t.Errorf("the default file does not say what Default says (-file +code):\n%s", diff)
+	}
+}
+
+func TestWhatIsPrintedParsesBackToTheSame(t *testing.T) {
+	for _, s := range []settings.Settings{settings.Default(), filled()} {
+		text := printed(t, s)
+		got, err := settings.Parse(strings.NewReader(text))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if diff := cmp.Diff(s, got); diff != "" {
+			t.Errorf("(-printed +parsed):\n%s", diff)
+		}
+	}
+}
+
+func TestAnEmptyFileIsTheDefaults(t *testing.T) {
+	got, err := settings.Parse(strings.NewReader(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(settings.Default(), got); diff != "" {
+		t.Error(diff)
+	}
+	if err := got.Validate(); err != nil {
+		t.Errorf("the defaults are not valid: %v", err)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, file, want string }{
+		{"an unknown key", "dta: x\n", "line 1: field dta not found"},
+		{"an unknown nested key", "log:\n  levl: info\n", "line 2: field levl not found"},
+		{"a key that stands there twice", "data: a\ndata: b\n", "already defined"},
+		{"a wrong type", "limits:\n  streams: many\n", "line 2: cannot unmarshal"},
+		{"a second document", "data: a\n---\ndata: b\n", "second document"},
+		{"a huge file", strings.Repeat("#", settings.MaxBytes+1), "more than"},
+		{"what is not YAML", "data: [", "did not find"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := settings.Parse(strings.NewReader(tt.file))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
+	s := settings.Default()
+	s.Data = ""
+	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:secret@db/sluice"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem"}
+	s.Management.Listen = "0.0.0.0:8444"
+	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
+	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
+	s.Profile.Accepts = []string{""}
+	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
+	s.Limits = settings.Limits{}
+	s.Log = settings.Log{Level: "loud", Format: "xml"}
+	err := s.Validate()
+	var faults settings.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("got %v, want Faults", err)
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error shows the password: %v", err)
+	}
+	golden(t, "faults.golden", err.Error()+"\n")
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	s := filled().In("/etc/sluice")
+	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profile.File != "" {
+		t.Errorf("got cert %q, data %q, profile %q", s.Public.Cert, s.Data, s.Profile.File)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("data: x\n"))
+	f.Add([]byte("participants: [{slug: a, name: b}]\n"))
+	f.Add([]byte("&a [*a]"))
+	f.Add([]byte("a: &x [1]\nb: *x"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := settings.Parse(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		_ = s.Validate()
+		var b bytes.Buffer
+		if err := settings.Print(&b, s); err != nil {
+			t.Fatalf("accepted but not printable: %v", err)
+		}
+		again, err := settings.Parse(&b)
+		if err != nil {
+			t.Fatalf("printed but not parsable: %v\n%s", err, b.String())
+		}
+		if diff := cmp.Diff(s, again, cmp.Comparer(func(a, b []string) bool {
+			return len(a) == len(b) && strings.Join(a, "\x00") == strings.Join(b, "\x00")
+		})); diff != "" {
+			t.Errorf("(-accepted +printed and parsed):\n%s", diff)
+		}
+	})
+}

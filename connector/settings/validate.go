@@ -1,0 +1,162 @@
+package settings
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+// Fault is one thing wrong: the key, the value there, and what would be right.
+type Fault struct {
+	Key   string // "public.listen"
+	Value string
+	Want  string
+}
+
+func (f Fault) Error() string { return fmt.Sprintf("%s: %q: want %s", f.Key, f.Value, f.Want) }
+
+// Faults is everything wrong with a file, in the order of the file.
+type Faults []Fault
+
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.Error()
+	}
+	return "settings: " + strings.Join(lines, "\nsettings: ")
+}
+
+// Validate reports all faults at once as Faults; nil when there is none. It opens no file and no connection.
+func (s Settings) Validate() error {
+	var c checker
+	c.expect("data", s.Data, s.Data != "", "a directory")
+	c.store(s.Store)
+	c.listener("public", s.Public.Listen, s.Public.Cert, s.Public.Key)
+	c.expect("public.host", s.Public.Host, isHost(s.Public.Host), "a lower-case host name, with :port unless it is 443")
+	c.listener("management", s.Management.Listen, s.Management.Cert, s.Management.Key)
+	c.expect("management.listen", s.Management.Listen, s.Management.Listen != s.Public.Listen || strings.HasSuffix(s.Management.Listen, ":0"),
+		"another address than public.listen")
+	c.participants(s.Participants)
+	c.profile(s.Profile)
+	c.origins("egress.peers", s.Egress.Peers)
+	c.origins("egress.upstreams", s.Egress.Upstreams)
+	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
+	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
+	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
+	c.expect("log.level", s.Log.Level, slices.Contains([]string{"debug", "info", "warn", "error"}, s.Log.Level), "debug, info, warn or error")
+	c.expect("log.format", s.Log.Format, s.Log.Format == "text" || s.Log.Format == "json", "text or json")
+	if len(c.faults) == 0 {
+		return nil
+	}
+	return c.faults
+}
+
+type checker struct{ faults Faults }
+
+func (c *checker) expect(key, value string, ok bool, want string) {
+	if !ok {
+		c.faults = append(c.faults, Fault{Key: key, Value: value, Want: want})
+	}
+}
+
+func (c *checker) between(key string, value, low, high int) {
+	c.expect(key, strconv.Itoa(value), value >= low && value <= high, fmt.Sprintf("%d to %d", low, high))
+}
+
+func (c *checker) store(s Store) {
+	switch s.Kind {
+	case Embedded:
+		c.expect("store.url", redacted(s.URL), s.URL == "", "nothing: the embedded store has no URL")
+	case Postgres:
+		u, err := url.Parse(s.URL)
+		ok := err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+		c.expect("store.url", redacted(s.URL), ok, "postgres://user@host:port/database")
+		if ok {
+			_, secret := u.User.Password()
+			c.expect("store.url", redacted(s.URL), !secret, "no password here: put it into a password file")
+		}
+	default:
+		c.expect("store.kind", s.Kind, false, Embedded+" or "+Postgres)
+	}
+}
+
+// redacted shows a URL without what may be a secret, parsable or not.
+func redacted(raw string) string {
+	if u, err := url.Parse(raw); err == nil {
+		return u.Redacted()
+	}
+	return "…"
+}
+
+func (c *checker) listener(key, listen, cert, private string) {
+	host, port, err := net.SplitHostPort(listen)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	c.expect(key+".listen", listen, err == nil && bad == nil && strconv.FormatUint(n, 10) == port, "host:port")
+	c.expect(key+".cert", cert, (cert == "") == (private == ""), "cert and key both, or neither")
+	if err == nil && cert == "" && private == "" {
+		c.expect(key+".listen", listen, isLoopback(host), "a loopback address, or TLS (cert and key)")
+	}
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// isHost accepts what can stand in a did:web identifier and in a URL: host name, optional port that is not 443.
+func isHost(s string) bool {
+	host, port, hasPort := strings.Cut(s, ":")
+	if hasPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 || n == 443 || strconv.FormatUint(n, 10) != port {
+			return false
+		}
+	}
+	if host == "" || len(host) > 253 {
+		return false
+	}
+	for _, label := range strings.Split(host, ".") {
+		if participant.ValidSlug(label) != nil || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checker) participants(all []Participant) {
+	seen := map[string]bool{}
+	for i, p := range all {
+		key := fmt.Sprintf("participants[%d]", i)
+		c.expect(key+".slug", p.Slug, participant.ValidSlug(p.Slug) == nil, "1 to 63 of a-z, 0-9 and '-'")
+		c.expect(key+".slug", p.Slug, !seen[p.Slug], "a slug that no other participant has")
+		c.expect(key+".name", p.Name, p.Name != "" && len(p.Name) <= 200, "a name of 1 to 200 bytes")
+		seen[p.Slug] = true
+	}
+}
+
+func (c *checker) profile(p Profile) {
+	for i, t := range p.Trust {
+		key := fmt.Sprintf("profile.trust[%d]", i)
+		c.expect(key+".issuer", t.Issuer, strings.HasPrefix(t.Issuer, "did:web:") && len(t.Issuer) > len("did:web:"), "a DID of the method web")
+		c.expect(key+".credentials", strings.Join(t.Credentials, ", "), len(t.Credentials) > 0 && !slices.Contains(t.Credentials, ""),
+			"at least one type of credential")
+	}
+	for i, purpose := range p.Accepts {
+		c.expect(fmt.Sprintf("profile.accepts[%d]", i), purpose, purpose != "", "a usage purpose")
+	}
+}
+
+func (c *checker) origins(key string, all []string) {
+	for i, origin := range all {
+		u, err := url.Parse(origin)
+		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Port() != "" &&
+			u.Scheme+"://"+u.Host == origin
+		c.expect(fmt.Sprintf("%s[%d]", key, i), origin, ok, "scheme://host:port and nothing else")
+	}
+}
