@@ -69,6 +69,7 @@ type Message struct {
 	Code        string    // termination
 	Reasons     []string
 	Raw         []byte // exact bytes received; nil for outgoing
+	ToConsumer  bool   // outgoing: whose pid the path names
 }
 
 // Offer is what is on the table. Target is the dataset.

@@ -120,7 +120,7 @@ func digest(raw []byte) string {
 
 // owe encodes the message once and makes it owed by the negotiation; next gets the pending transition.
 func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error) {
-	m.ConsumerPID, m.ProviderPID = n.status().ConsumerPID, n.status().ProviderPID
+	m.ConsumerPID, m.ProviderPID, m.ToConsumer = n.status().ConsumerPID, n.status().ProviderPID, n.Role == Provider
 	path, body, err := s.cfg.Codec.EncodeNegotiation(m)
 	if err != nil {
 		return nil, fault.Wrap("negotiation.owe", fault.Internal, err)

@@ -132,7 +132,7 @@ func digest(raw []byte) string {
 }
 
 func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
-	m.ConsumerPID, m.ProviderPID = t.status().ConsumerPID, t.status().ProviderPID
+	m.ConsumerPID, m.ProviderPID, m.ToConsumer = t.status().ConsumerPID, t.status().ProviderPID, t.Role == Provider
 	path, body, err := s.cfg.Codec.EncodeTransfer(m)
 	if err != nil {
 		return nil, fault.Wrap("transfer.owe", fault.Internal, err)

@@ -67,6 +67,7 @@ type Message struct {
 	Code        string   // suspension, termination
 	Reasons     []string
 	Raw         []byte // exact bytes received; nil for outgoing
+	ToConsumer  bool   // outgoing: whose pid the path names
 }
 
 // Address is a DataAddress: where and with which token the consumer pulls. Properties keep their wire names.

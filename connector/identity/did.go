@@ -1,0 +1,85 @@
+package identity
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+// maxDID bounds a DID in bytes.
+const maxDID = 512
+
+// ParseDID checks a did:web strictly (DCP 1.0, section 2.1) and returns the https URL of its document.
+func ParseDID(s string) (participant.DID, string, error) {
+	rest, ok := strings.CutPrefix(s, "did:web:")
+	if !ok || len(s) > maxDID {
+		return "", "", fmt.Errorf("%q is not a did:web of at most %d bytes", short(s), maxDID)
+	}
+	parts := strings.Split(rest, ":")
+	authority, err := parseAuthority(parts[0])
+	if err != nil {
+		return "", "", fmt.Errorf("%q: %w", short(s), err)
+	}
+	if len(parts) == 1 {
+		return participant.DID(s), "https://" + authority + "/.well-known/did.json", nil
+	}
+	path := ""
+	for _, part := range parts[1:] {
+		segment, err := parseSegment(part)
+		if err != nil {
+			return "", "", fmt.Errorf("%q: %w", short(s), err)
+		}
+		path += "/" + segment
+	}
+	return participant.DID(s), "https://" + authority + path + "/did.json", nil
+}
+
+// FormatDID is the DID of a hosted participant: host is host or host:port.
+func FormatDID(host, slug string) participant.DID {
+	return participant.DID("did:web:" + strings.Replace(host, ":", "%3A", 1) + ":" + slug)
+}
+
+func parseAuthority(s string) (string, error) {
+	host, port, hasPort := s, "", false
+	for _, sep := range []string{"%3A", "%3a"} {
+		if h, p, ok := strings.Cut(s, sep); ok {
+			host, port, hasPort = h, p, true
+			break
+		}
+	}
+	if host == "" || len(host) > 253 || strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" ||
+		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return "", fmt.Errorf("the host is not a DNS name")
+	}
+	last := host[strings.LastIndex(host, ".")+1:]
+	if strings.Trim(last, "0123456789") == "" {
+		return "", fmt.Errorf("the host is an address; did:web needs a name")
+	}
+	if !hasPort {
+		return strings.ToLower(host), nil
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port {
+		return "", fmt.Errorf("the port is not 1 to 65535")
+	}
+	return strings.ToLower(host) + ":" + port, nil
+}
+
+func parseSegment(s string) (string, error) {
+	plain, err := url.PathUnescape(s)
+	if err != nil || plain == "" || plain == "." || plain == ".." || strings.ContainsAny(plain, `/\%?#@`) ||
+		strings.ContainsFunc(plain, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
+		return "", fmt.Errorf("a path segment is empty, a dot segment, or has a character that does not belong there")
+	}
+	return url.PathEscape(plain), nil
+}
+
+func short(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}

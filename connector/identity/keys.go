@@ -1,0 +1,113 @@
+package identity
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"fmt"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// Use is what a key signs; keys are separate per use where the standards allow it.
+type Use string
+
+// The uses.
+const (
+	UseToken Use = "token" // self-issued tokens and presentations: capabilityInvocation and authentication
+	UseIssue Use = "issue" // credentials, by an issuer: assertionMethod
+)
+
+// Secret names a symmetric key of a participant.
+type Secret string
+
+// The secrets, 32 bytes each.
+const (
+	SecretAccess Secret = "access" // data plane tokens
+	SecretHolder Secret = "holder" // presentation access tokens
+	SecretRest   Secret = "rest"   // what is encrypted in the store
+	SecretLog    Secret = "log"    // commitments of the decision log
+	SecretCursor Secret = "cursor" // page tokens
+)
+
+// Keys signs for one hosted participant. A key service can keep it: no private byte leaves it.
+type Keys interface {
+	// Public lists the public keys of the use, newest first; the first one signs.
+	Public(use Use) []PublicKey
+	// Sign signs with the newest key of the use: a JWS signature over the input, in the algorithm of the key.
+	Sign(use Use, input []byte) ([]byte, error)
+	// LogKey is the Ed25519 key of the decision log's checkpoints.
+	LogKey() ed25519.PublicKey
+	// SignLog signs a checkpoint.
+	SignLog(msg []byte) ([]byte, error)
+	// Secret returns a symmetric key.
+	Secret(name Secret) ([]byte, error)
+}
+
+// PublicKey is a key as a DID document shows it.
+type PublicKey struct {
+	ID  string // fragment, without '#'
+	Key any    // *ecdsa.PublicKey on P-256, or ed25519.PublicKey
+}
+
+// algorithmOf is fixed by the key; a token cannot choose (security rule T-12).
+func algorithmOf(key any) (jwa.SignatureAlgorithm, error) {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		if k.Curve.Params().Name == "P-256" {
+			return jwa.ES256, nil
+		}
+	case ed25519.PublicKey:
+		return jwa.EdDSA, nil
+	}
+	return "", fmt.Errorf("keys of type %T are not allowed here", key)
+}
+
+// publicJWK returns the members of a key for a DID document; private members are impossible by type.
+func publicJWK(key any) (map[string]any, error) {
+	if _, err := algorithmOf(key); err != nil {
+		return nil, err
+	}
+	k, err := jwk.FromRaw(key)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"kty": k.KeyType().String()}
+	for _, name := range []string{"crv", "x", "y"} {
+		if v, ok := k.Get(name); ok {
+			out[name] = v
+		}
+	}
+	return out, nil
+}
+
+// parseJWK reads a public key of an allowed kind.
+func parseJWK(raw []byte) (any, error) {
+	k, err := jwk.ParseKey(raw)
+	if err != nil {
+		return nil, err
+	}
+	var key any
+	if err := k.Raw(&key); err != nil {
+		return nil, err
+	}
+	switch v := key.(type) {
+	case ecdsa.PublicKey:
+		key = &v
+	case *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return nil, fmt.Errorf("the key is private")
+	}
+	_, err = algorithmOf(key)
+	return key, err
+}
+
+// verifySignature checks a compact JWS with one key and the algorithm of that key.
+func verifySignature(token string, key any) error {
+	alg, err := algorithmOf(key)
+	if err != nil {
+		return err
+	}
+	_, err = jws.Verify([]byte(token), jws.WithKey(alg, key))
+	return err
+}

@@ -1,0 +1,180 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/schemas/ijson"
+)
+
+const (
+	// TokenLife is how long the self-issued tokens that we make are valid.
+	TokenLife = 5 * time.Minute
+	// MaxTokenLife is how long a peer's may be.
+	MaxTokenLife = 10 * time.Minute
+	// MaxToken bounds a token in bytes.
+	MaxToken = 16 << 10
+)
+
+type tokenClaims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience any    `json:"aud"`
+	ID       string `json:"jti"`
+	Window
+	Token string `json:"token,omitempty"`
+}
+
+// IssueToken makes a self-issued token (DCP 1.0, section 1.1) of did for the audience. access, when set, is the presentation access
+// token that it carries.
+func IssueToken(did, audience participant.DID, keys Keys, access string, now time.Time, rand io.Reader) (string, error) {
+	id, err := uuid.NewRandomFromReader(rand)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	n := now.Unix()
+	return SignJWT(string(did), keys, UseToken, "JWT", tokenClaims{Issuer: string(did), Subject: string(did), Audience: string(audience), ID: id.String(),
+		Window: Window{IssuedAt: n, NotBefore: n, Expires: n + int64(TokenLife/time.Second)}, Token: access})
+}
+
+// Replay remembers token ids, durably and in one step.
+type Replay interface {
+	// Remember reports whether (issuer, jti) is new; it is then remembered until until.
+	Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error)
+}
+
+// Documents resolves DIDs.
+type Documents interface {
+	// Resolve returns the document; fresh asks for one that is not from the cache, at most every ten seconds.
+	Resolve(ctx context.Context, did participant.DID, fresh bool) (*Document, error)
+}
+
+// Verifier verifies the self-issued tokens of peers.
+type Verifier struct {
+	Documents Documents
+	Replay    Replay
+	Now       func() time.Time
+}
+
+// Verify checks a token that was sent to own, in the order of DCP 1.0 section 1.3, and returns who sent it. The error says which step
+// failed, for the operator; the peer is to be told none of it.
+func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID) (participant.Peer, error) {
+	header, payload, err := ParseJWT(token, MaxToken)
+	if err != nil {
+		return participant.Peer{}, err
+	}
+	claims, err := readClaims(payload)
+	if err != nil {
+		return participant.Peer{}, err
+	}
+	did, err := v.claims(header, claims, own)
+	if err != nil {
+		return participant.Peer{}, err
+	}
+	doc, err := v.signature(ctx, did, header.KeyID, token, CapabilityInvocation)
+	if err != nil {
+		return participant.Peer{}, err
+	}
+	// Last, so that unsigned junk cannot burn somebody's id.
+	until := time.Unix(claims.Expires, 0).Add(Leeway)
+	fresh, err := v.Replay.Remember(ctx, claims.Issuer, claims.ID, until, v.Now())
+	if err != nil {
+		return participant.Peer{}, fmt.Errorf("token.replay: %w", err)
+	}
+	if !fresh {
+		return participant.Peer{}, errors.New("token.replayed")
+	}
+	peer := participant.Peer{DID: did, AccessToken: claims.Token}
+	for _, s := range doc.Services {
+		if s.Type == "DataService" {
+			peer.Origins = append(peer.Origins, s.Endpoint)
+		}
+	}
+	return peer, nil
+}
+
+func readClaims(payload []byte) (tokenClaims, error) {
+	var c tokenClaims
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &all); err != nil {
+		return c, fmt.Errorf("%w: payload", ErrSyntax)
+	}
+	if _, ok := all["sub_jwk"]; ok {
+		return c, fmt.Errorf("%w: sub_jwk is not allowed", ErrSyntax)
+	}
+	if err := ijson.Unmarshal(payload, ijson.DefaultLimits(), &c); err != nil {
+		return c, fmt.Errorf("%w: payload: %w", ErrSyntax, err)
+	}
+	if list, ok := c.Audience.([]any); ok && len(list) == 1 {
+		c.Audience = list[0]
+	}
+	return c, nil
+}
+
+// claims checks everything that needs neither network nor store.
+func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (participant.DID, error) {
+	kidDID, ok := DIDOf(h.KeyID)
+	switch {
+	case !ok:
+		return "", errors.New("token.kid: want an absolute DID URL")
+	case kidDID != c.Issuer:
+		return "", errors.New("token.kid: its DID is not the issuer")
+	case c.Issuer != c.Subject:
+		return "", errors.New("token.subject: issuer and subject differ")
+	case c.Audience != string(own):
+		return "", errors.New("token.audience")
+	case c.ID == "" || len(c.ID) > 255:
+		return "", errors.New("token.jti: want 1 to 255 characters")
+	}
+	did, _, err := ParseDID(c.Issuer)
+	if err != nil {
+		return "", fmt.Errorf("token.issuer: %w", err)
+	}
+	if did == own {
+		return "", errors.New("token.issuer: it is our own")
+	}
+	return did, c.Window.Check(v.Now(), MaxTokenLife)
+}
+
+// signature finds the key through the DID and checks the signature. A key that the cached document does not have, or that does not fit, gives
+// one look at a fresh document: keys rotate.
+func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) (*Document, error) {
+	var last error
+	for _, fresh := range []bool{false, true} {
+		doc, err := v.Documents.Resolve(ctx, did, fresh)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("did.resolve: %w", err), last)
+		}
+		key, err := doc.Key(kid, r)
+		if err == nil {
+			err = Verify(token, key)
+		}
+		if err == nil {
+			return doc, nil
+		}
+		last = fmt.Errorf("token.signature: %w", err)
+	}
+	return nil, last
+}
+
+// Signature checks a token's signature against its sender's DID document; see Verify for the rest of a self-issued token.
+func (v *Verifier) Signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) error {
+	_, err := v.signature(ctx, did, kid, token, r)
+	return err
+}
+
+// Bearer takes the token out of an Authorization header.
+func Bearer(values []string) (string, error) {
+	if len(values) != 1 || len(values[0]) > MaxToken+7 || len(values[0]) < 8 || !strings.EqualFold(values[0][:7], "bearer ") {
+		return "", errors.New("authorization: want one header with a bearer token")
+	}
+	return values[0][7:], nil
+}

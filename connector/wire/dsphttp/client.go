@@ -1,0 +1,306 @@
+package dsphttp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+)
+
+// Doer makes one request through the guarded dialer and reads a bounded answer.
+type Doer interface {
+	Do(r *http.Request, limit int64) (status int, header http.Header, body []byte, err error)
+	// Check refuses a URL that the egress rules would refuse.
+	Check(rawURL string) error
+}
+
+// Authorizer makes a fresh identity token for one request to a peer.
+type Authorizer interface {
+	Authorize(ctx context.Context, local participant.Participant, peer participant.DID) (header string, err error)
+}
+
+// Services reads the service entries of a peer's DID document.
+type Services interface {
+	Services(ctx context.Context, did participant.DID, kind string) ([]string, error)
+}
+
+// Hosted finds a hosted participant by its id.
+type Hosted interface {
+	ByID(ctx context.Context, id participant.ID) (participant.Participant, error)
+}
+
+// ClientConfig carries what a Client is made of. All fields are required.
+type ClientConfig struct {
+	HTTP       Doer
+	Authorizer Authorizer
+	Services   Services
+	Hosted     Hosted
+	Base       func(participant.Participant) string
+	Operator   []string // callback origins that the operator allows beside those in DID documents
+	Now        func() time.Time
+}
+
+// Client speaks to peers. It is safe for concurrent use.
+type Client struct {
+	cfg ClientConfig
+
+	mu    sync.Mutex
+	bases map[participant.DID]cachedBase
+}
+
+type cachedBase struct {
+	url   string
+	until time.Time
+}
+
+const (
+	baseLife   = 5 * time.Minute
+	maxBases   = 10000
+	maxCatalog = 8 << 20
+	maxPages   = 10000
+)
+
+var _ outbox.Sender = (*Client)(nil)
+
+// NewClient returns a Client.
+func NewClient(cfg ClientConfig) *Client {
+	return &Client{cfg: cfg, bases: map[participant.DID]cachedBase{}}
+}
+
+// Send implements outbox.Sender: one attempt, with a fresh token.
+func (c *Client) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
+	local, err := c.cfg.Hosted.ByID(ctx, o.Participant)
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodPost, o.URL, o.Body, maxBody)
+	return answered(status, body, err)
+}
+
+// Look implements outbox.Sender: GET on the process that the message is about.
+func (c *Client) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
+	local, err := c.cfg.Hosted.ByID(ctx, o.Participant)
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	i := strings.Index(o.URL, "/negotiations/")
+	if i < 0 {
+		i = strings.Index(o.URL, "/transfers/")
+	}
+	parts := strings.SplitN(o.URL[max(i, 0):], "/", 4) // "", collection, pid, rest
+	if len(parts) < 4 {
+		return outbox.Answer{}, errors.New("the process has no address to look at")
+	}
+	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodGet, o.URL[:i]+"/"+parts[1]+"/"+parts[2], nil, maxBody)
+	return answered(status, body, err)
+}
+
+// answered sorts answers: 5xx, 408, 425 and 429 are no answer to speak of and are tried again.
+func answered(status int, body []byte, err error) (outbox.Answer, error) {
+	switch {
+	case err != nil:
+		return outbox.Answer{}, err
+	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+		return outbox.Answer{}, fmt.Errorf("the peer answered %d", status)
+	case status == http.StatusUnauthorized:
+		// The peer may not have our key yet, or its clock differs: worth another try with a fresh token.
+		return outbox.Answer{}, errors.New("the peer does not accept our identity (401)")
+	}
+	a := dsp.ParseAnswer(body)
+	return outbox.Answer{Status: status, ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID, State: a.State, Code: a.Code, Reasons: a.Reasons}, nil
+}
+
+func (c *Client) do(ctx context.Context, local participant.Participant, peer participant.DID, method, target string, body []byte, limit int64) (int, http.Header, []byte, error) {
+	header, err := c.cfg.Authorizer.Authorize(ctx, local, peer)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r.Header.Set("Authorization", header)
+	r.Header.Set("Accept", "application/json")
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return c.cfg.HTTP.Do(r, limit)
+}
+
+// Endpoint implements the services' Directory: the base of version 2025-1 behind the DataService entry of the peer's DID document.
+func (c *Client) Endpoint(ctx context.Context, _ participant.Participant, peer participant.DID) (string, error) {
+	const op = "dsphttp.Endpoint"
+	now := c.cfg.Now()
+	c.mu.Lock()
+	cached, ok := c.bases[peer]
+	c.mu.Unlock()
+	if ok && now.Before(cached.until) {
+		return cached.url, nil
+	}
+	services, err := c.cfg.Services.Services(ctx, peer, "DataService")
+	if err != nil {
+		return "", fault.Wrap(op, fault.Unavailable, err)
+	}
+	if len(services) == 0 {
+		return "", fault.New(op, fault.NotFound, "the peer's DID document names no DataService")
+	}
+	root, ok := strings.CutSuffix(trimSlash(services[0]), "/.well-known/dspace-version")
+	if !ok {
+		return "", fault.New(op, fault.Unavailable, "the peer's DataService entry is not a version document")
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, services[0], nil)
+	if err != nil {
+		return "", fault.Wrap(op, fault.Unavailable, err)
+	}
+	status, _, body, err := c.cfg.HTTP.Do(r, maxBody)
+	if err != nil || status != http.StatusOK {
+		return "", fault.Wrap(op, fault.Unavailable, errors.Join(err, fmt.Errorf("version document: status %d", status)))
+	}
+	path, err := dsp.ParseVersions(body)
+	if err != nil {
+		return "", fault.Wrap(op, fault.Unavailable, err)
+	}
+	base := root + trimSlash(path)
+	c.mu.Lock()
+	if len(c.bases) >= maxBases {
+		clear(c.bases)
+	}
+	c.bases[peer] = cachedBase{base, now.Add(baseLife)}
+	c.mu.Unlock()
+	return base, nil
+}
+
+// Own implements the services' Directory.
+func (c *Client) Own(local participant.Participant) string { return c.cfg.Base(local) }
+
+// Callback implements the services' Directory: the address passes the egress rules and shares the origin of a DataService entry of the
+// peer's DID document, or stands on the operator's list. A peer without such entries is accepted on the egress rules alone.
+func (c *Client) Callback(_ context.Context, peer participant.Peer, raw string) error {
+	const op = "dsphttp.Callback"
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(raw) > 2048 {
+		return fault.New(op, fault.Malformed, "callbackAddress: want a plain https URL")
+	}
+	if err := c.cfg.HTTP.Check(raw); err != nil {
+		return fault.New(op, fault.Malformed, "callbackAddress: this address is not served")
+	}
+	if len(peer.Origins) == 0 {
+		return nil
+	}
+	own := origin(u)
+	for _, allowed := range append(c.cfg.Operator, peer.Origins...) {
+		if a, err := url.Parse(allowed); err == nil && origin(a) == own {
+			return nil
+		}
+	}
+	return fault.New(op, fault.Malformed, "callbackAddress: want the origin of a DataService entry of your DID document")
+}
+
+func origin(u *url.URL) string {
+	host := strings.ToLower(u.Hostname())
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return strings.ToLower(u.Scheme) + "://" + host + ":" + port
+}
+
+// Catalog fetches a peer's whole catalog, page after page; visit may stop it early by returning false.
+func (c *Client) Catalog(ctx context.Context, local participant.Participant, peer participant.DID, visit func(catalog.RemoteDataset) bool) error {
+	const op = "dsphttp.Catalog"
+	base, err := c.Endpoint(ctx, local, peer)
+	if err != nil {
+		return err
+	}
+	request, err := dsp.EncodeCatalogRequest()
+	if err != nil {
+		return err
+	}
+	next := base + "/catalog/request"
+	for range maxPages {
+		status, header, body, err := c.do(ctx, local, peer, http.MethodPost, next, request, maxCatalog)
+		if err != nil || status != http.StatusOK {
+			return refused(op, status, body, err)
+		}
+		remote, err := dsp.ParseCatalog(body)
+		if err != nil {
+			return fault.Wrap(op, fault.Unavailable, err)
+		}
+		if remote.Participant != string(peer) {
+			return fault.New(op, fault.Unavailable, "the catalog names another participant than was asked")
+		}
+		for _, d := range remote.Datasets {
+			if !visit(d) {
+				return nil
+			}
+		}
+		if next = nextPage(header, base); next == "" {
+			return nil
+		}
+	}
+	return fault.New(op, fault.Unavailable, "the peer's catalog does not end")
+}
+
+// Dataset fetches one dataset of a peer's catalog.
+func (c *Client) Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error) {
+	const op = "dsphttp.Dataset"
+	base, err := c.Endpoint(ctx, local, peer)
+	if err != nil {
+		return catalog.RemoteDataset{}, err
+	}
+	status, _, body, err := c.do(ctx, local, peer, http.MethodGet, base+"/catalog/datasets/"+url.PathEscape(id), nil, maxCatalog)
+	if err != nil || status != http.StatusOK {
+		return catalog.RemoteDataset{}, refused(op, status, body, err)
+	}
+	return dsp.ParseDataset(body)
+}
+
+// refused turns a peer's answer into a fault with its code and reasons.
+func refused(op string, status int, body []byte, err error) error {
+	if err != nil {
+		return fault.Wrap(op, fault.Unavailable, err)
+	}
+	a := dsp.ParseAnswer(body)
+	kind := fault.Unavailable
+	switch {
+	case status == http.StatusNotFound:
+		kind = fault.NotFound
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		kind = fault.Refused
+	}
+	return &fault.Error{Op: op, Kind: kind, Code: a.Code, Reason: fmt.Sprintf("the peer answered %d", status), Reasons: a.Reasons}
+}
+
+// nextPage reads rel="next" of the Link headers; a link to another origin is not followed.
+func nextPage(h http.Header, base string) string {
+	for _, value := range h.Values("Link") {
+		for link := range strings.SplitSeq(value, ",") {
+			target, params, ok := strings.Cut(link, ">")
+			target = strings.TrimPrefix(strings.TrimSpace(target), "<")
+			if !ok || !strings.Contains(strings.ReplaceAll(params, " ", ""), `rel="next"`) {
+				continue
+			}
+			b, err := url.Parse(base)
+			if err != nil {
+				return ""
+			}
+			u, err := b.Parse(target)
+			if err == nil && origin(u) == origin(b) {
+				return u.String()
+			}
+		}
+	}
+	return ""
+}

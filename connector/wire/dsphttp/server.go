@@ -1,0 +1,367 @@
+package dsphttp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
+)
+
+const (
+	maxBody    = 1 << 20
+	pageSize   = 100
+	versioned  = "/dsp/2025-1"
+	tokenParam = "continuationToken"
+)
+
+// Authenticator proves who is calling; any failure is one and the same fault of kind Unauthenticated.
+type Authenticator interface {
+	Authenticate(r *http.Request, local participant.Participant) (participant.Peer, error)
+}
+
+// Participants finds a hosted participant by slug.
+type Participants interface {
+	Participant(ctx context.Context, slug string) (participant.Participant, error)
+}
+
+// Negotiations is what the server asks of negotiation.Service.
+type Negotiations interface {
+	Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m negotiation.Message) (negotiation.Received, error)
+	Status(ctx context.Context, local participant.Participant, peer participant.Peer, pid string) (negotiation.Status, error)
+}
+
+// Transfers is what the server asks of transfer.Service.
+type Transfers interface {
+	Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m transfer.Message) (transfer.Received, error)
+	Status(ctx context.Context, local participant.Participant, peer participant.Peer, pid string) (transfer.Status, error)
+}
+
+// Catalogs is what the server asks of catalog.Service.
+type Catalogs interface {
+	Request(ctx context.Context, local participant.Participant, peer participant.Peer, raw []byte, r page.Request) (page.Of[catalog.Shown], error)
+	Dataset(ctx context.Context, local participant.Participant, peer participant.Peer, id string) (catalog.Shown, error)
+}
+
+// Cursors seals the place in a list, bound to the one it was given to.
+type Cursors interface {
+	Seal(k page.Key, bind string) string
+	Open(token, bind string) (page.Key, error)
+}
+
+// Mux is what routes are mounted on.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// Config carries what a Server is made of. All fields are required.
+type Config struct {
+	Participants  Participants
+	Authenticator Authenticator
+	Negotiations  Negotiations
+	Transfers     Transfers
+	Catalogs      Catalogs
+	Cursors       Cursors
+	Base          func(participant.Participant) string // public DSP base of a hosted participant
+	Log           *slog.Logger
+}
+
+// Server answers peers.
+type Server struct{ cfg Config }
+
+// New returns a Server.
+func New(cfg Config) *Server { return &Server{cfg} }
+
+// call is one authenticated request.
+type call struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	local participant.Participant
+	peer  participant.Peer
+	body  []byte
+}
+
+// Mount registers the protocol's paths, each with and without a trailing slash.
+func (s *Server) Mount(mux Mux) {
+	mux.Handle("GET /{slug}/.well-known/dspace-version", http.HandlerFunc(s.versions))
+	post := func(path, errType string, h func(*call) error) { s.route(mux, "POST", path, errType, h) }
+	get := func(path, errType string, h func(*call) error) { s.route(mux, "GET", path, errType, h) }
+
+	post("/catalog/request", "CatalogError", s.catalog)
+	get("/catalog/datasets/{id}", "CatalogError", s.dataset)
+
+	const ne, te = "ContractNegotiationError", "TransferError"
+	get("/negotiations/{pid}", ne, s.negotiation)
+	post("/negotiations/request", ne, s.negotiate(negotiation.Request))
+	post("/negotiations/{pid}/request", ne, s.negotiate(negotiation.Request))
+	post("/negotiations/offers", ne, s.negotiate(negotiation.OfferMessage))
+	post("/negotiations/{pid}/offers", ne, s.negotiate(negotiation.OfferMessage))
+	post("/negotiations/{pid}/events", ne, s.negotiate(negotiation.Acceptance))
+	post("/negotiations/{pid}/agreement", ne, s.negotiate(negotiation.Agreement))
+	post("/negotiations/{pid}/agreement/verification", ne, s.negotiate(negotiation.Verification))
+	post("/negotiations/{pid}/termination", ne, s.negotiate(negotiation.Termination))
+
+	get("/transfers/{pid}", te, s.transfer)
+	post("/transfers/request", te, s.move(transfer.Request))
+	post("/transfers/{pid}/start", te, s.move(transfer.Start))
+	post("/transfers/{pid}/completion", te, s.move(transfer.Completion))
+	post("/transfers/{pid}/suspension", te, s.move(transfer.Suspension))
+	post("/transfers/{pid}/termination", te, s.move(transfer.Termination))
+}
+
+func (s *Server) route(mux Mux, method, path, errType string, h func(*call) error) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{w: w, r: r}
+		if err := s.admit(c, method == "POST"); err != nil {
+			s.fail(c, errType, err)
+			return
+		}
+		if err := h(c); err != nil {
+			s.fail(c, errType, err)
+		}
+	})
+	mux.Handle(method+" /{slug}"+versioned+path, handler)
+	mux.Handle(method+" /{slug}"+versioned+path+"/{$}", handler)
+}
+
+// admit checks what every request must pass, cheap checks first.
+func (s *Server) admit(c *call, withBody bool) error {
+	const op = "dsphttp.admit"
+	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return errMedia
+	}
+	if withBody {
+		media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+		if err != nil || media != "application/json" && media != "application/ld+json" {
+			return errMedia
+		}
+		if c.r.ContentLength > maxBody {
+			return fault.New(op, fault.TooLarge, "a message has at most %d bytes", maxBody)
+		}
+	}
+	local, err := s.cfg.Participants.Participant(c.r.Context(), c.r.PathValue("slug"))
+	if err != nil {
+		if !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		// Nobody is hosted under this name: the same answer as to a caller that proves nothing.
+		return fault.New(op, fault.Unauthenticated, "the caller is not known")
+	}
+	c.local = local
+	if withBody {
+		body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+		if err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				return fault.New(op, fault.TooLarge, "a message has at most %d bytes", maxBody)
+			}
+			return fault.New(op, fault.Malformed, "the body ended early")
+		}
+		c.body = body
+	}
+	c.peer, err = s.cfg.Authenticator.Authenticate(c.r, local)
+	return err
+}
+
+var errMedia = errors.New("media type")
+
+// fail answers with the protocol's error object. Ownership, existence and visibility give one and the same 404.
+func (s *Server) fail(c *call, errType string, err error) {
+	ctx := c.r.Context()
+	if errors.Is(err, errMedia) {
+		problem.Status(c.w, c.r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
+		return
+	}
+	kind := fault.KindOf(err)
+	status := problem.Of(kind).Status
+	p := dsp.Problem{Type: errType}
+	switch kind {
+	case fault.NotFound:
+		p.Code, p.Reasons = "not.found", []string{"there is no such thing here"}
+	case fault.Conflict:
+		status = http.StatusBadRequest // illegal transitions are 400 in this protocol
+		fallthrough
+	default:
+		code, reason, reasons := problem.Public(err)
+		p.Code = code
+		if p.Reasons = reasons; len(reasons) == 0 && reason != "" {
+			p.Reasons = []string{reason}
+		}
+	}
+	if pid := c.r.PathValue("pid"); pid != "" && kind != fault.NotFound && kind != fault.Unauthenticated {
+		p.ConsumerPID, p.ProviderPID = pids(c.body)
+	}
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	s.cfg.Log.Log(ctx, level, "message refused", slog.String("path", c.r.URL.Path), slog.String("peer", string(c.peer.DID)), slog.Int("status", status), slog.Any("error", err))
+	body, encErr := dsp.EncodeProblem(p)
+	if encErr != nil {
+		body = nil
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		c.w.Header().Set("Retry-After", "1")
+	}
+	answer(c.w, status, body)
+}
+
+// pids echoes what the message itself said.
+func pids(body []byte) (consumer, provider string) {
+	a := dsp.ParseAnswer(body)
+	return a.ConsumerPID, a.ProviderPID
+}
+
+func answer(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+	_ = http.NewResponseController(w).Flush()
+}
+
+func (s *Server) versions(w http.ResponseWriter, r *http.Request) {
+	local, err := s.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
+	if err != nil {
+		problem.Write(w, r, fault.New("dsphttp.versions", fault.NotFound, "there is no such thing here"))
+		return
+	}
+	body, err := dsp.EncodeVersions(versioned, "urn:sluice:service:"+local.Slug)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, body)
+}
+
+func (s *Server) catalog(c *call) error {
+	if err := dsp.ParseCatalogRequest(c.body); err != nil {
+		return err
+	}
+	bind := "catalog|" + c.local.Slug + "|" + string(c.peer.DID)
+	req := page.Request{Limit: pageSize}
+	if token := c.r.URL.Query().Get(tokenParam); token != "" {
+		key, err := s.cfg.Cursors.Open(token, bind)
+		if err != nil {
+			return fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", tokenParam)
+		}
+		req.After = key
+	}
+	shown, err := s.cfg.Catalogs.Request(c.r.Context(), c.local, c.peer, c.body, req)
+	if err != nil {
+		return err
+	}
+	base := s.cfg.Base(c.local)
+	body, err := dsp.EncodeCatalog(c.local, base, shown.Items)
+	if err != nil {
+		return err
+	}
+	if shown.Next.ID != "" {
+		c.w.Header().Set("Link", "<"+base+"/catalog/request?"+tokenParam+"="+s.cfg.Cursors.Seal(shown.Next, bind)+`>; rel="next"`)
+	}
+	answer(c.w, http.StatusOK, body)
+	return nil
+}
+
+func (s *Server) dataset(c *call) error {
+	shown, err := s.cfg.Catalogs.Dataset(c.r.Context(), c.local, c.peer, c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	body, err := dsp.EncodeDataset(c.local, shown)
+	if err != nil {
+		return err
+	}
+	answer(c.w, http.StatusOK, body)
+	return nil
+}
+
+func (s *Server) negotiation(c *call) error {
+	status, err := s.cfg.Negotiations.Status(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"))
+	if err != nil {
+		return err
+	}
+	body, err := dsp.EncodeNegotiationStatus(status)
+	if err != nil {
+		return err
+	}
+	answer(c.w, http.StatusOK, body)
+	return nil
+}
+
+func (s *Server) negotiate(kind negotiation.Kind) func(*call) error {
+	return func(c *call) error {
+		pid := c.r.PathValue("pid")
+		m, err := dsp.ParseNegotiation(kind, pid == "", c.body)
+		if err != nil {
+			return err
+		}
+		got, err := s.cfg.Negotiations.Receive(c.r.Context(), c.local, c.peer, pid, m)
+		if err != nil {
+			return err
+		}
+		body, err := dsp.EncodeNegotiationStatus(got.Status)
+		if err != nil {
+			return err
+		}
+		answer(c.w, created(got.Created), body)
+		got.Flushed()
+		return nil
+	}
+}
+
+func created(is bool) int {
+	if is {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+func (s *Server) transfer(c *call) error {
+	status, err := s.cfg.Transfers.Status(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"))
+	if err != nil {
+		return err
+	}
+	body, err := dsp.EncodeTransferStatus(status)
+	if err != nil {
+		return err
+	}
+	answer(c.w, http.StatusOK, body)
+	return nil
+}
+
+func (s *Server) move(kind transfer.Kind) func(*call) error {
+	return func(c *call) error {
+		m, err := dsp.ParseTransfer(kind, c.body)
+		if err != nil {
+			return err
+		}
+		got, err := s.cfg.Transfers.Receive(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"), m)
+		if err != nil {
+			return err
+		}
+		body, err := dsp.EncodeTransferStatus(got.Status)
+		if err != nil {
+			return err
+		}
+		answer(c.w, created(got.Created), body)
+		got.Flushed()
+		return nil
+	}
+}
+
+// trimSlash takes slashes off the end of a base URL.
+func trimSlash(s string) string { return strings.TrimRight(s, "/") }

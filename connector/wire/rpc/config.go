@@ -1,0 +1,182 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+// Store is what the API reads directly, and what it writes that no domain service owns. A store.Store keeps it.
+type Store interface {
+	Participant(ctx context.Context, slug string) (participant.Participant, error)
+	Participants(ctx context.Context) ([]participant.Participant, error)
+	store.Tokens
+	store.Idempotency
+	Records
+	Shelves
+	Log
+}
+
+// Records reads what the services wrote.
+type Records interface {
+	Credentials(ctx context.Context, p participant.ID) ([]store.Credential, error)
+	DeleteCredential(ctx context.Context, p participant.ID, id string) error
+	Agreement(ctx context.Context, p participant.ID, id string) (agreement.Agreement, error)
+	Agreements(ctx context.Context, p participant.ID, peer participant.DID, r page.Request) (page.Of[agreement.Agreement], error)
+	EventsSince(ctx context.Context, p participant.ID, after int64, limit int) ([]commit.Event, error)
+	Notify(ctx context.Context, p participant.ID) <-chan struct{}
+}
+
+// Shelves reads assets, policies, rules and offers, and withdraws them.
+type Shelves interface {
+	Asset(ctx context.Context, p participant.ID, id string) (catalog.Asset, error)
+	Assets(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Asset], error)
+	DeleteAsset(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
+	Definition(ctx context.Context, p participant.ID, digest string) (catalog.Definition, error)
+	Definitions(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Definition], error)
+	Rule(ctx context.Context, p participant.ID, id string) (catalog.Rule, error)
+	Rules(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Rule], error)
+	DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
+	AccessPolicies(ctx context.Context, p participant.ID) ([]catalog.Definition, error)
+	Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[catalog.Entry], error)
+}
+
+// Log reads a decision log.
+type Log interface {
+	LogHead(ctx context.Context, log string) (decisionlog.Head, error)
+	LogTail(ctx context.Context, log string) (int, error)
+	LogEntries(ctx context.Context, log string, from uint64, max int) ([]decisionlog.Entry, error)
+}
+
+// Recorder seals an operator's action as a log entry, to be committed with its effect.
+type Recorder interface {
+	Record(ctx context.Context, a decisionlog.Action) (decisionlog.Entry, error)
+}
+
+// Catalog says what is offered. A *catalog.Service keeps it.
+type Catalog interface {
+	Publish(ctx context.Context, local participant.Participant, p catalog.Publication) error
+	Define(ctx context.Context, local participant.Participant, name string, p odrl.Policy, access bool, actor string) (catalog.Definition, error)
+	Offer(ctx context.Context, local participant.Participant, r catalog.Rule, actor string) (catalog.Rule, error)
+}
+
+// Negotiations runs contract negotiations. A *negotiation.Service keeps it.
+type Negotiations interface {
+	Begin(ctx context.Context, local participant.Participant, r negotiation.BeginRequest) (negotiation.Negotiation, error)
+	Get(ctx context.Context, local participant.Participant, id string) (negotiation.Negotiation, error)
+	List(ctx context.Context, local participant.Participant, f negotiation.Filter, r page.Request) (page.Of[negotiation.Negotiation], error)
+	Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (negotiation.Negotiation, error)
+}
+
+// Transfers runs transfer processes. A *transfer.Service keeps it.
+type Transfers interface {
+	Begin(ctx context.Context, local participant.Participant, r transfer.BeginRequest) (transfer.Transfer, error)
+	Get(ctx context.Context, local participant.Participant, id string) (transfer.Transfer, error)
+	List(ctx context.Context, local participant.Participant, f transfer.Filter, r page.Request) (page.Of[transfer.Transfer], error)
+	Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error)
+	Resume(ctx context.Context, local participant.Participant, id, actor string) (transfer.Transfer, error)
+	Complete(ctx context.Context, local participant.Participant, id, actor string) (transfer.Transfer, error)
+	Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error)
+}
+
+// Peers asks peers what they offer a hosted participant.
+type Peers interface {
+	// Catalog returns one page; next is the Next of the page before, "" for the first.
+	Catalog(ctx context.Context, local participant.Participant, peer participant.DID, next string) (catalog.Remote, error)
+	// Dataset returns one dataset; NotFound when it is not there for us.
+	Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error)
+}
+
+// Puller discovers, negotiates when needed, transfers and fetches. A refusal is a fault of kind Refused with the peer's
+// code and reasons. A *exchange.Runner keeps it.
+type Puller interface {
+	Pull(ctx context.Context, local participant.Participant, e exchange.Errand) (exchange.Result, error)
+}
+
+// File says how to publish a file.
+type File struct {
+	Format   string // "csv", "xlsx" or "json"
+	Template string // name of a policy template
+	Partial  bool   // publish what is right
+	DryRun   bool   // check only
+	Actor    string
+}
+
+// FileFault is one thing wrong in a file.
+type FileFault struct {
+	Row    int    // from 1; 0: the whole file
+	Column string // header and letter
+	Value  string // cut
+	Problem,
+	Want string
+}
+
+// Published is the outcome of publishing a file.
+type Published struct {
+	Rows   int
+	Assets []string // ids, all of them
+	Faults []FileFault
+	Total  int // faults, also those that are not in Faults
+}
+
+// Publisher reads a file of footprints, checks it and publishes it. Faults in the file are no error: they are in the answer,
+// and nothing was published then unless File.Partial is set.
+type Publisher interface {
+	Publish(ctx context.Context, local participant.Participant, f File, r io.Reader, progress func(done, total int)) (Published, error)
+}
+
+// Hosting makes participants: keys, DID document and log come into being with them.
+type Hosting interface {
+	CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error)
+}
+
+// Wallet takes a credential (JWT) after checking it, as its holder would before showing it.
+type Wallet interface {
+	PutCredential(ctx context.Context, local participant.Participant, jwt []byte, actor string) (store.Credential, error)
+}
+
+// Logs is the part of the decision logs that has keys.
+type Logs interface {
+	// VerifierKey returns the public key of the participant's log.
+	VerifierKey(ctx context.Context, local participant.Participant) (string, error)
+	// Export writes an export into dir, which must not exist.
+	Export(ctx context.Context, local participant.Participant, dir string) error
+}
+
+// Retire ends an agreement early and stops what runs under it before it returns.
+type Retire func(ctx context.Context, local participant.Participant, id, actor, reason string) error
+
+// Config carries what a Server is made of. All fields are required.
+type Config struct {
+	Store        Store
+	Recorder     Recorder
+	Catalog      Catalog
+	Negotiations Negotiations
+	Transfers    Transfers
+	Peers        Peers
+	Puller       Puller
+	Publisher    Publisher
+	Hosting      Hosting
+	Wallet       Wallet
+	Logs         Logs
+	Retire       Retire
+
+	PageKey [32]byte // seals page tokens; tokens of another key are refused
+	Temp    string   // directory for exports on their way out
+	Now     func() time.Time
+	Rand    io.Reader
+	Log     *slog.Logger
+}
