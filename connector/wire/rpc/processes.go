@@ -1,0 +1,326 @@
+package rpc
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
+)
+
+type catalogs struct {
+	pb.UnimplementedCatalogServiceServer
+	*Server
+}
+
+func (s catalogs) RequestCatalog(ctx context.Context, req *pb.RequestCatalogRequest) (*pb.RequestCatalogResponse, error) {
+	const op = "rpc.RequestCatalog"
+	who := from(ctx)
+	if req.GetPeer() == "" {
+		return nil, fault.New(op, fault.Malformed, "peer: want the DID of a peer")
+	}
+	at, err := s.pager.open(who, req, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	remote, err := s.cfg.Peers.Catalog(ctx, who.local, participant.DID(req.GetPeer()), at.URL)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.token(who, req, place{URL: remote.Next})
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(remote.Datasets, datasetOut)
+	return &pb.RequestCatalogResponse{Datasets: out, NextPageToken: next}, err
+}
+
+func (s catalogs) RequestDataset(ctx context.Context, req *pb.RequestDatasetRequest) (*pb.Dataset, error) {
+	const op = "rpc.RequestDataset"
+	if req.GetPeer() == "" || req.GetId() == "" {
+		return nil, fault.New(op, fault.Malformed, "want the DID of a peer and the id of a dataset")
+	}
+	d, err := s.cfg.Peers.Dataset(ctx, from(ctx).local, participant.DID(req.GetPeer()), req.GetId())
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	return datasetOut(d)
+}
+
+type negotiations struct {
+	pb.UnimplementedNegotiationServiceServer
+	*Server
+}
+
+func (s negotiations) BeginNegotiation(ctx context.Context, req *pb.BeginNegotiationRequest) (*pb.Negotiation, error) {
+	const op = "rpc.BeginNegotiation"
+	if req.GetPeer() == "" || req.GetOffer() == "" && req.GetAsset() == "" {
+		return nil, fault.New(op, fault.Malformed, "want the DID of a peer, and the id of an offer or of an asset")
+	}
+	who := from(ctx)
+	offer, err := s.terms(ctx, who.local, req)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	n, err := s.cfg.Negotiations.Begin(ctx, who.local, negotiation.BeginRequest{Peer: participant.DID(req.GetPeer()), Offer: offer, Actor: who.actor()})
+	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
+}
+
+// terms completes the offer from the peer's catalog unless the caller gave all of it.
+func (s negotiations) terms(ctx context.Context, local participant.Participant, req *pb.BeginNegotiationRequest) (negotiation.Offer, error) {
+	if req.GetOdrl() != nil {
+		p, parties, err := odrlIn(req.GetOdrl())
+		if err != nil {
+			return negotiation.Offer{}, err
+		}
+		offer := negotiation.Offer{ID: req.GetOffer(), Target: req.GetAsset(), Policy: p}
+		if offer.ID == "" {
+			offer.ID = p.ID
+		}
+		if offer.Target == "" {
+			offer.Target = parties.Target
+		}
+		return offer, nil
+	}
+	peer := participant.DID(req.GetPeer())
+	if req.GetAsset() != "" {
+		d, err := s.cfg.Peers.Dataset(ctx, local, peer, req.GetAsset())
+		if err != nil {
+			return negotiation.Offer{}, err
+		}
+		if offer, ok := pick(d, req.GetOffer()); ok {
+			return offer, nil
+		}
+		return negotiation.Offer{}, fault.New("rpc.terms", fault.NotFound, "the peer's catalog has no such offer of this asset")
+	}
+	return s.search(ctx, local, peer, req.GetOffer())
+}
+
+// maxPages bounds the search of a peer's catalog for an offer.
+const maxPages = 1000
+
+func (s negotiations) search(ctx context.Context, local participant.Participant, peer participant.DID, id string) (negotiation.Offer, error) {
+	next := ""
+	for range maxPages {
+		remote, err := s.cfg.Peers.Catalog(ctx, local, peer, next)
+		if err != nil {
+			return negotiation.Offer{}, err
+		}
+		for _, d := range remote.Datasets {
+			if offer, ok := pick(d, id); ok {
+				return offer, nil
+			}
+		}
+		if next = remote.Next; next == "" {
+			break
+		}
+	}
+	return negotiation.Offer{}, fault.New("rpc.search", fault.NotFound, "the peer's catalog has no such offer")
+}
+
+func pick(d catalog.RemoteDataset, id string) (negotiation.Offer, bool) {
+	i := slices.IndexFunc(d.Offers, func(o catalog.RemoteOffer) bool { return id == "" || o.ID == id })
+	if i < 0 {
+		return negotiation.Offer{}, false
+	}
+	return negotiation.Offer{ID: d.Offers[i].ID, Target: d.ID, Policy: d.Offers[i].Policy}, true
+}
+
+func (s negotiations) GetNegotiation(ctx context.Context, req *pb.GetNegotiationRequest) (*pb.Negotiation, error) {
+	n, err := s.cfg.Negotiations.Get(ctx, from(ctx).local, req.GetId())
+	return negotiationOut(n), fault.Wrap("rpc.GetNegotiation", fault.Internal, err)
+}
+
+func (s negotiations) ListNegotiations(ctx context.Context, req *pb.ListNegotiationsRequest) (*pb.ListNegotiationsResponse, error) {
+	const op = "rpc.ListNegotiations"
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, true)
+	if err != nil {
+		return nil, err
+	}
+	state, role := negotiation.State(req.GetState()), negotiation.Role(req.GetRole())
+	if state != "" && !slices.Contains(negotiation.States(), state) {
+		return nil, fault.New(op, fault.Malformed, "state: want one of %v", negotiation.States())
+	}
+	if role != "" && role != negotiation.Provider && role != negotiation.Consumer {
+		return nil, fault.New(op, fault.Malformed, "role: want provider or consumer")
+	}
+	f := negotiation.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Asset: req.GetAsset()}
+	all, err := s.cfg.Negotiations.List(ctx, who.local, f, r)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, sure(negotiationOut))
+	return &pb.ListNegotiationsResponse{Negotiations: out, NextPageToken: next}, err
+}
+
+func (s negotiations) TerminateNegotiation(ctx context.Context, req *pb.TerminateNegotiationRequest) (*pb.Negotiation, error) {
+	const op = "rpc.TerminateNegotiation"
+	who := from(ctx)
+	err := expect(req.GetVersion(), func() (int64, error) {
+		n, err := s.cfg.Negotiations.Get(ctx, who.local, req.GetId())
+		return n.Version, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.cfg.Negotiations.Terminate(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
+	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
+}
+
+// expect refuses a call whose caller saw another version. The services compare and swap for themselves; this only keeps an operator from
+// acting on what it no longer is.
+func expect(saw int64, current func() (int64, error)) error {
+	if saw == 0 {
+		return nil
+	}
+	now, err := current()
+	if err != nil {
+		return err
+	}
+	if now != saw {
+		return &fault.Error{Op: "rpc.expect", Kind: fault.Conflict, Code: "version.stale", Reason: "it has changed since: look again"}
+	}
+	return nil
+}
+
+type agreements struct {
+	pb.UnimplementedAgreementServiceServer
+	*Server
+}
+
+func (s agreements) GetAgreement(ctx context.Context, req *pb.GetAgreementRequest) (*pb.Agreement, error) {
+	a, err := s.cfg.Store.Agreement(ctx, from(ctx).local.ID, req.GetId())
+	if err != nil {
+		return nil, fault.Wrap("rpc.GetAgreement", fault.Internal, err)
+	}
+	return agreementOut(a)
+}
+
+func (s agreements) ListAgreements(ctx context.Context, req *pb.ListAgreementsRequest) (*pb.ListAgreementsResponse, error) {
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, true)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.cfg.Store.Agreements(ctx, who.local.ID, participant.DID(req.GetPeer()), r)
+	if err != nil {
+		return nil, fault.Wrap("rpc.ListAgreements", fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, agreementOut)
+	return &pb.ListAgreementsResponse{Agreements: out, NextPageToken: next}, err
+}
+
+func (s agreements) RetireAgreement(ctx context.Context, req *pb.RetireAgreementRequest) (*pb.Agreement, error) {
+	const op = "rpc.RetireAgreement"
+	if n := len(req.GetReason()); n == 0 || n > 500 {
+		return nil, fault.New(op, fault.Malformed, "reason: want 1 to 500 bytes, have %d; the peer is shown it", n)
+	}
+	who := from(ctx)
+	if err := s.cfg.Retire(ctx, who.local, req.GetId(), who.actor(), req.GetReason()); err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	return s.GetAgreement(ctx, &pb.GetAgreementRequest{Id: req.GetId()})
+}
+
+type transfers struct {
+	pb.UnimplementedTransferServiceServer
+	*Server
+}
+
+func (s transfers) BeginTransfer(ctx context.Context, req *pb.BeginTransferRequest) (*pb.Transfer, error) {
+	who := from(ctx)
+	format := req.GetFormat()
+	if format == "" {
+		format = transfer.Pull
+	}
+	t, err := s.cfg.Transfers.Begin(ctx, who.local, transfer.BeginRequest{Agreement: req.GetAgreement(), Format: format, Actor: who.actor()})
+	return transferOut(t), fault.Wrap("rpc.BeginTransfer", fault.Internal, err)
+}
+
+func (s transfers) GetTransfer(ctx context.Context, req *pb.GetTransferRequest) (*pb.Transfer, error) {
+	t, err := s.cfg.Transfers.Get(ctx, from(ctx).local, req.GetId())
+	return transferOut(t), fault.Wrap("rpc.GetTransfer", fault.Internal, err)
+}
+
+func (s transfers) ListTransfers(ctx context.Context, req *pb.ListTransfersRequest) (*pb.ListTransfersResponse, error) {
+	const op = "rpc.ListTransfers"
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, true)
+	if err != nil {
+		return nil, err
+	}
+	state, role := transfer.State(req.GetState()), transfer.Role(req.GetRole())
+	if state != "" && !slices.Contains(transfer.States(), state) {
+		return nil, fault.New(op, fault.Malformed, "state: want one of %v", transfer.States())
+	}
+	if role != "" && role != transfer.Provider && role != transfer.Consumer {
+		return nil, fault.New(op, fault.Malformed, "role: want provider or consumer")
+	}
+	f := transfer.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Agreement: req.GetAgreement()}
+	all, err := s.cfg.Transfers.List(ctx, who.local, f, r)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, sure(transferOut))
+	return &pb.ListTransfersResponse{Transfers: out, NextPageToken: next}, err
+}
+
+// operation is what the four requests that act on a transfer have in common.
+type operation interface {
+	GetId() string
+	GetVersion() int64
+}
+
+func (s transfers) operate(ctx context.Context, op string, req operation, act func(caller) (transfer.Transfer, error)) (*pb.Transfer, error) {
+	who := from(ctx)
+	err := expect(req.GetVersion(), func() (int64, error) {
+		t, err := s.cfg.Transfers.Get(ctx, who.local, req.GetId())
+		return t.Version, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, err := act(who)
+	return transferOut(t), fault.Wrap(op, fault.Internal, err)
+}
+
+func (s transfers) SuspendTransfer(ctx context.Context, req *pb.SuspendTransferRequest) (*pb.Transfer, error) {
+	return s.operate(ctx, "rpc.SuspendTransfer", req, func(who caller) (transfer.Transfer, error) {
+		return s.cfg.Transfers.Suspend(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
+	})
+}
+
+func (s transfers) ResumeTransfer(ctx context.Context, req *pb.ResumeTransferRequest) (*pb.Transfer, error) {
+	return s.operate(ctx, "rpc.ResumeTransfer", req, func(who caller) (transfer.Transfer, error) {
+		return s.cfg.Transfers.Resume(ctx, who.local, req.GetId(), who.actor())
+	})
+}
+
+func (s transfers) CompleteTransfer(ctx context.Context, req *pb.CompleteTransferRequest) (*pb.Transfer, error) {
+	return s.operate(ctx, "rpc.CompleteTransfer", req, func(who caller) (transfer.Transfer, error) {
+		return s.cfg.Transfers.Complete(ctx, who.local, req.GetId(), who.actor())
+	})
+}
+
+func (s transfers) TerminateTransfer(ctx context.Context, req *pb.TerminateTransferRequest) (*pb.Transfer, error) {
+	return s.operate(ctx, "rpc.TerminateTransfer", req, func(who caller) (transfer.Transfer, error) {
+		return s.cfg.Transfers.Terminate(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
+	})
+}

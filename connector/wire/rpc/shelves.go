@@ -1,0 +1,225 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
+)
+
+// onRecord makes the effects of an operator's action that no domain service owns: its record and its event.
+func (s *Server) onRecord(ctx context.Context, code, event, subject string) (commit.Effects, error) {
+	who, now := from(ctx), s.cfg.Now()
+	entry, err := s.cfg.Recorder.Record(ctx, decisionlog.Action{Log: who.local.Slug, Code: code, Actor: who.actor(), Subject: subject, Now: now})
+	if err != nil {
+		return commit.Effects{}, fault.Wrap("rpc.onRecord", fault.Unavailable, err)
+	}
+	return commit.Effects{Decisions: []decisionlog.Entry{entry},
+		Events: []commit.Event{{Type: event, Subject: subject, Time: now, Actor: who.actor()}}}, nil
+}
+
+type assets struct {
+	pb.UnimplementedAssetServiceServer
+	*Server
+}
+
+// maxContent bounds the bytes of an asset that come inside a message.
+const maxContent = 1 << 20
+
+func (s assets) PutAsset(ctx context.Context, req *pb.PutAssetRequest) (*pb.Asset, error) {
+	const op = "rpc.PutAsset"
+	who := from(ctx)
+	a, content := assetIn(req.GetAsset())
+	if content != nil && len(content.Bytes) > maxContent {
+		return nil, fault.New(op, fault.TooLarge, "content of %d bytes: at most %d fit a message, publish a file instead", len(content.Bytes), maxContent)
+	}
+	p := catalog.Publication{Actor: who.actor()}
+	if a.Version > 0 { // what exists keeps its date of creation
+		old, err := s.cfg.Store.Asset(ctx, who.local.ID, a.ID)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Internal, err)
+		}
+		a.Created = old.Created
+	}
+	p.Assets = []catalog.Asset{a}
+	if content != nil {
+		content.Created = s.cfg.Now()
+		p.Contents = []catalog.Content{*content}
+	}
+	if err := s.cfg.Catalog.Publish(ctx, who.local, p); err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	stored, err := s.cfg.Store.Asset(ctx, who.local.ID, a.ID)
+	return assetOut(stored), fault.Wrap(op, fault.Internal, err)
+}
+
+func (s assets) GetAsset(ctx context.Context, req *pb.GetAssetRequest) (*pb.Asset, error) {
+	a, err := s.cfg.Store.Asset(ctx, from(ctx).local.ID, req.GetId())
+	return assetOut(a), fault.Wrap("rpc.GetAsset", fault.Internal, err)
+}
+
+func (s assets) ListAssets(ctx context.Context, req *pb.ListAssetsRequest) (*pb.ListAssetsResponse, error) {
+	const op = "rpc.ListAssets"
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, false)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.cfg.Store.Assets(ctx, who.local.ID, r)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, sure(assetOut))
+	return &pb.ListAssetsResponse{Assets: out, NextPageToken: next}, err
+}
+
+func (s assets) DeleteAsset(ctx context.Context, req *pb.DeleteAssetRequest) (*pb.DeleteAssetResponse, error) {
+	const op = "rpc.DeleteAsset"
+	e, err := s.onRecord(ctx, "asset.delete", "asset.deleted", req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	err = s.cfg.Store.DeleteAsset(ctx, from(ctx).local.ID, req.GetId(), req.GetVersion(), e)
+	return &pb.DeleteAssetResponse{}, fault.Wrap(op, fault.Internal, err)
+}
+
+type policies struct {
+	pb.UnimplementedPolicyServiceServer
+	*Server
+}
+
+func (s policies) CreatePolicy(ctx context.Context, req *pb.CreatePolicyRequest) (*pb.Policy, error) {
+	const op = "rpc.CreatePolicy"
+	if req.GetKind() != pb.PolicyKind_POLICY_KIND_ACCESS && req.GetKind() != pb.PolicyKind_POLICY_KIND_USAGE {
+		return nil, fault.New(op, fault.Malformed, "kind: want POLICY_KIND_ACCESS or POLICY_KIND_USAGE")
+	}
+	p, _, err := odrlIn(req.GetOdrl())
+	if err != nil {
+		return nil, err
+	}
+	who := from(ctx)
+	d, err := s.cfg.Catalog.Define(ctx, who.local, req.GetName(), p, req.GetKind() == pb.PolicyKind_POLICY_KIND_ACCESS, who.actor())
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	stored, err := s.cfg.Store.Definition(ctx, who.local.ID, d.Digest)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	return policyOut(stored)
+}
+
+func (s policies) GetPolicy(ctx context.Context, req *pb.GetPolicyRequest) (*pb.Policy, error) {
+	d, err := s.cfg.Store.Definition(ctx, from(ctx).local.ID, req.GetDigest())
+	if err != nil {
+		return nil, fault.Wrap("rpc.GetPolicy", fault.Internal, err)
+	}
+	return policyOut(d)
+}
+
+func (s policies) ListPolicies(ctx context.Context, req *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, false)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.cfg.Store.Definitions(ctx, who.local.ID, r)
+	if err != nil {
+		return nil, fault.Wrap("rpc.ListPolicies", fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, policyOut)
+	return &pb.ListPoliciesResponse{Policies: out, NextPageToken: next}, err
+}
+
+type offers struct {
+	pb.UnimplementedOfferServiceServer
+	*Server
+}
+
+func (s offers) PutRule(ctx context.Context, req *pb.PutRuleRequest) (*pb.Rule, error) {
+	const op = "rpc.PutRule"
+	who := from(ctx)
+	r := ruleIn(req.GetRule())
+	if len(r.ID) > 256 {
+		return nil, fault.New(op, fault.Malformed, "rule id: want at most 256 bytes, have %d", len(r.ID))
+	}
+	if r.Version > 0 {
+		old, err := s.cfg.Store.Rule(ctx, who.local.ID, r.ID)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Internal, err)
+		}
+		r.Created = old.Created
+	}
+	stored, err := s.cfg.Catalog.Offer(ctx, who.local, r, who.actor())
+	return ruleOut(stored), fault.Wrap(op, fault.Internal, err)
+}
+
+func (s offers) GetRule(ctx context.Context, req *pb.GetRuleRequest) (*pb.Rule, error) {
+	r, err := s.cfg.Store.Rule(ctx, from(ctx).local.ID, req.GetId())
+	return ruleOut(r), fault.Wrap("rpc.GetRule", fault.Internal, err)
+}
+
+func (s offers) ListRules(ctx context.Context, req *pb.ListRulesRequest) (*pb.ListRulesResponse, error) {
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, false)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.cfg.Store.Rules(ctx, who.local.ID, r)
+	if err != nil {
+		return nil, fault.Wrap("rpc.ListRules", fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, sure(ruleOut))
+	return &pb.ListRulesResponse{Rules: out, NextPageToken: next}, err
+}
+
+func (s offers) DeleteRule(ctx context.Context, req *pb.DeleteRuleRequest) (*pb.DeleteRuleResponse, error) {
+	e, err := s.onRecord(ctx, "rule.delete", "rule.deleted", req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	err = s.cfg.Store.DeleteRule(ctx, from(ctx).local.ID, req.GetId(), req.GetVersion(), e)
+	return &pb.DeleteRuleResponse{}, fault.Wrap("rpc.DeleteRule", fault.Internal, err)
+}
+
+func (s offers) ListOffers(ctx context.Context, req *pb.ListOffersRequest) (*pb.ListOffersResponse, error) {
+	const op = "rpc.ListOffers"
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, false)
+	if err != nil {
+		return nil, err
+	}
+	access, err := s.cfg.Store.AccessPolicies(ctx, who.local.ID)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	digests := make([]string, len(access))
+	for i, d := range access {
+		digests[i] = d.Digest
+	}
+	all, err := s.cfg.Store.Entries(ctx, who.local.ID, digests, req.GetAsset(), r)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.next(who, req, all.Next)
+	if err != nil {
+		return nil, err
+	}
+	out, err := each(all.Items, sure(func(e catalog.Entry) *pb.Offer { return offerOut(e.Offer) }))
+	return &pb.ListOffersResponse{Offers: out, NextPageToken: next}, err
+}
