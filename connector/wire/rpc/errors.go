@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -85,15 +86,14 @@ func grpcError(err error, incident string) error {
 func (s *Server) restError(w http.ResponseWriter, r *http.Request, err error) {
 	var f *fault.Error
 	if !errors.As(err, &f) {
-		var tooLarge *http.MaxBytesError
 		var routed *runtime.HTTPStatusError
 		st, ok := status.FromError(err)
 		switch {
-		case errors.As(err, &tooLarge):
-			err = fault.New("rpc.rest", fault.TooLarge, "the body has more than %d bytes", tooLarge.Limit)
 		case errors.As(err, &routed):
 			problem.Status(w, r, routed.HTTPStatus, http.StatusText(routed.HTTPStatus))
 			return
+		case ok && strings.HasSuffix(st.Message(), new(http.MaxBytesError).Error()): // the gateway keeps only the text
+			err = fault.New("rpc.rest", fault.TooLarge, "the body has more than %d bytes", MaxBody)
 		case ok && st.Code() == codes.InvalidArgument:
 			err = fault.New("rpc.rest", fault.Malformed, "%s", st.Message())
 		case ok && (st.Code() == codes.NotFound || st.Code() == codes.Unimplemented):

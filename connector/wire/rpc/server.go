@@ -67,8 +67,9 @@ func (s *Server) register(r grpc.ServiceRegistrar) {
 // newREST mounts the gateway, the streams and the description.
 func (s *Server) newREST() (http.Handler, error) {
 	gateway := runtime.NewServeMux(
-		// Ids are URIs: a slash in one comes as %2F and must not split the path.
+		// Ids may be URIs: a slash in one comes as %2F, and "**" in a rule takes it as part of the id.
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
+		runtime.WithStrictDeepWildcardMatching(),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
@@ -76,8 +77,7 @@ func (s *Server) newREST() (http.Handler, error) {
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false, RecursionLimit: 64},
 		}),
 		runtime.WithIncomingHeaderMatcher(func(name string) (string, bool) {
-			name = strings.ToLower(name)
-			return name, name == authorizationKey || name == idempotencyKey
+			return idempotencyKey, strings.EqualFold(name, idempotencyKey) // authorization comes along by itself
 		}),
 		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 			s.restError(w, r, err)

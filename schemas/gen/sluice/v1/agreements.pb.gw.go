@@ -216,7 +216,7 @@ func RegisterAgreementServiceHandlerServer(ctx context.Context, mux *runtime.Ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AgreementService/GetAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AgreementService/GetAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -256,7 +256,7 @@ func RegisterAgreementServiceHandlerServer(ctx context.Context, mux *runtime.Ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AgreementService/RetireAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id}/retire"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AgreementService/RetireAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id=**}/retire"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -314,7 +314,7 @@ func RegisterAgreementServiceHandlerClient(ctx context.Context, mux *runtime.Ser
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AgreementService/GetAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AgreementService/GetAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -348,7 +348,7 @@ func RegisterAgreementServiceHandlerClient(ctx context.Context, mux *runtime.Ser
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AgreementService/RetireAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id}/retire"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AgreementService/RetireAgreement", runtime.WithHTTPPathPattern("/v1/participants/{participant}/agreements/{id=**}/retire"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -365,9 +365,9 @@ func RegisterAgreementServiceHandlerClient(ctx context.Context, mux *runtime.Ser
 }
 
 var (
-	pattern_AgreementService_GetAgreement_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "agreements", "id"}, ""))
-	pattern_AgreementService_ListAgreements_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "agreements"}, ""))
-	pattern_AgreementService_RetireAgreement_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "agreements", "id", "retire"}, ""))
+	pattern_AgreementService_GetAgreement_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "agreements", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_AgreementService_ListAgreements_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "agreements"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_AgreementService_RetireAgreement_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "agreements", "id", "retire"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

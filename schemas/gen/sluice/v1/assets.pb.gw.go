@@ -285,7 +285,7 @@ func RegisterAssetServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/PutAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{asset.id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/PutAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{asset.id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -305,7 +305,7 @@ func RegisterAssetServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/GetAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/GetAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -345,7 +345,7 @@ func RegisterAssetServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/DeleteAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.AssetService/DeleteAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -403,7 +403,7 @@ func RegisterAssetServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/PutAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{asset.id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/PutAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{asset.id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -420,7 +420,7 @@ func RegisterAssetServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/GetAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/GetAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -454,7 +454,7 @@ func RegisterAssetServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/DeleteAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.AssetService/DeleteAsset", runtime.WithHTTPPathPattern("/v1/participants/{participant}/assets/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -471,10 +471,10 @@ func RegisterAssetServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 }
 
 var (
-	pattern_AssetService_PutAsset_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "asset.id"}, ""))
-	pattern_AssetService_GetAsset_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "id"}, ""))
-	pattern_AssetService_ListAssets_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "assets"}, ""))
-	pattern_AssetService_DeleteAsset_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "id"}, ""))
+	pattern_AssetService_PutAsset_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "asset.id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_AssetService_GetAsset_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_AssetService_ListAssets_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "assets"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_AssetService_DeleteAsset_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "assets", "id"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

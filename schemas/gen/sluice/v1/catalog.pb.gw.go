@@ -249,8 +249,8 @@ func RegisterCatalogServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 }
 
 var (
-	pattern_CatalogService_RequestCatalog_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "catalog"}, ""))
-	pattern_CatalogService_RequestDataset_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 2, 4}, []string{"v1", "participants", "participant", "catalog", "dataset"}, ""))
+	pattern_CatalogService_RequestCatalog_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "catalog"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_CatalogService_RequestDataset_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 2, 4}, []string{"v1", "participants", "participant", "catalog", "dataset"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

@@ -226,7 +226,7 @@ func RegisterCredentialServiceHandlerServer(ctx context.Context, mux *runtime.Se
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.CredentialService/DeleteCredential", runtime.WithHTTPPathPattern("/v1/participants/{participant}/credentials/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.CredentialService/DeleteCredential", runtime.WithHTTPPathPattern("/v1/participants/{participant}/credentials/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -318,7 +318,7 @@ func RegisterCredentialServiceHandlerClient(ctx context.Context, mux *runtime.Se
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.CredentialService/DeleteCredential", runtime.WithHTTPPathPattern("/v1/participants/{participant}/credentials/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.CredentialService/DeleteCredential", runtime.WithHTTPPathPattern("/v1/participants/{participant}/credentials/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -335,9 +335,9 @@ func RegisterCredentialServiceHandlerClient(ctx context.Context, mux *runtime.Se
 }
 
 var (
-	pattern_CredentialService_PutCredential_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "credentials"}, ""))
-	pattern_CredentialService_ListCredentials_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "credentials"}, ""))
-	pattern_CredentialService_DeleteCredential_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "credentials", "id"}, ""))
+	pattern_CredentialService_PutCredential_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "credentials"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_CredentialService_ListCredentials_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "credentials"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_CredentialService_DeleteCredential_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "credentials", "id"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

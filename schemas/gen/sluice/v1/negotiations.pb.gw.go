@@ -447,10 +447,10 @@ func RegisterNegotiationServiceHandlerClient(ctx context.Context, mux *runtime.S
 }
 
 var (
-	pattern_NegotiationService_BeginNegotiation_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "negotiations"}, ""))
-	pattern_NegotiationService_GetNegotiation_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "negotiations", "id"}, ""))
-	pattern_NegotiationService_ListNegotiations_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "negotiations"}, ""))
-	pattern_NegotiationService_TerminateNegotiation_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "negotiations", "id", "terminate"}, ""))
+	pattern_NegotiationService_BeginNegotiation_0     = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "negotiations"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_NegotiationService_GetNegotiation_0       = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "negotiations", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_NegotiationService_ListNegotiations_0     = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "negotiations"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_NegotiationService_TerminateNegotiation_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "negotiations", "id", "terminate"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

@@ -383,7 +383,7 @@ func RegisterOfferServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/PutRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{rule.id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/PutRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{rule.id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -423,7 +423,7 @@ func RegisterOfferServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/GetRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/GetRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -463,7 +463,7 @@ func RegisterOfferServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/DeleteRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/sluice.v1.OfferService/DeleteRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -541,7 +541,7 @@ func RegisterOfferServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/PutRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{rule.id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/PutRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{rule.id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -575,7 +575,7 @@ func RegisterOfferServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/GetRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/GetRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -609,7 +609,7 @@ func RegisterOfferServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/DeleteRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/sluice.v1.OfferService/DeleteRule", runtime.WithHTTPPathPattern("/v1/participants/{participant}/rules/{id=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -643,12 +643,12 @@ func RegisterOfferServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 }
 
 var (
-	pattern_OfferService_PutRule_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "rule.id"}, ""))
-	pattern_OfferService_PutRule_1    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "rules"}, ""))
-	pattern_OfferService_GetRule_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "id"}, ""))
-	pattern_OfferService_ListRules_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "rules"}, ""))
-	pattern_OfferService_DeleteRule_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "id"}, ""))
-	pattern_OfferService_ListOffers_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "offers"}, ""))
+	pattern_OfferService_PutRule_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "rule.id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_OfferService_PutRule_1    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "rules"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_OfferService_GetRule_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_OfferService_ListRules_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "rules"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_OfferService_DeleteRule_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 3, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "rules", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_OfferService_ListOffers_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "offers"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

@@ -283,9 +283,9 @@ func RegisterParticipantServiceHandlerClient(ctx context.Context, mux *runtime.S
 }
 
 var (
-	pattern_ParticipantService_CreateParticipant_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "participants"}, ""))
-	pattern_ParticipantService_GetParticipant_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "participants", "participant"}, ""))
-	pattern_ParticipantService_ListParticipants_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "participants"}, ""))
+	pattern_ParticipantService_CreateParticipant_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1}, []string{"v1", "participants"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_ParticipantService_GetParticipant_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "participants", "participant"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_ParticipantService_ListParticipants_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1}, []string{"v1", "participants"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

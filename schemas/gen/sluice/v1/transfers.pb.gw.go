@@ -741,13 +741,13 @@ func RegisterTransferServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 }
 
 var (
-	pattern_TransferService_BeginTransfer_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "transfers"}, ""))
-	pattern_TransferService_GetTransfer_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "transfers", "id"}, ""))
-	pattern_TransferService_ListTransfers_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "transfers"}, ""))
-	pattern_TransferService_SuspendTransfer_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "suspend"}, ""))
-	pattern_TransferService_ResumeTransfer_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "resume"}, ""))
-	pattern_TransferService_CompleteTransfer_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "complete"}, ""))
-	pattern_TransferService_TerminateTransfer_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "terminate"}, ""))
+	pattern_TransferService_BeginTransfer_0     = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "transfers"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_GetTransfer_0       = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "participants", "participant", "transfers", "id"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_ListTransfers_0     = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "participants", "participant", "transfers"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_SuspendTransfer_0   = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "suspend"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_ResumeTransfer_0    = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "resume"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_CompleteTransfer_0  = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "complete"}, "", runtime.WithStrictDeepWildcard()))
+	pattern_TransferService_TerminateTransfer_0 = runtime.MustPattern(runtime.NewPatternWithOptions(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4, 2, 5}, []string{"v1", "participants", "participant", "transfers", "id", "terminate"}, "", runtime.WithStrictDeepWildcard()))
 )
 
 var (

@@ -1,0 +1,852 @@
+package rpc_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+	"github.com/sluice-connector/sluice/policy/profile"
+	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// bench is one running API over a real store.
+type bench struct {
+	store  store.Store
+	server *rpc.Server
+	http   *httptest.Server
+	conn   *grpc.ClientConn
+	// Bearer tokens.
+	process, operator, reader, auditor, foreign, expired string
+	parts                                                *parts
+}
+
+// parts stands in for what lives outside this process or belongs to the assembly: peers, their data, keys and files.
+type parts struct {
+	recorder *decisionlog.Recorder
+	store    store.Store
+	body     func() (io.ReadCloser, int64) // of a pull
+	refuse   error                         // of a pull
+}
+
+func (p *parts) Decide(context.Context, policy.Question) (policy.Decision, decisionlog.Entry, error) {
+	return policy.Decision{}, decisionlog.Entry{}, errors.New("nobody asks here")
+}
+
+func (p *parts) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
+	return p.recorder.Action(a)
+}
+
+func (p *parts) Catalog(_ context.Context, _ participant.Participant, peer participant.DID, next string) (catalog.Remote, error) {
+	if next == "" {
+		return catalog.Remote{Next: "https://boreal.example/catalog?page=2"}, nil
+	}
+	return catalog.Remote{Datasets: []catalog.RemoteDataset{{ID: "cell", Title: string(peer) + " " + next}}}, nil
+}
+
+func (p *parts) Dataset(context.Context, participant.Participant, participant.DID, string) (catalog.RemoteDataset, error) {
+	return catalog.RemoteDataset{}, fault.New("test", fault.NotFound, "no such dataset")
+}
+
+func (p *parts) Pull(_ context.Context, _ participant.Participant, e exchange.Errand) (exchange.Result, error) {
+	if p.refuse != nil {
+		return exchange.Result{}, p.refuse
+	}
+	e.Reached(exchange.Discover, "")
+	e.Reached(exchange.Fetch, "urn:uuid:1")
+	body, length := p.body()
+	return exchange.Result{Body: exchange.Body{ReadCloser: body, MediaType: "application/json", Length: length}, Agreement: "agreement", Transfer: "transfer"}, nil
+}
+
+func (p *parts) Publish(_ context.Context, _ participant.Participant, f rpc.File, r io.Reader, progress func(done, total int)) (rpc.Published, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return rpc.Published{}, err
+	}
+	out := rpc.Published{}
+	for i, line := range strings.Fields(string(b)) {
+		progress(i+1, 0)
+		out.Rows++
+		if line == "bad" {
+			out.Total++
+			out.Faults = append(out.Faults, rpc.FileFault{Row: i + 1, Column: "name (A)", Value: line, Problem: "is bad", Want: f.Template})
+			continue
+		}
+		out.Assets = append(out.Assets, line)
+	}
+	return out, nil
+}
+
+func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
+	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
+}
+
+func (p *parts) PutCredential(context.Context, participant.Participant, []byte, string) (store.Credential, error) {
+	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
+}
+
+func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
+	return "key of " + local.Slug, nil
+}
+
+func (p *parts) Export(_ context.Context, local participant.Participant, dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "tile"), 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(filepath.Join(dir, "checkpoint"), []byte("log of "+local.Slug), 0o644),
+		os.WriteFile(filepath.Join(dir, "tile", "0"), bytes.Repeat([]byte{7}, 200_000), 0o644))
+}
+
+// completer is the transfers of a test: those that were completed.
+type completer struct {
+	*transfer.Service
+	completed []string
+}
+
+func (c *completer) Complete(_ context.Context, _ participant.Participant, id, _ string) (transfer.Transfer, error) {
+	c.completed = append(c.completed, id)
+	return transfer.Transfer{}, nil
+}
+
+func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	ctx := t.Context()
+	st, err := embedded.Open(ctx, embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	p := &parts{store: st, body: func() (io.ReadCloser, int64) { return io.NopCloser(strings.NewReader(`{"pcf":"4.2"}`)), 13 }}
+	if p.recorder, err = decisionlog.NewRecorder("aurora", "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{store: st, parts: p}
+	var ids []participant.ID
+	for _, slug := range []string{"aurora", "boreal"} {
+		made, err := p.CreateParticipant(ctx, slug, slug, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, made.ID)
+	}
+	token := func(id participant.ID, role string, expires time.Time) string {
+		secret, kept, err := rpc.NewToken(rand.Reader, store.Token{Participant: id, Role: role, Label: role, Created: clock(), Expires: expires})
+		if err == nil {
+			err = st.PutToken(ctx, kept)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return secret
+	}
+	b.process, b.operator, b.reader = token(0, rpc.Operator, time.Time{}), token(ids[0], rpc.Operator, time.Time{}), token(ids[0], rpc.Reader, time.Time{})
+	b.auditor, b.foreign = token(ids[0], rpc.Auditor, clock().Add(time.Hour)), token(ids[1], rpc.Operator, time.Time{})
+	b.expired = token(ids[0], rpc.Operator, clock())
+	ecosystem, err := profile.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server, err = rpc.New(rpc.Config{Store: st, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
+		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
+		Transfers:    &completer{},
+		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
+		Temp:         t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.http = httptest.NewUnstartedServer(b.server)
+	b.http.Config.Protocols = rpc.Protocols()
+	b.http.Start()
+	t.Cleanup(b.http.Close)
+	u, err := url.Parse(b.http.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.conn, err = grpc.NewClient(u.Host, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.conn.Close() })
+	return b
+}
+
+// call makes a REST call; extra are header names and values.
+func (b *bench) call(t *testing.T, method, path, token, body string, extra ...string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, b.http.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i+1 < len(extra); i += 2 {
+		req.Header.Set(extra[i], extra[i+1])
+	}
+	res, err := b.http.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text), res.Header
+}
+
+func as(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+func asset(id string) *pb.Asset {
+	return &pb.Asset{Id: id, Title: "Cell", Type: "https://w3id.org/catenax/taxonomy#PcfExchange", ApiVersion: "3.0", SemanticId: "urn:samm:x:9.0.0#Pcf",
+		Properties: map[string]string{"part": "C-1"}, Source: &pb.Asset_Content{Content: &pb.StoredContent{MediaType: "application/json", Data: []byte(`{"a":1}`)}}}
+}
+
+func (b *bench) put(t *testing.T, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if _, err := pb.NewAssetServiceClient(b.conn).PutAsset(as(t.Context(), b.operator), &pb.PutAssetRequest{Participant: "aurora", Asset: asset(id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEveryMethodHasARowInTheAccessTable(t *testing.T) {
+	t.Parallel()
+	var all []string
+	protoregistry.GlobalFiles.RangeFilesByPackage("sluice.v1", func(f protoreflect.FileDescriptor) bool {
+		for i := range f.Services().Len() {
+			s := f.Services().Get(i)
+			for j := range s.Methods().Len() {
+				all = append(all, "/"+string(s.FullName())+"/"+string(s.Methods().Get(j).Name()))
+			}
+		}
+		return true
+	})
+	got := rpc.Methods()
+	slices.Sort(all)
+	slices.Sort(got)
+	if diff := cmp.Diff(all, got); diff != "" {
+		t.Errorf("methods (-services +table):\n%s", diff)
+	}
+}
+
+func TestTheAccessTableIsTheReviewedOne(t *testing.T) {
+	t.Parallel()
+	got := rpc.AccessTable()
+	if *update {
+		if err := os.WriteFile("testdata/access.golden", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/access.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheGate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, tt := range []struct {
+		name, token, method, path string
+		want                      int
+	}{
+		{"lets an operator read its own", b.operator, "GET", "/v1/participants/aurora/assets", 200},
+		{"lets a reader read", b.reader, "GET", "/v1/participants/aurora/assets", 200},
+		{"keeps an auditor from assets", b.auditor, "GET", "/v1/participants/aurora/assets", 403},
+		{"lets an auditor see the log", b.auditor, "GET", "/v1/participants/aurora/log", 200},
+		{"keeps a reader from changes", b.reader, "DELETE", "/v1/participants/aurora/assets/x?version=1", 403},
+		{"lets a token of the process in everywhere", b.process, "GET", "/v1/participants/boreal/assets", 200},
+		{"keeps a hosted token from the process", b.operator, "GET", "/v1/tokens", 403},
+		{"lets a token of the process see tokens of the process", b.process, "GET", "/v1/tokens", 200},
+		{"hides other participants", b.operator, "GET", "/v1/participants/boreal/assets", 404},
+		{"hides other participants from streams", b.operator, "GET", "/v1/participants/boreal/log/export", 404},
+		{"does not know a participant that is not there", b.operator, "GET", "/v1/participants/nobody/assets", 404},
+		{"does not know a slug that cannot be", b.operator, "GET", "/v1/participants/No%20body/assets", 404},
+		{"refuses no token", "", "GET", "/v1/participants/aurora/assets", 401},
+		{"refuses an unknown token", "slc_x", "GET", "/v1/participants/aurora/assets", 401},
+		{"refuses a token that has ended", b.expired, "GET", "/v1/participants/aurora/assets", 401},
+		{"refuses streams without a token", "", "POST", "/v1/participants/aurora/pull?peer=p&asset=a", 401},
+		{"keeps a reader from pulling", b.reader, "POST", "/v1/participants/aurora/pull?peer=p&asset=a", 403},
+		{"does not know other addresses", b.operator, "GET", "/v2/participants", 404},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, body, h := b.call(t, tt.method, tt.path, tt.token, "")
+			if got != tt.want {
+				t.Errorf("got %d %s, want %d", got, body, tt.want)
+			}
+			if got >= 400 && h.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("a refusal came as %q", h.Get("Content-Type"))
+			}
+		})
+	}
+}
+
+func TestWhatIsHiddenAnswersLikeWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, path := range []string{"/assets", "/negotiations/x", "/log", "/log/export", "/events", "/tokens"} {
+		_, hidden, _ := b.call(t, "GET", "/v1/participants/boreal"+path, b.operator, "")
+		_, absent, _ := b.call(t, "GET", "/v1/participants/nobody"+path, b.operator, "")
+		if hidden != absent {
+			t.Errorf("%s: hidden answers %s, absent %s", path, hidden, absent)
+		}
+	}
+	var bodies []string
+	for _, token := range []string{"", "slc_x", b.expired} {
+		_, body, _ := b.call(t, "GET", "/v1/participants/aurora/assets", token, "")
+		bodies = append(bodies, body)
+	}
+	if bodies[0] != bodies[1] || bodies[1] != bodies[2] {
+		t.Errorf("refused tokens differ: %q", bodies)
+	}
+}
+
+func TestAnAssetGoesRoundUnchangedOverBothWays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, id := range []string{"urn:sluice:asset:C-1", "https://aurora.example/parts/1?x=y", "with:retire"} {
+		body, err := protojson.Marshal(asset(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "/v1/participants/aurora/assets/" + url.PathEscape(id)
+		code, text, _ := b.call(t, "PUT", path, b.operator, string(body))
+		if code != 200 {
+			t.Fatalf("PUT %s: got %d %s", id, code, text)
+		}
+		var overREST pb.Asset
+		code, text, _ = b.call(t, "GET", path, b.reader, "")
+		if err := protojson.Unmarshal([]byte(text), &overREST); code != 200 || err != nil {
+			t.Fatalf("GET %s: got %d %s, %v", id, code, text, err)
+		}
+		overGRPC, err := pb.NewAssetServiceClient(b.conn).GetAsset(as(t.Context(), b.reader), &pb.GetAssetRequest{Participant: "aurora", Id: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(overGRPC, &overREST, protocmp.Transform()); diff != "" {
+			t.Errorf("%s: (-gRPC +REST):\n%s", id, diff)
+		}
+		want := asset(id)
+		want.Version = 1
+		want.GetContent().Data, want.GetContent().Digest = nil, overGRPC.GetContent().GetDigest()
+		if diff := cmp.Diff(want, overGRPC, protocmp.Transform(), protocmp.IgnoreFields(want, "created", "updated")); diff != "" {
+			t.Errorf("%s: (-put +got):\n%s", id, diff)
+		}
+	}
+}
+
+func TestAPolicyARuleAndTheirOffer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := as(t.Context(), b.operator)
+	b.put(t, "cell")
+	ecosystem, err := profile.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := map[pb.PolicyKind]string{}
+	for name, kind := range map[string]pb.PolicyKind{"members": pb.PolicyKind_POLICY_KIND_ACCESS, "pcf": pb.PolicyKind_POLICY_KIND_USAGE} {
+		p, _, _ := ecosystem.Template(name)
+		text, err := odrl.Marshal(p, odrl.Parties{Kind: "Set"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s structpb.Struct
+		if err := protojson.Unmarshal(text, &s); err != nil {
+			t.Fatal(err)
+		}
+		made, err := pb.NewPolicyServiceClient(b.conn).CreatePolicy(ctx, &pb.CreatePolicyRequest{Participant: "aurora", Name: name, Kind: kind, Odrl: &s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pb.NewPolicyServiceClient(b.conn).GetPolicy(ctx, &pb.GetPolicyRequest{Participant: "aurora", Digest: made.GetDigest()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(made, got, protocmp.Transform()); diff != "" || made.GetDigest() != odrl.Digest(p) {
+			t.Errorf("%s: digest %s, want %s; (-made +got):\n%s", name, made.GetDigest(), odrl.Digest(p), diff)
+		}
+		digests[kind] = made.GetDigest()
+	}
+	rule := &pb.Rule{Id: "all", Selector: &pb.Selector{Assets: []string{"cell"}}, Access: digests[pb.PolicyKind_POLICY_KIND_ACCESS], Usage: digests[pb.PolicyKind_POLICY_KIND_USAGE]}
+	made, err := pb.NewOfferServiceClient(b.conn).PutRule(ctx, &pb.PutRuleRequest{Participant: "aurora", Rule: rule})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule.Version = 1
+	if diff := cmp.Diff(rule, made, protocmp.Transform(), protocmp.IgnoreFields(rule, "created")); diff != "" {
+		t.Errorf("(-put +got):\n%s", diff)
+	}
+	list, err := pb.NewOfferServiceClient(b.conn).ListOffers(ctx, &pb.ListOffersRequest{Participant: "aurora"})
+	if err != nil || len(list.GetOffers()) != 1 || list.GetOffers()[0].GetAsset() != "cell" {
+		t.Errorf("got offers %v, %v", list, err)
+	}
+}
+
+func TestAPolicyWithAnUnknownTermIsRefusedWithItsClause(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	code, body, _ := b.call(t, "POST", "/v1/participants/aurora/policies", b.operator, `{"kind":"POLICY_KIND_USAGE","odrl":{"@type":"Set",
+		"permission":[{"action":"use","constraint":[{"leftOperand":"PhaseOfMoon","operator":"eq","rightOperand":"full"}]}]}}`)
+	if code != 400 || !strings.Contains(body, "permission/0") {
+		t.Errorf("got %d %s", code, body)
+	}
+}
+
+func TestBadBodiesAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, tt := range []struct {
+		name, body string
+		want       int
+	}{
+		{"what is no JSON", "{", 400},
+		{"an unknown field", `{"slg":"x"}`, 400},
+		{"a field that stands there twice", `{"slug":"x","slug":"y"}`, 400},
+		{"a wrong type", `{"slug":{}}`, 400},
+		{"a slug that cannot be", `{"slug":"X","name":"x"}`, 400},
+		{"a body that is too large", `{"name":"` + strings.Repeat("x", rpc.MaxBody) + `"}`, 413},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if code, body, _ := b.call(t, "POST", "/v1/participants", b.process, tt.body); code != tt.want {
+				t.Errorf("got %d %s, want %d", code, body, tt.want)
+			}
+		})
+	}
+	all, err := b.store.Participants(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Errorf("got %d participants, %v; want the 2 that were there", len(all), err)
+	}
+}
+
+func TestAListIsPagedAndItsTokensAreBound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.put(t, "a", "b", "c", "d", "e")
+	client := pb.NewAssetServiceClient(b.conn)
+	var got []string
+	token, first := "", ""
+	for {
+		page, err := client.ListAssets(as(t.Context(), b.reader), &pb.ListAssetsRequest{Participant: "aurora", PageSize: 2, PageToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page.GetAssets() {
+			got = append(got, a.GetId())
+		}
+		if first == "" {
+			first = page.GetNextPageToken()
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"a", "b", "c", "d", "e"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	flipped := []byte(first)
+	flipped[len(flipped)/2] ^= 1
+	for _, tt := range []struct {
+		name, token string
+		call        func(token string) error
+	}{
+		{"one byte changed", string(flipped), func(token string) error {
+			_, err := client.ListAssets(as(t.Context(), b.reader), &pb.ListAssetsRequest{Participant: "aurora", PageToken: token})
+			return err
+		}},
+		{"another caller", first, func(token string) error {
+			_, err := client.ListAssets(as(t.Context(), b.operator), &pb.ListAssetsRequest{Participant: "aurora", PageToken: token})
+			return err
+		}},
+		{"another participant", first, func(token string) error {
+			_, err := client.ListAssets(as(t.Context(), b.process), &pb.ListAssetsRequest{Participant: "boreal", PageToken: token})
+			return err
+		}},
+		{"another method", first, func(token string) error {
+			_, err := pb.NewOfferServiceClient(b.conn).ListRules(as(t.Context(), b.reader), &pb.ListRulesRequest{Participant: "aurora", PageToken: token})
+			return err
+		}},
+		{"what is no token", "hello", func(token string) error {
+			_, err := client.ListAssets(as(t.Context(), b.reader), &pb.ListAssetsRequest{Participant: "aurora", PageToken: token})
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.call(tt.token); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("got %v, want InvalidArgument", err)
+			}
+		})
+	}
+}
+
+func TestAPageOfAPeersCatalogGoesOnWhereThePeerSaid(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	client, req := pb.NewCatalogServiceClient(b.conn), &pb.RequestCatalogRequest{Participant: "aurora", Peer: "did:web:boreal.example"}
+	one, err := client.RequestCatalog(as(t.Context(), b.reader), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(one.GetNextPageToken(), "boreal") {
+		t.Error("the token shows the peer's address")
+	}
+	req.PageToken = one.GetNextPageToken()
+	two, err := client.RequestCatalog(as(t.Context(), b.reader), req)
+	if err != nil || len(two.GetDatasets()) != 1 || two.GetNextPageToken() != "" {
+		t.Errorf("got %v, %v", two, err)
+	}
+	req.Peer = "did:web:dusk.example"
+	if _, err := client.RequestCatalog(as(t.Context(), b.reader), req); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a token taken to another peer: got %v, want InvalidArgument", err)
+	}
+}
+
+func TestARepeatUnderAnIdempotencyKeyIsAnsweredAndNotDone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body, key := `{"role":"ROLE_READER","label":"console"}`, []string{"Idempotency-Key", "k-1"}
+	_, one, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, body, key...)
+	code, two, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, body, key...)
+	var first, second pb.CreateTokenResponse
+	if err := errors.Join(protojson.Unmarshal([]byte(one), &first), protojson.Unmarshal([]byte(two), &second)); err != nil || code != 200 {
+		t.Fatalf("got %d %s, %v", code, two, err)
+	}
+	if !strings.HasPrefix(first.GetSecret(), rpc.TokenPrefix) || second.GetSecret() != "" || !proto.Equal(first.GetToken(), second.GetToken()) {
+		t.Errorf("got %v, then %v", &first, &second)
+	}
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, strings.Replace(body, "console", "other", 1), key...); code != 409 {
+		t.Errorf("the key with another request: got %d %s, want 409", code, text)
+	}
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.process, strings.Replace(body, "console", "other", 1), key...); code != 200 {
+		t.Errorf("the key of another caller: got %d %s, want 200", code, text)
+	}
+	if code, _, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, body, "Idempotency-Key", "with space"); code != 400 {
+		t.Errorf("a key with a space: got %d, want 400", code)
+	}
+	all, err := b.store.Tokens(t.Context(), from(t, b, "aurora"))
+	labels := map[string]int{}
+	for _, token := range all {
+		labels[token.Label]++
+	}
+	if err != nil || labels["console"] != 1 {
+		t.Errorf("got %v, %v; want one console token", labels, err)
+	}
+	if code, _, _ := b.call(t, "GET", "/v1/participants/aurora/assets", first.GetSecret(), ""); code != 200 {
+		t.Errorf("the made token: got %d", code)
+	}
+}
+
+func from(t *testing.T, b *bench, slug string) participant.ID {
+	t.Helper()
+	p, err := b.store.Participant(t.Context(), slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+func TestWatchLeavesNothingOutAndResumes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.put(t, "a", "b")
+	ctx, stop := context.WithCancel(as(t.Context(), b.auditor))
+	defer stop()
+	stream, err := pb.NewEventServiceClient(b.conn).Watch(ctx, &pb.WatchRequest{Participant: "aurora", After: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func() int64 {
+		e, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.GetSeq()
+	}
+	if got := next(); got != 2 {
+		t.Errorf("got %d, want 2", got)
+	}
+	b.put(t, "c")
+	if got := next(); got != 3 {
+		t.Errorf("got %d, want 3", got)
+	}
+	code, text, h := b.call(t, "GET", "/v1/participants/aurora/events?once=true&after=2", b.auditor, "")
+	if code != 200 || strings.Count(text, "\n") != 1 || h.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("over REST: got %d %q as %s", code, text, h.Get("Content-Type"))
+	}
+}
+
+func TestPullStreamsStepsHeadAndData(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	code, text, h := b.call(t, "POST", "/v1/participants/aurora/pull?peer=did:web:boreal.example&asset=cell", b.operator, "")
+	if code != 200 || text != `{"pcf":"4.2"}` || h.Get("Sluice-Agreement") != "agreement" {
+		t.Errorf("got %d %s %v", code, text, h)
+	}
+	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		m, err := stream.Recv()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.Join(strings.Fields(m.String()), " "))
+	}
+	if len(got) != 4 {
+		t.Errorf("got %q, want two steps, the head and the data", got)
+	}
+}
+
+func TestARefusedPullTellsTheReasons(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.parts.refuse = &fault.Error{Kind: fault.Refused, Code: "policy.refused", Reason: "the negotiation was terminated", Reasons: []string{"FrameworkAgreement is missing"}}
+	code, text, _ := b.call(t, "POST", "/v1/participants/aurora/pull?peer=p&asset=a", b.operator, "")
+	if code != 403 || !strings.Contains(text, "FrameworkAgreement is missing") || !strings.Contains(text, "policy.refused") {
+		t.Errorf("got %d %s", code, text)
+	}
+	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	if status.Code(err) != codes.PermissionDenied || len(status.Convert(err).Details()) != 2 {
+		t.Errorf("got %v with %v", err, status.Convert(err).Details())
+	}
+}
+
+func TestAPullThatBreaksOffDoesNotLookWhole(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	broken := io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, errors.New("peer went away") }))
+	b.parts.body = func() (io.ReadCloser, int64) { return io.NopCloser(broken), -1 }
+	req, err := http.NewRequestWithContext(t.Context(), "POST", b.http.URL+"/v1/participants/aurora/pull?peer=p&asset=a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+b.operator)
+	res, err := b.http.Client().Do(req)
+	if err != nil {
+		return // cut before the head left: that does not look whole either
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("the caller took half of the data for all of it")
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+func TestPublishReadsTheStreamAndReportsEachFault(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	code, text, _ := b.call(t, "POST", "/v1/participants/aurora/publish?format=csv", b.operator, "one bad two")
+	if code != 200 || !strings.Contains(text, `"row":"2"`) || !strings.Contains(text, `"published":"2"`) || !strings.Contains(text, `"want":"pcf"`) {
+		t.Errorf("got %d %s", code, text)
+	}
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/publish?format=doc", b.operator, "one"); code != 400 {
+		t.Errorf("an unknown format: got %d %s", code, text)
+	}
+	stream, err := pb.NewAssetServiceClient(b.conn).PublishFile(as(t.Context(), b.operator))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*pb.PublishFileRequest{
+		{Part: &pb.PublishFileRequest_Settings{Settings: &pb.PublishSettings{Participant: "aurora", Format: pb.FileFormat_FILE_FORMAT_CSV}}},
+		{Part: &pb.PublishFileRequest_Chunk{Chunk: []byte("one t")}}, {Part: &pb.PublishFileRequest_Chunk{Chunk: []byte("wo")}},
+	} {
+		if err := stream.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	var summary *pb.PublishSummary
+	for {
+		m, err := stream.Recv()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		summary = m.GetSummary()
+	}
+	if diff := cmp.Diff([]string{"one", "two"}, summary.GetAssets()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnExportIsATarOfTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	code, text, _ := b.call(t, "GET", "/v1/participants/aurora/log/export", b.auditor, "")
+	if code != 200 {
+		t.Fatalf("got %d %s", code, text)
+	}
+	got := map[string]int64{}
+	for r := tar.NewReader(strings.NewReader(text)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[h.Name] = h.Size
+	}
+	if diff := cmp.Diff(map[string]int64{"checkpoint": 13, "tile/0": 200_000}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecisionsAreListedInTheOrderOfTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.put(t, "a", "b", "c")
+	entries, err := b.store.Unsequenced(t.Context(), "aurora", 10)
+	if err != nil || len(entries) != 3 {
+		t.Fatalf("got %d records, %v", len(entries), err)
+	}
+	var leaves [][]byte
+	var ids []string
+	for _, e := range entries {
+		leaves, ids = append(leaves, e.Bytes), append(ids, e.ID)
+	}
+	head, err := decisionlog.Head{}.Append(leaves...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.Sequence(t.Context(), "aurora", decisionlog.Head{}, head, ids); err != nil {
+		t.Fatal(err)
+	}
+	client := pb.NewDecisionServiceClient(b.conn)
+	req := &pb.ListDecisionsRequest{Participant: "aurora", PageSize: 2}
+	one, err := client.ListDecisions(as(t.Context(), b.auditor), req)
+	if err != nil || len(one.GetDecisions()) != 2 {
+		t.Fatalf("got %v, %v", one, err)
+	}
+	req.PageToken = one.GetNextPageToken()
+	two, err := client.ListDecisions(as(t.Context(), b.auditor), req)
+	if err != nil || len(two.GetDecisions()) != 1 || two.GetDecisions()[0].GetIndex() != 2 || two.GetNextPageToken() != "" {
+		t.Fatalf("got %v, %v", two, err)
+	}
+	if got := two.GetDecisions()[0]; got.GetKind() != decisionlog.KindOperator || !bytes.Equal(got.GetRecord(), leaves[2]) {
+		t.Errorf("got %v", got)
+	}
+	log, err := client.GetLog(as(t.Context(), b.auditor), &pb.GetLogRequest{Participant: "aurora"})
+	if err != nil || log.GetSize() != 3 || log.GetWaiting() != 0 || log.GetKey() != "key of aurora" {
+		t.Errorf("got %v, %v", log, err)
+	}
+	if _, err := client.GetDecision(as(t.Context(), b.auditor), &pb.GetDecisionRequest{Participant: "aurora", Index: 3}); status.Code(err) != codes.NotFound {
+		t.Errorf("past the end: got %v", err)
+	}
+}
+
+func TestNegotiationsAreListedNewestFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := from(t, b, "aurora")
+	for i, pid := range []string{"urn:uuid:1", "urn:uuid:2"} {
+		n := negotiation.Negotiation{Participant: id, ID: pid, Version: 1, Role: negotiation.Consumer, Peer: "did:web:boreal.example", State: negotiation.Terminated,
+			Code: "policy.refused", Reasons: []string{"why"}, Offer: negotiation.Offer{ID: "o", Target: "cell"}, Created: clock().Add(time.Duration(i) * time.Second), Updated: clock()}
+		if err := b.store.CreateNegotiation(t.Context(), n, commit.Effects{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, text, _ := b.call(t, "GET", "/v1/participants/aurora/negotiations?state=TERMINATED&pageSize=1", b.reader, "")
+	var got pb.ListNegotiationsResponse
+	if err := protojson.Unmarshal([]byte(text), &got); code != 200 || err != nil {
+		t.Fatalf("got %d %s, %v", code, text, err)
+	}
+	if len(got.GetNegotiations()) != 1 || got.GetNegotiations()[0].GetId() != "urn:uuid:2" || got.GetNegotiations()[0].GetReasons()[0] != "why" {
+		t.Errorf("got %v", &got)
+	}
+	if code, _, _ := b.call(t, "GET", "/v1/participants/aurora/negotiations?state=LOST", b.reader, ""); code != 400 {
+		t.Errorf("an unknown state: got %d", code)
+	}
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/negotiations/urn:uuid:2/terminate", b.operator, `{"version":"7"}`); code != 409 {
+		t.Errorf("a stale version: got %d %s", code, text)
+	}
+}
+
+func TestTheDescriptionIsServed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if code, text, _ := b.call(t, "GET", "/v1/openapi.json", "", ""); code != 200 || !strings.Contains(text, "/v1/participants/{participant}/negotiations") {
+		t.Errorf("got %d and %d bytes", code, len(text))
+	}
+}
+
+func FuzzPageTokensNeverOpenUnlessMadeHere(f *testing.F) {
+	server, err := rpc.New(rpc.Config{Rand: rand.Reader, Now: clock})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("hello")
+	f.Add("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+	f.Fuzz(func(t *testing.T, token string) {
+		if err := server.OpenToken(token); err == nil && token != "" {
+			t.Errorf("%q was taken for a page token", token)
+		}
+	})
+}
