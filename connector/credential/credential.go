@@ -24,7 +24,6 @@ const (
 
 	maxCredential   = 64 << 10
 	maxPresentation = 256 << 10
-	maxLife         = 10 * 365 * 24 * time.Hour
 )
 
 // Subject is what a credential says of its holder: string members besides the id.

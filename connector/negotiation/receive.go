@@ -284,7 +284,7 @@ func (s *Service) answerRequest(ctx context.Context, local participant.Participa
 	entries := []decisionlog.Entry{entry}
 	switch {
 	case !d.Allowed():
-		n.Code, n.Reasons = refusal(d)
+		n.Code, n.Reasons = Refusal(d)
 	case !odrl.Equal(m.Offer.Policy, e.Usage.Policy):
 		n.Code, n.Reasons = "offer.changed", []string{"the requested policy is not the offered one; request the offer as the catalog shows it"}
 	}
@@ -304,7 +304,7 @@ func (s *Service) answerRequest(ctx context.Context, local participant.Participa
 	n.LastRecord = agreeEntry.ID
 	if !signed.Allowed() {
 		n.AgreementID = ""
-		n.Code, n.Reasons = refusal(signed)
+		n.Code, n.Reasons = Refusal(signed)
 		return Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}, Terminated, entries, nil, nil
 	}
 	return Message{Kind: Agreement, Contract: wireContract(*contract)}, Agreed, entries, contract, nil
@@ -397,7 +397,7 @@ func (p *step) offered() (Received, error) {
 		return Received{}, err
 	}
 	if !d.Allowed() {
-		return p.refuse(refusal(d))
+		return p.refuse(Refusal(d))
 	}
 	return p.commit("offered", &Message{Kind: Acceptance}, Accepted)
 }
@@ -444,7 +444,7 @@ func (p *step) agreed() (Received, error) {
 	}
 	if !d.Allowed() {
 		p.next.AgreementID = ""
-		return p.refuse(refusal(d))
+		return p.refuse(Refusal(d))
 	}
 	p.contract = a
 	return p.commit("agreed", &Message{Kind: Verification}, Verified)

@@ -166,8 +166,8 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, n N
 	return d, entry, fault.Wrap("negotiation.decide", fault.Unavailable, err)
 }
 
-// refusal is what a peer is told of a denial by a policy that it was shown.
-func refusal(d policy.Decision) (code string, reasons []string) {
+// Refusal is what a peer is told of a denial by a policy that it was shown.
+func Refusal(d policy.Decision) (code string, reasons []string) {
 	if d.Class != "" {
 		return "policy.error", []string{"the policy could not be evaluated (" + d.Class + ")"}
 	}

@@ -69,7 +69,6 @@ const (
 	baseLife   = 5 * time.Minute
 	maxBases   = 10000
 	maxCatalog = 8 << 20
-	maxPages   = 10000
 )
 
 var _ outbox.Sender = (*Client)(nil)
@@ -217,40 +216,37 @@ func origin(u *url.URL) string {
 	return strings.ToLower(u.Scheme) + "://" + host + ":" + port
 }
 
-// Catalog fetches a peer's whole catalog, page after page; visit may stop it early by returning false.
-func (c *Client) Catalog(ctx context.Context, local participant.Participant, peer participant.DID, visit func(catalog.RemoteDataset) bool) error {
+// Catalog fetches one page of a peer's catalog; next is the Next of the page before, "" for the first. A next that leads elsewhere than the
+// peer's own endpoint is refused.
+func (c *Client) Catalog(ctx context.Context, local participant.Participant, peer participant.DID, next string) (catalog.Remote, error) {
 	const op = "dsphttp.Catalog"
 	base, err := c.Endpoint(ctx, local, peer)
 	if err != nil {
-		return err
+		return catalog.Remote{}, err
+	}
+	target := base + "/catalog/request"
+	if next != "" {
+		if target = sameOrigin(base, next); target == "" {
+			return catalog.Remote{}, fault.New(op, fault.Malformed, "the page belongs to another peer")
+		}
 	}
 	request, err := dsp.EncodeCatalogRequest()
 	if err != nil {
-		return err
+		return catalog.Remote{}, err
 	}
-	next := base + "/catalog/request"
-	for range maxPages {
-		status, header, body, err := c.do(ctx, local, peer, http.MethodPost, next, request, maxCatalog)
-		if err != nil || status != http.StatusOK {
-			return refused(op, status, body, err)
-		}
-		remote, err := dsp.ParseCatalog(body)
-		if err != nil {
-			return fault.Wrap(op, fault.Unavailable, err)
-		}
-		if remote.Participant != string(peer) {
-			return fault.New(op, fault.Unavailable, "the catalog names another participant than was asked")
-		}
-		for _, d := range remote.Datasets {
-			if !visit(d) {
-				return nil
-			}
-		}
-		if next = nextPage(header, base); next == "" {
-			return nil
-		}
+	status, header, body, err := c.do(ctx, local, peer, http.MethodPost, target, request, maxCatalog)
+	if err != nil || status != http.StatusOK {
+		return catalog.Remote{}, refused(op, status, body, err)
 	}
-	return fault.New(op, fault.Unavailable, "the peer's catalog does not end")
+	remote, err := dsp.ParseCatalog(body)
+	if err != nil {
+		return catalog.Remote{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if remote.Participant != string(peer) {
+		return catalog.Remote{}, fault.New(op, fault.Unavailable, "the catalog names another participant than was asked")
+	}
+	remote.Next = nextPage(header, base)
+	return remote, nil
 }
 
 // Dataset fetches one dataset of a peer's catalog.
@@ -292,15 +288,21 @@ func nextPage(h http.Header, base string) string {
 			if !ok || !strings.Contains(strings.ReplaceAll(params, " ", ""), `rel="next"`) {
 				continue
 			}
-			b, err := url.Parse(base)
-			if err != nil {
-				return ""
-			}
-			u, err := b.Parse(target)
-			if err == nil && origin(u) == origin(b) {
-				return u.String()
-			}
+			return sameOrigin(base, target)
 		}
 	}
 	return ""
+}
+
+// sameOrigin resolves target against base; "" when it leads to another origin.
+func sameOrigin(base, target string) string {
+	b, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	u, err := b.Parse(target)
+	if err != nil || origin(u) != origin(b) {
+		return ""
+	}
+	return u.String()
 }

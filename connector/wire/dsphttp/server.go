@@ -56,8 +56,8 @@ type Catalogs interface {
 
 // Cursors seals the place in a list, bound to the one it was given to.
 type Cursors interface {
-	Seal(k page.Key, bind string) string
-	Open(token, bind string) (page.Key, error)
+	Seal(local participant.Participant, k page.Key, bind string) (string, error)
+	Open(local participant.Participant, token, bind string) (page.Key, error)
 }
 
 // Mux is what routes are mounted on.
@@ -254,7 +254,7 @@ func (s *Server) catalog(c *call) error {
 	bind := "catalog|" + c.local.Slug + "|" + string(c.peer.DID)
 	req := page.Request{Limit: pageSize}
 	if token := c.r.URL.Query().Get(tokenParam); token != "" {
-		key, err := s.cfg.Cursors.Open(token, bind)
+		key, err := s.cfg.Cursors.Open(c.local, token, bind)
 		if err != nil {
 			return fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", tokenParam)
 		}
@@ -270,7 +270,11 @@ func (s *Server) catalog(c *call) error {
 		return err
 	}
 	if shown.Next.ID != "" {
-		c.w.Header().Set("Link", "<"+base+"/catalog/request?"+tokenParam+"="+s.cfg.Cursors.Seal(shown.Next, bind)+`>; rel="next"`)
+		cursor, err := s.cfg.Cursors.Seal(c.local, shown.Next, bind)
+		if err != nil {
+			return err
+		}
+		c.w.Header().Set("Link", "<"+base+"/catalog/request?"+tokenParam+"="+cursor+`>; rel="next"`)
 	}
 	answer(c.w, http.StatusOK, body)
 	return nil

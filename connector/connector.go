@@ -1,0 +1,419 @@
+package connector
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/dataplane"
+	"github.com/sluice-connector/sluice/connector/dataplane/pull"
+	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/connector/store/postgres"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
+	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
+	"github.com/sluice-connector/sluice/connector/wire/egress"
+	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/markfile"
+	"github.com/sluice-connector/sluice/policy/engine"
+	"github.com/sluice-connector/sluice/policy/profile"
+)
+
+// Config is everything a connector is made of. Settings is required; each other field has a default that the comment names, and
+// exists so that a test can own it.
+type Config struct {
+	Settings settings.Settings
+	Now      func() time.Time // the system's clock
+	Rand     io.Reader        // crypto/rand
+	Dial     egress.Dial      // net.Dialer
+	Resolve  egress.Resolve   // the system's resolver
+	VFS      string           // the operating system's file layer, for the embedded store
+	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
+	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
+	Log      *slog.Logger     // discarded
+
+	Public     net.Listener     // listens at Settings.Public.Listen
+	Management net.Listener     // listens at Settings.Management.Listen
+	TLS        *tls.Certificate // Settings.Public.Cert and Key
+}
+
+// Connector hosts participants. New made it; Run serves; Close releases.
+type Connector struct {
+	cfg     Config
+	profile *profile.Profile
+	store   store.Store
+	hosted  *hosted
+	ledger  *ledger
+	peers   *egress.Client
+	sources *egress.Client
+
+	resolver     *identity.Resolver
+	verifier     *credential.Verifier
+	agent        *dcphttp.Agent
+	client       *dsphttp.Client
+	catalog      *catalog.Service
+	negotiations *negotiation.Service
+	transfers    *transfer.Service
+	outbox       *outbox.Outbox
+	plane        *dataplane.Plane
+	runner       *exchange.Runner
+	rpc          *rpc.Server
+
+	public http.Handler
+	start  chan participant.Participant // participants hosted while running
+}
+
+func (cfg *Config) defaults() {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// New opens the stores, hosts the participants of the settings and joins the parts. Nothing listens yet.
+func New(ctx context.Context, cfg Config) (*Connector, error) {
+	cfg.defaults()
+	if err := cfg.Settings.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Connector{cfg: cfg, start: make(chan participant.Participant, 64)}
+	if err := c.open(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	if err := c.join(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	for _, p := range cfg.Settings.Participants {
+		if _, err := c.host(ctx, p.Slug, p.Name, "settings"); err != nil {
+			return nil, errors.Join(fmt.Errorf("participant %s: %w", p.Slug, err), c.Close())
+		}
+	}
+	return c, nil
+}
+
+// open reads profile, store, keys and logs.
+func (c *Connector) open(ctx context.Context) (err error) {
+	s := c.cfg.Settings
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if c.profile, err = loadProfile(s.Profile.File); err != nil {
+		return err
+	}
+	if c.store, err = openStore(ctx, c.cfg); err != nil {
+		return err
+	}
+	if c.cfg.Engine == nil {
+		if c.cfg.Engine, err = engine.New(ctx); err != nil {
+			return err
+		}
+	}
+	marks, err := markfile.Open(filepath.Join(s.Data, "checkpoints"))
+	if err != nil {
+		return err
+	}
+	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, log: c.cfg.Log,
+		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
+	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Rand, c.cfg.Now)
+	if err := c.hosted.load(ctx); err != nil {
+		return err
+	}
+	for _, p := range c.hosted.all() {
+		keys, err := c.hosted.Keys(p)
+		if err != nil {
+			return err
+		}
+		if err := c.ledger.open(ctx, p, keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadProfile(file string) (*profile.Profile, error) {
+	if file == "" {
+		return profile.Default()
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	return profile.Parse(text)
+}
+
+func openStore(ctx context.Context, cfg Config) (store.Store, error) {
+	if cfg.Settings.Store.Kind == settings.Postgres {
+		return postgres.Open(ctx, postgres.Options{URL: cfg.Settings.Store.URL, Rand: cfg.Rand})
+	}
+	return embedded.Open(ctx, embedded.Options{Dir: cfg.Settings.Data, VFS: cfg.VFS, Rand: cfg.Rand})
+}
+
+// join makes the services, top to bottom: the way out, identity, decision, state, wire.
+func (c *Connector) join() error {
+	if err := c.joinEgress(); err != nil {
+		return err
+	}
+	c.joinIdentity()
+	c.joinServices()
+	c.joinWire()
+	return c.joinManagement()
+}
+
+func (c *Connector) joinEgress() error {
+	roots := c.cfg.Roots
+	if file := c.cfg.Settings.Egress.Roots; file != "" && roots == nil {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("egress roots: %w", err)
+		}
+		if roots, err = x509.SystemCertPool(); err != nil {
+			return fmt.Errorf("egress roots: %w", err)
+		}
+		if !roots.AppendCertsFromPEM(text) {
+			return fmt.Errorf("egress roots: %s holds no certificate", file)
+		}
+	}
+	make := func(allow []string, public bool) (*egress.Client, error) {
+		origins := []string{}
+		for _, raw := range allow {
+			origin, err := egress.Origin(raw)
+			if err != nil {
+				return nil, err
+			}
+			origins = append(origins, origin)
+		}
+		return egress.New(egress.Config{Dial: c.cfg.Dial, Resolve: c.cfg.Resolve, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			Allow: origins, Public: public, Log: c.cfg.Log}), nil
+	}
+	var err error
+	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true); err != nil {
+		return err
+	}
+	c.sources, err = make(c.cfg.Settings.Egress.Upstreams, false)
+	return err
+}
+
+func (c *Connector) joinIdentity() {
+	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
+	tokens := &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
+	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
+		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
+	trust := credential.Trust{}
+	for _, t := range c.cfg.Settings.Profile.Trust {
+		for _, kind := range t.Credentials {
+			trust[kind] = append(trust[kind], participant.DID(t.Issuer))
+		}
+	}
+	var bpn []credential.Claim
+	for _, claim := range c.profile.BPN {
+		bpn = append(bpn, credential.Claim(claim))
+	}
+	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
+		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
+	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: c.agent, Services: c.resolver, Hosted: c.hosted, Base: c.base, Now: c.cfg.Now})
+}
+
+func (c *Connector) joinServices() {
+	cfg, id := c.cfg, c.profile.ID
+	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
+	owners := map[commit.ProcessKind]outbox.Owner{}
+	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
+	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id})
+	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.verifier, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
+	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
+		Directory: c.client, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
+		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})
+	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
+		Directory: c.client, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
+		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log})
+	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
+	c.runner = exchange.New(exchange.Config{Catalogs: c.client, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
+		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
+}
+
+func (c *Connector) joinWire() {
+	mux := http.NewServeMux()
+	c.agent.Mount(mux)
+	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.agent, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
+		Cursors: identity.Cursors{Vault: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}}, Base: c.base, Log: c.cfg.Log}).Mount(mux)
+	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: noSecrets{}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
+	c.public = mux
+}
+
+func (c *Connector) joinManagement() error {
+	key := sha256.New()
+	key.Write([]byte("sluice/page/v1"))
+	secret, err := os.ReadFile(filepath.Join(c.cfg.Settings.Data, "page.key"))
+	if errors.Is(err, os.ErrNotExist) {
+		secret = make([]byte, 32)
+		if _, err = io.ReadFull(c.cfg.Rand, secret); err == nil {
+			err = os.WriteFile(filepath.Join(c.cfg.Settings.Data, "page.key"), secret, 0o600)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("page key: %w", err)
+	}
+	key.Write(secret)
+	temp := filepath.Join(c.cfg.Settings.Data, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
+		Puller: c.runner, Publisher: c, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp,
+		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
+	return err
+}
+
+// Addresses of a hosted participant.
+func (c *Connector) root(p participant.Participant) string {
+	return "https://" + c.cfg.Settings.Public.Host + "/" + p.Slug
+}
+
+func (c *Connector) base(p participant.Participant) string    { return c.root(p) + "/dsp/2025-1" }
+func (c *Connector) dataURL(p participant.Participant) string { return c.root(p) + "/data" }
+
+func (c *Connector) endpoints(p participant.Participant) []identity.Service {
+	return []identity.Service{
+		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
+		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
+	}
+}
+
+// Run serves until the context ends, then stops: listeners first, then what is under way, then the background work.
+func (c *Connector) Run(ctx context.Context) error {
+	public, management, err := c.listen()
+	if err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { c.outbox.Run(work) })
+	for _, p := range c.hosted.all() {
+		background.Go(func() { c.ledger.run(work, p) })
+	}
+	background.Go(func() {
+		for {
+			select {
+			case <-work.Done():
+				return
+			case p := <-c.start:
+				background.Go(func() { c.ledger.run(work, p) })
+			}
+		}
+	})
+	failed := make(chan error, 2)
+	servers := []*http.Server{c.server(c.public, nil), c.server(c.rpc, rpc.Protocols())}
+	for i, l := range []net.Listener{public, management} {
+		background.Go(func() {
+			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	c.cfg.Log.InfoContext(ctx, "serving", slog.String("public", public.Addr().String()), slog.String("management", management.Addr().String()))
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for _, s := range servers {
+		if s.Shutdown(grace) != nil {
+			_ = s.Close()
+		}
+	}
+	stop()
+	background.Wait()
+	return err
+}
+
+func (c *Connector) server(h http.Handler, protocols *http.Protocols) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 0, IdleTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10,
+		Protocols: protocols, ErrorLog: slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug)}
+}
+
+// listen opens what Config did not bring.
+func (c *Connector) listen() (public, management net.Listener, err error) {
+	s := c.cfg.Settings
+	if public, err = listener(c.cfg.Public, s.Public.Listen, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
+		return nil, nil, err
+	}
+	if management, err = listener(c.cfg.Management, s.Management.Listen, nil, s.Management.Cert, s.Management.Key); err != nil {
+		return nil, nil, errors.Join(err, public.Close())
+	}
+	return public, management, nil
+}
+
+func listener(given net.Listener, address string, cert *tls.Certificate, certFile, keyFile string) (net.Listener, error) {
+	var err error
+	l := given
+	if l == nil {
+		if l, err = net.Listen("tcp", address); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case cert != nil:
+	case certFile != "":
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("certificate: %w", err), l.Close())
+		}
+		cert = &pair
+	default:
+		return l, nil
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// Close releases in reverse order. It may be called more than once.
+func (c *Connector) Close() error {
+	for _, client := range []*egress.Client{c.peers, c.sources} {
+		if client != nil {
+			client.Close()
+		}
+	}
+	if c.store == nil {
+		return nil
+	}
+	return c.store.Close()
+}

@@ -1,0 +1,149 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+)
+
+// hosted knows the participants of this process and their keys. Slugs and DIDs never change, so what was read once is kept.
+type hosted struct {
+	store store.Store
+	dir   string // of the key files
+	rand  io.Reader
+	now   func() time.Time
+
+	mu     sync.RWMutex
+	bySlug map[string]participant.Participant
+	byID   map[participant.ID]participant.Participant
+	keys   map[participant.ID]identity.Keys
+}
+
+func newHosted(s store.Store, dir string, rand io.Reader, now func() time.Time) *hosted {
+	return &hosted{store: s, dir: dir, rand: rand, now: now, bySlug: map[string]participant.Participant{},
+		byID: map[participant.ID]participant.Participant{}, keys: map[participant.ID]identity.Keys{}}
+}
+
+// load reads all participants and opens their keys.
+func (h *hosted) load(ctx context.Context) error {
+	all, err := h.store.Participants(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		keys, err := keyfile.Open(h.keyPath(p.Slug), h.rand)
+		if err != nil {
+			return fmt.Errorf("participant %s: %w", p.Slug, err)
+		}
+		h.add(p, keys)
+	}
+	return nil
+}
+
+// all lists the hosted participants in the order of their ids.
+func (h *hosted) all() []participant.Participant {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := make([]participant.Participant, 0, len(h.byID))
+	for _, p := range h.byID {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b participant.Participant) int { return int(a.ID - b.ID) })
+	return out
+}
+
+func (h *hosted) keyPath(slug string) string { return filepath.Join(h.dir, slug+".json") }
+
+func (h *hosted) add(p participant.Participant, keys identity.Keys) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.bySlug[p.Slug], h.byID[p.ID], h.keys[p.ID] = p, p, keys
+}
+
+// ensure hosts a participant: its keys are drawn first, so that there is never one without.
+func (h *hosted) ensure(ctx context.Context, slug, name, host string) (participant.Participant, bool, error) {
+	if p, err := h.Participant(ctx, slug); err == nil {
+		return p, false, nil
+	}
+	did := identity.FormatDID(host, slug)
+	if _, _, err := identity.ParseDID(string(did)); err != nil {
+		return participant.Participant{}, false, fault.New("connector.ensure", fault.Malformed, "public_url: %s", err.Error())
+	}
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return participant.Participant{}, false, err
+	}
+	keys, err := keyfile.Open(h.keyPath(slug), h.rand)
+	if err != nil {
+		if keys, err = keyfile.Create(h.keyPath(slug), h.rand); err != nil {
+			return participant.Participant{}, false, err
+		}
+	}
+	p, err := h.store.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: name, Created: h.now()})
+	if err != nil {
+		return p, false, err
+	}
+	h.add(p, keys)
+	return p, true, nil
+}
+
+// Participant finds one by slug.
+func (h *hosted) Participant(_ context.Context, slug string) (participant.Participant, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	p, ok := h.bySlug[slug]
+	if !ok {
+		return p, &fault.Error{Op: "connector.Participant", Kind: fault.NotFound, Subject: slug, Reason: "no such participant is hosted here"}
+	}
+	return p, nil
+}
+
+// ByID finds one by its id.
+func (h *hosted) ByID(_ context.Context, id participant.ID) (participant.Participant, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	p, ok := h.byID[id]
+	if !ok {
+		return p, &fault.Error{Op: "connector.ByID", Kind: fault.NotFound}
+	}
+	return p, nil
+}
+
+// Keys of a hosted participant.
+func (h *hosted) Keys(p participant.Participant) (identity.Keys, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	k, ok := h.keys[p.ID]
+	if !ok {
+		return nil, fmt.Errorf("participant %s has no keys", p.Slug)
+	}
+	return k, nil
+}
+
+// Held implements credential.Wallet over the store; reading a credential's form is cheap next to verifying it.
+func (h *hosted) Held(ctx context.Context, p participant.Participant) ([]credential.Stored, error) {
+	rows, err := h.store.Credentials(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]credential.Stored, 0, len(rows))
+	for _, row := range rows {
+		c, err := credential.Read(string(row.Raw), p.DID)
+		if err != nil {
+			return nil, fmt.Errorf("credential %s: %w", row.ID, err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}

@@ -1,0 +1,129 @@
+package identity
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+)
+
+// Vault derives tokens and seals what must not be readable at rest or by those who carry it, with the secrets of each hosted
+// participant.
+type Vault struct {
+	Keys func(participant.Participant) (Keys, error)
+	Rand io.Reader
+}
+
+// Token returns the access token of a transfer's generation: HMAC(key, transfer ‖ generation). The same arguments give it again, so
+// that a lost answer is answered identically; nobody stores it here.
+func (v Vault) Token(local participant.Participant, transfer string, generation int64) (string, error) {
+	key, err := v.secret(local, SecretAccess)
+	if err != nil {
+		return "", err
+	}
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte("sluice/access/v1\x00" + transfer + "\x00" + strconv.FormatInt(generation, 10)))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil)), nil
+}
+
+// Seal encrypts for rest.
+func (v Vault) Seal(local participant.Participant, plain []byte) ([]byte, error) {
+	return v.seal(local, SecretRest, plain, "rest")
+}
+
+// Open decrypts what Seal encrypted.
+func (v Vault) Open(local participant.Participant, sealed []byte) ([]byte, error) {
+	return v.open(local, SecretRest, sealed, "rest")
+}
+
+type cursor struct {
+	Created int64  `json:"c"`
+	ID      string `json:"i"`
+}
+
+// Cursors seals places in lists, bound to the caller and the query they were given for.
+type Cursors struct{ Vault }
+
+// Seal returns an opaque page token.
+func (c Cursors) Seal(local participant.Participant, k page.Key, bind string) (string, error) {
+	plain, err := json.Marshal(cursor{k.Created.UnixMicro(), k.ID})
+	if err != nil {
+		return "", err
+	}
+	sealed, err := c.seal(local, SecretCursor, plain, bind)
+	return base64.RawURLEncoding.EncodeToString(sealed), err
+}
+
+// Open reads a page token of Seal with the same bind.
+func (c Cursors) Open(local participant.Participant, token, bind string) (page.Key, error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(token) > 2048 {
+		return page.Key{}, errors.New("the page token cannot be read")
+	}
+	plain, err := c.open(local, SecretCursor, sealed, bind)
+	if err != nil {
+		return page.Key{}, err
+	}
+	var k cursor
+	if err := json.Unmarshal(plain, &k); err != nil {
+		return page.Key{}, err
+	}
+	return page.Key{Created: time.UnixMicro(k.Created).UTC(), ID: k.ID}, nil
+}
+
+func (v Vault) secret(local participant.Participant, name Secret) ([]byte, error) {
+	keys, err := v.Keys(local)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Secret(name)
+}
+
+func (v Vault) aead(local participant.Participant, name Secret) (cipher.AEAD, error) {
+	key, err := v.secret(local, name)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func (v Vault) seal(local participant.Participant, name Secret, plain []byte, bind string) ([]byte, error) {
+	aead, err := v.aead(local, name)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize())
+	if _, err := io.ReadFull(v.Rand, nonce); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return aead.Seal(nonce, nonce, plain, []byte(local.Slug+"\x00"+bind)), nil
+}
+
+func (v Vault) open(local participant.Participant, name Secret, sealed []byte, bind string) ([]byte, error) {
+	aead, err := v.aead(local, name)
+	if err != nil {
+		return nil, fmt.Errorf("unseal: %w", err)
+	}
+	if len(sealed) < aead.NonceSize() {
+		return nil, errors.New("unseal: too short")
+	}
+	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(local.Slug+"\x00"+bind))
+	if err != nil {
+		return nil, errors.New("unseal: not ours, or changed")
+	}
+	return plain, nil
+}

@@ -1,0 +1,94 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+)
+
+// host makes a participant ready to be served: keys, row, decision log.
+func (c *Connector) host(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
+	p, created, err := c.hosted.ensure(ctx, slug, name, c.cfg.Settings.Public.Host)
+	if err != nil || !created {
+		return p, err
+	}
+	keys, err := c.hosted.Keys(p)
+	if err != nil {
+		return p, err
+	}
+	return p, c.ledger.open(ctx, p, keys)
+}
+
+// CreateParticipant hosts one more company: keys, DID document and log come into being with it.
+func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
+	if err := participant.ValidSlug(slug); err != nil {
+		return participant.Participant{}, fault.New("connector.CreateParticipant", fault.Malformed, "%s", err.Error())
+	}
+	if _, err := c.hosted.Participant(ctx, slug); err == nil {
+		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
+	}
+	p, err := c.host(ctx, slug, name, actor)
+	if err == nil {
+		c.start <- p
+	}
+	return p, err
+}
+
+// PutCredential takes a credential into a participant's wallet.
+func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte, _ string) (store.Credential, error) {
+	read, err := credential.Read(string(jwt), local.DID)
+	if err != nil {
+		return store.Credential{}, fault.New("connector.PutCredential", fault.Malformed, "%s", err.Error())
+	}
+	row := store.Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: jwt,
+		NotAfter: read.Fact.NotAfter, Created: c.cfg.Now()}
+	return row, c.store.PutCredential(ctx, row)
+}
+
+// Issue signs a credential as a hosted authority.
+func (c *Connector) Issue(_ context.Context, authority participant.Participant, holder participant.DID, kind string, subject map[string]string, life time.Duration) ([]byte, error) {
+	keys, err := c.hosted.Keys(authority)
+	if err != nil {
+		return nil, err
+	}
+	issuer := credential.Issuer{DID: authority.DID, Keys: keys, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	_, token, err := issuer.Issue(holder, kind, subject, life)
+	return []byte(token), err
+}
+
+// VerifierKey is the public key of a participant's decision log.
+func (c *Connector) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
+	s, err := c.ledger.sequencer(local.Slug)
+	if err != nil {
+		return "", err
+	}
+	return s.VerifierKey(), nil
+}
+
+// Export writes a participant's decision log into dir, which must not exist.
+func (c *Connector) Export(ctx context.Context, local participant.Participant, dir string) error {
+	s, err := c.ledger.sequencer(local.Slug)
+	if err != nil {
+		return err
+	}
+	return s.Export(ctx, dir)
+}
+
+// Retire ends an agreement early and stops what runs under it before it returns.
+func (c *Connector) Retire(ctx context.Context, local participant.Participant, id, actor, reason string) error {
+	_, err := c.transfers.Retire(ctx, local, c.store, id, actor, reason)
+	return err
+}
+
+// noSecrets is the answer while no secrets for upstreams are configured: an asset that needs one is not served.
+type noSecrets struct{}
+
+func (noSecrets) Header(string, *url.URL) (string, string, error) {
+	return "", "", errors.New("no secrets are configured")
+}

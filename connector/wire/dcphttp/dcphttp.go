@@ -1,0 +1,222 @@
+// Package dcphttp is identity over HTTPS: DID documents and presentation queries served and asked (DCP 1.0), and the two ends of
+// proving who calls: a fresh token on what we send, a verified one on what we receive.
+package dcphttp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dcp"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
+)
+
+// Participants finds a hosted participant by slug.
+type Participants interface {
+	Participant(ctx context.Context, slug string) (participant.Participant, error)
+}
+
+// Doer makes one request through the guarded dialer and reads a bounded answer.
+type Doer interface {
+	Do(r *http.Request, limit int64) (status int, header http.Header, body []byte, err error)
+}
+
+// Services reads the service entries of a peer's DID document.
+type Services interface {
+	Services(ctx context.Context, did participant.DID, kind string) ([]string, error)
+}
+
+// Config carries what an Agent is made of. All fields are required.
+type Config struct {
+	Participants Participants
+	Keys         func(participant.Participant) (identity.Keys, error)
+	Tokens       *identity.Verifier
+	Holder       *credential.Holder
+	Services     Services
+	HTTP         Doer
+	Scopes       []string // granted with every message we send
+	Endpoints    func(participant.Participant) []identity.Service
+	Now          func() time.Time
+	Rand         io.Reader
+	Log          *slog.Logger
+}
+
+// Agent proves and verifies identity over HTTP. It is safe for concurrent use.
+type Agent struct {
+	cfg Config
+
+	mu        sync.Mutex
+	documents map[participant.ID][]byte
+}
+
+// New returns an Agent.
+func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID][]byte{}} }
+
+// Mux is what routes are mounted on.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+}
+
+// Mount registers DID documents and the credential service.
+func (a *Agent) Mount(mux Mux) {
+	mux.Handle("GET /{slug}/did.json", http.HandlerFunc(a.document))
+	mux.Handle("POST /{slug}/dcp/presentations/query", http.HandlerFunc(a.query))
+}
+
+// Authenticate verifies the self-issued token of a request to the hosted participant. Whatever is wrong, the caller is told one thing.
+func (a *Agent) Authenticate(r *http.Request, local participant.Participant) (participant.Peer, error) {
+	token, err := identity.Bearer(r.Header.Values("Authorization"))
+	if err == nil {
+		var peer participant.Peer
+		if peer, err = a.cfg.Tokens.Verify(r.Context(), token, local.DID); err == nil {
+			return peer, nil
+		}
+	}
+	a.cfg.Log.InfoContext(r.Context(), "caller not authenticated", slog.String("participant", local.Slug), slog.Any("error", err))
+	return participant.Peer{}, fault.New("dcphttp.Authenticate", fault.Unauthenticated, "the caller is not known")
+}
+
+// Authorize makes the Authorization header of one request to a peer: a self-issued token with leave to ask for our credentials.
+func (a *Agent) Authorize(_ context.Context, local participant.Participant, peer participant.DID) (string, error) {
+	access, err := a.cfg.Holder.Grant(local, peer, a.cfg.Scopes)
+	if err != nil {
+		return "", err
+	}
+	return a.bearer(local, peer, access)
+}
+
+func (a *Agent) bearer(local participant.Participant, peer participant.DID, access string) (string, error) {
+	keys, err := a.cfg.Keys(local)
+	if err != nil {
+		return "", err
+	}
+	token, err := identity.IssueToken(local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
+	return "Bearer " + token, err
+}
+
+func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
+	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
+	if err != nil {
+		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
+		return
+	}
+	body, err := a.own(local)
+	if err != nil {
+		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))
+		problem.Write(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/did+json")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(body)
+}
+
+// own returns the DID document of a hosted participant; it changes only with the keys, which are read at the start.
+func (a *Agent) own(local participant.Participant) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if body, ok := a.documents[local.ID]; ok {
+		return body, nil
+	}
+	keys, err := a.cfg.Keys(local)
+	if err != nil {
+		return nil, err
+	}
+	body, err := identity.NewDocument(local.DID, keys, a.cfg.Endpoints(local))
+	if err == nil {
+		a.documents[local.ID] = body
+	}
+	return body, err
+}
+
+// query answers a verifier that holds an access token of ours. An unknown participant is answered like an unknown caller.
+func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
+		problem.Status(w, r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxQuery))
+	if err != nil {
+		problem.Write(w, r, fault.New("dcphttp.query", fault.TooLarge, "a query has at most %d bytes", dcp.MaxQuery))
+		return
+	}
+	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
+	if err != nil {
+		problem.Write(w, r, fault.New("dcphttp.query", fault.Unauthenticated, "the caller is not known"))
+		return
+	}
+	verifier, err := a.Authenticate(r, local)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	scopes, served, err := dcp.ParseQuery(body)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	if !served {
+		problem.Status(w, r, http.StatusNotImplemented, "presentation definitions are not served; ask by scope")
+		return
+	}
+	presentations, err := a.cfg.Holder.Present(r.Context(), local, verifier, scopes)
+	if err != nil {
+		a.cfg.Log.InfoContext(r.Context(), "presentation not given", slog.String("verifier", string(verifier.DID)), slog.Any("error", err))
+		problem.Write(w, r, err)
+		return
+	}
+	answer, err := dcp.EncodeResponse(presentations)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(answer)
+}
+
+// Query implements credential.Querier: one query of the peer's credential service with its access token.
+func (a *Agent) Query(ctx context.Context, local participant.Participant, peer participant.Peer, scopes []string) ([]string, error) {
+	services, err := a.cfg.Services.Services(ctx, peer.DID, "CredentialService")
+	if err != nil {
+		return nil, err
+	}
+	if len(services) == 0 {
+		return nil, errors.New("the peer's DID document names no CredentialService")
+	}
+	body, err := dcp.EncodeQuery(scopes)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(services[0], "/")+"/presentations/query", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	header, err := a.bearer(local, peer.DID, peer.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", header)
+	r.Header.Set("Content-Type", "application/json")
+	status, _, answer, err := a.cfg.HTTP.Do(r, dcp.MaxResponse)
+	if err != nil {
+		return nil, err
+	}
+	if status < 200 || status > 299 {
+		return nil, fmt.Errorf("the peer's credential service answered %d", status)
+	}
+	return dcp.ParseResponse(answer)
+}
