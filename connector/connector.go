@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/aspect"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
@@ -66,6 +67,7 @@ type Config struct {
 type Connector struct {
 	cfg     Config
 	profile *profile.Profile
+	models  *aspect.Models
 	store   store.Store
 	hosted  *hosted
 	ledger  *ledger
@@ -136,6 +138,9 @@ func (c *Connector) open(ctx context.Context) (err error) {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if c.profile, err = loadProfile(s.Profile.File); err != nil {
+		return err
+	}
+	if c.models, err = aspect.NewModels(); err != nil {
 		return err
 	}
 	if c.store, err = openStore(ctx, c.cfg); err != nil {

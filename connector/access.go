@@ -1,0 +1,32 @@
+package connector
+
+import (
+	"context"
+
+	"github.com/sluice-connector/sluice/connector/aspect"
+	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store"
+)
+
+// What follows is for those who hold a Connector in their own process: the demo, the tests, a host program. Others use the
+// management API, which calls the same.
+
+// Participant finds a hosted participant by slug.
+func (c *Connector) Participant(ctx context.Context, slug string) (participant.Participant, error) {
+	return c.hosted.Participant(ctx, slug)
+}
+
+// Store is the connector's store.
+func (c *Connector) Store() store.Store { return c.store }
+
+// Models are the aspect models that payloads are checked against.
+func (c *Connector) Models() *aspect.Models { return c.models }
+
+// Pull discovers, negotiates when needed, transfers and fetches.
+func (c *Connector) Pull(ctx context.Context, local participant.Participant, e exchange.Errand) (exchange.Result, error) {
+	return c.runner.Pull(ctx, local, e)
+}
+
+// Flows counts the streams of the data plane that run now.
+func (c *Connector) Flows() int { return c.plane.Running() }
