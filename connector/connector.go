@@ -346,7 +346,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		}
 	})
 	failed := make(chan error, 2)
-	servers := []*http.Server{c.server(c.public, nil), c.server(c.rpc, rpc.Protocols())}
+	servers := []*drained{c.server(c.public, nil), c.server(c.rpc, rpc.Protocols())}
 	for i, l := range []net.Listener{public, management} {
 		background.Go(func() {
 			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -362,18 +362,11 @@ func (c *Connector) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	for _, s := range servers {
-		if s.Shutdown(grace) != nil {
-			_ = s.Close()
-		}
+		s.drain(grace)
 	}
 	stop()
 	background.Wait()
 	return err
-}
-
-func (c *Connector) server(h http.Handler, protocols *http.Protocols) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 0, IdleTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10,
-		Protocols: protocols, ErrorLog: slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug)}
 }
 
 // listen opens what Config did not bring.

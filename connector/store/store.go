@@ -89,7 +89,8 @@ type Agreements interface {
 	Agreements(ctx context.Context, p participant.ID, peer participant.DID, r page.Request) (page.Of[agreement.Agreement], error)
 	// AgreementsForAsset lists agreements in force with the peer about the asset.
 	AgreementsForAsset(ctx context.Context, p participant.ID, peer participant.DID, asset string) ([]agreement.Agreement, error)
-	// Finalized reports whether the negotiation behind the agreement reached FINALIZED on our side.
+	// Finalized reports whether the agreement can be used: its negotiation reached FINALIZED on our side, or, for the provider, VERIFIED,
+	// after which it owes nothing but the finalization itself.
 	Finalized(ctx context.Context, p participant.ID, agreement string) (bool, error)
 	// Retire ends the agreement early, with its decision record; Conflict when it is retired already.
 	Retire(ctx context.Context, r agreement.Retirement, e commit.Effects) error

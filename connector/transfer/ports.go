@@ -15,7 +15,8 @@ import (
 // Agreements reads concluded agreements, with their retirement if there is one, and the states that make them usable.
 type Agreements interface {
 	Agreement(ctx context.Context, p participant.ID, id string) (agreement.Agreement, error)
-	// Finalized reports whether the negotiation behind the agreement reached FINALIZED on our side.
+	// Finalized reports whether the agreement can be used: its negotiation reached FINALIZED on our side, or, for the provider, VERIFIED,
+	// after which it owes nothing but the finalization itself.
 	Finalized(ctx context.Context, p participant.ID, agreement string) (bool, error)
 }
 

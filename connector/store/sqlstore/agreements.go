@@ -74,11 +74,12 @@ func (s *Store) AgreementsForAsset(ctx context.Context, p participant.ID, peer p
 		ORDER BY created DESC, id DESC LIMIT 100`, int64(p), string(peer), asset)
 }
 
-// Finalized implements store.Agreements.
+// Finalized implements store.Agreements. A provider that was sent the verification owes only the finalization: a transfer request is the
+// consumer's proof that it arrived, although its acknowledgement is still on the way.
 func (s *Store) Finalized(ctx context.Context, p participant.ID, id string) (bool, error) {
 	var n int
 	err := s.get(ctx, func(row scanner) error { return row.Scan(&n) }, `SELECT COUNT(*) FROM agreements a JOIN negotiations n
-		ON n.participant = a.participant AND n.id = a.negotiation WHERE a.participant = $1 AND a.id = $2 AND n.state = 'FINALIZED'`, int64(p), id)
+		ON n.participant = a.participant AND n.id = a.negotiation WHERE a.participant = $1 AND a.id = $2 AND (n.state = 'FINALIZED' OR n.state = 'VERIFIED' AND n.role = 'provider')`, int64(p), id)
 	return n == 1, err
 }
 
