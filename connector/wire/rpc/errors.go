@@ -27,7 +27,7 @@ const incidentHeader = "Sluice-Incident"
 // incident logs an error that is ours, once, and returns the id to tell; "" when the error is the caller's.
 func incident(ctx context.Context, log *slog.Logger, rand io.Reader, method string, err error) string {
 	kind := fault.KindOf(err)
-	if kind != fault.Internal && kind != fault.Unavailable || ctx.Err() != nil {
+	if err == nil || kind != fault.Internal && kind != fault.Unavailable || ctx.Err() != nil {
 		return ""
 	}
 	b := make([]byte, 8)
@@ -35,7 +35,11 @@ func incident(ctx context.Context, log *slog.Logger, rand io.Reader, method stri
 		return ""
 	}
 	id := hex.EncodeToString(b)
-	log.ErrorContext(ctx, "call failed", slog.String("method", method), slog.String("incident", id), slog.Any("error", err))
+	level := slog.LevelError
+	if kind == fault.Unavailable { // a peer that is away needs nobody here to act
+		level = slog.LevelWarn
+	}
+	log.LogAttrs(ctx, level, "call failed", slog.String("method", method), slog.String("incident", id), slog.Any("error", err))
 	return id
 }
 

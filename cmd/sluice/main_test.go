@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"sluice": main})
+}
+
+func TestTheCommandLine(t *testing.T) {
+	t.Parallel()
+	golden, err := filepath.Abs("../../connector/settings/testdata/default.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DEFAULTS", golden)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveInBackground, "exits": exits, "edit": edit},
+	})
+}
+
+var managementAddress = regexp.MustCompile(`management=(\S+)`)
+
+// serveInBackground starts "sluice serve" with its arguments, waits until it says that it serves, and points SLUICE_SERVER there.
+// It is interrupted at the end of the script, and must then end well.
+func serveInBackground(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("serve cannot be negated")
+	}
+	cmd := exec.Command("sluice", append([]string{"serve"}, args...)...)
+	path, err := exec.LookPath("sluice")
+	ts.Check(err)
+	cmd.Path, cmd.Dir = path, ts.Getenv("WORK")
+	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	var said strings.Builder
+	lines := bufio.NewReader(stderr)
+	for {
+		line, err := lines.ReadString('\n')
+		said.WriteString(line)
+		if m := managementAddress.FindStringSubmatch(line); m != nil {
+			ts.Setenv("SLUICE_SERVER", "http://"+m[1])
+			break
+		}
+		if err != nil {
+			_ = cmd.Wait()
+			ts.Fatalf("serve ended before it served:\n%s", said.String())
+		}
+	}
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		rest, _ := io.ReadAll(lines)
+		if err := cmd.Wait(); err != nil {
+			ts.Logf("serve: %v\n%s%s", err, said.String(), rest)
+		}
+	})
+}
+
+// exits runs a program and checks its exit code: exits CODE PROGRAM ARGS…
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		exit, ok := err.(*exec.ExitError)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ProcessState.String()
+		code = strings.TrimPrefix(code, "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("%s exits with %s, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+// edit replaces text in a file: edit FILE OLD NEW
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: edit FILE OLD NEW")
+	}
+	path := ts.MkAbs(args[0])
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(path, []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
+}
