@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sluice-connector/sluice/connector/aspect"
+	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
@@ -30,3 +31,18 @@ func (c *Connector) Pull(ctx context.Context, local participant.Participant, e e
 
 // Flows counts the streams of the data plane that run now.
 func (c *Connector) Flows() int { return c.plane.Running() }
+
+// Agree discovers and negotiates, and returns the agreement; no data is asked for.
+func (c *Connector) Agree(ctx context.Context, local participant.Participant, e exchange.Errand) (string, error) {
+	return c.runner.Agree(ctx, local, e)
+}
+
+// Dataset asks a peer for one dataset of its catalog.
+func (c *Connector) Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error) {
+	return c.client.Dataset(ctx, local, peer, id)
+}
+
+// PublishAsset publishes one asset.
+func (c *Connector) PublishAsset(ctx context.Context, local participant.Participant, a catalog.Asset, actor string) error {
+	return c.catalog.Publish(ctx, local, catalog.Publication{Assets: []catalog.Asset{a}, Actor: actor})
+}

@@ -106,6 +106,26 @@ type Result struct {
 	Transfer  string
 }
 
+// Agree runs the errand up to an agreement that can be used, and returns its id: the one in force unless Fresh is set.
+func (r *Runner) Agree(ctx context.Context, local participant.Participant, e Errand) (string, error) {
+	const op = "exchange.Agree"
+	if e.Reached == nil {
+		e.Reached = func(Step, string) {}
+	}
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	contract, err := r.agree(ctx, r.cfg.Events.Notify(watch, local.ID), local, e)
+	return contract, fault.Wrap(op, fault.Internal, err)
+}
+
+func (r *Runner) agree(ctx context.Context, changed <-chan struct{}, local participant.Participant, e Errand) (string, error) {
+	contract, err := r.inForce(ctx, local, e)
+	if err != nil || contract != "" {
+		return contract, err
+	}
+	return r.negotiate(ctx, changed, local, e)
+}
+
 // Pull runs the errand. A refusal is a fault of kind Refused that carries the peer's code and reasons.
 func (r *Runner) Pull(ctx context.Context, local participant.Participant, e Errand) (Result, error) {
 	const op = "exchange.Pull"
@@ -117,14 +137,9 @@ func (r *Runner) Pull(ctx context.Context, local participant.Participant, e Erra
 	defer cancel()
 	changed := r.cfg.Events.Notify(watch, local.ID)
 
-	contract, err := r.inForce(ctx, local, e)
+	contract, err := r.agree(ctx, changed, local, e)
 	if err != nil {
 		return Result{}, fault.Wrap(op, fault.Internal, err)
-	}
-	if contract == "" {
-		if contract, err = r.negotiate(ctx, changed, local, e); err != nil {
-			return Result{}, fault.Wrap(op, fault.Internal, err)
-		}
 	}
 	return r.fetch(ctx, changed, local, e, contract)
 }

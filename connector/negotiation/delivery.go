@@ -2,7 +2,6 @@ package negotiation
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -14,45 +13,65 @@ var _ outbox.Owner = (*Service)(nil)
 
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(n Negotiation) (Negotiation, error) {
-		n.State = n.Pending.To
-		if pid := theirPID(n, a); n.PeerPID == "" {
-			if pid == "" {
-				return s.lost(n, "answer.pid", "the peer accepted without saying its pid"), nil
+	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
+		if n.PeerPID == "" {
+			if n.PeerPID = theirPID(n, a); n.PeerPID == "" {
+				return lost(n, "answer.pid", "the peer accepted without saying its pid"), nil
 			}
-			n.PeerPID = pid
 		}
+		n.State = n.Pending.To
 		return n, nil
 	})
 }
 
-// Rejected implements outbox.Owner: the peer refuses for good, or could not be reached in time. When it shows a state that
-// it can have only after taking our message, it did take it.
+// Rejected implements outbox.Owner: the peer refuses for good, or could not be reached in time. When it shows a state that it can have
+// only after taking our message, it did take it. Otherwise the negotiation is over, and the peer is told so: it must not wait for us.
 func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(n Negotiation) (Negotiation, error) {
+	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
 		switch {
 		case n.Pending.To == Terminated || n.State.Final():
 			n.State = Terminated // we ended it; what the peer thinks of it changes nothing
-		case a.OK() && State(a.State) == n.Pending.To:
+			return n, nil
+		case a.OK() && reached(State(a.State), n.Pending.To):
 			n.State = n.Pending.To
+			return n, nil
 		case a.Status == 0:
-			return s.lost(n, "peer.unreachable", "the peer could not be reached in time: "+o.LastError), nil
-		default:
-			code := a.Code
-			if code == "" {
-				code = "peer.refused"
-			}
-			reasons := a.Reasons
-			if len(reasons) == 0 {
-				reasons = []string{"the peer answered " + strconv.Itoa(a.Status)}
-			}
-			n.State, n.Code, n.Reasons = Terminated, code, reasons
+			return lost(n, "peer.unreachable", "the peer could not be reached in time: "+o.LastError), nil
 		}
-		return n, nil
+		seen := State(a.State)
+		kind := n.Pending.Kind
+		n.State, n.Code, n.Reasons = Terminated, a.Code, a.Reasons
+		if n.Code == "" {
+			n.Code = "peer.refused"
+		}
+		if len(n.Reasons) == 0 {
+			n.Reasons = []string{"the peer did not take our " + string(kind) + ": " + answerText(a)}
+		}
+		if n.PeerPID == "" || seen == Terminated {
+			return n, nil
+		}
+		return n, &Message{Kind: Termination, Code: "message.refused", Reasons: []string{"our " + string(kind) + " was not taken"}}
 	})
 }
 
-func (s *Service) lost(n Negotiation, code, reason string) Negotiation {
+// reached reports whether a peer in the state seen has taken the message that leads to want. The states that can come and go, REQUESTED
+// and OFFERED, prove it only by themselves.
+func reached(seen, want State) bool {
+	if seen == want {
+		return true
+	}
+	rank := map[State]int{Accepted: 1, Agreed: 2, Verified: 3, Finalized: 4}
+	return rank[want] > 0 && rank[seen] > rank[want]
+}
+
+func answerText(a outbox.Answer) string {
+	if a.OK() {
+		return "its state is " + a.State
+	}
+	return "it answered " + strconv.Itoa(a.Status)
+}
+
+func lost(n Negotiation, code, reason string) Negotiation {
 	n.State, n.Code, n.Reasons, n.Error = Terminated, code, []string{reason}, reason
 	return n
 }
@@ -64,27 +83,36 @@ func theirPID(n Negotiation, a outbox.Answer) string {
 	return a.ConsumerPID
 }
 
-// settle completes the owed message, once: a negotiation that went on meanwhile has settled it already.
-func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Negotiation) (Negotiation, error)) error {
-	return s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID) }, func(n Negotiation) error {
+// kinds names the event of reaching a state.
+var kinds = map[State]string{Requested: "requested", Offered: "offered", Accepted: "accepted", Agreed: "agreed", Verified: "verified",
+	Finalized: "finalized", Terminated: "terminated"}
+
+// settle completes the owed message, once: a negotiation that went on meanwhile has settled it already. What outcome returns
+// besides is owed next.
+func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Negotiation) (Negotiation, *Message)) error {
+	var owed *commit.Owed
+	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID) }, func(n Negotiation) error {
+		owed = nil
 		if n.Pending.Owed != o.ID {
 			return nil
 		}
-		next, err := outcome(n)
-		if err != nil {
-			return err
-		}
+		next, message := outcome(n)
 		next.Pending, next.Updated = Pending{}, s.cfg.Now()
-		kind := map[State]string{Requested: "requested", Offered: "offered", Accepted: "accepted", Agreed: "agreed", Verified: "verified",
-			Finalized: "finalized", Terminated: "terminated"}[next.State]
-		e := commit.Effects{Settled: o.ID, Events: []commit.Event{event(kind, next, next.Updated, "")}}
-		if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
-			if fault.Is(err, fault.Conflict) {
+		if message != nil {
+			var err error
+			if owed, err = s.owe(&next, *message, Terminated); err != nil {
 				return err
 			}
-			return fault.Wrap("negotiation.settle", fault.Unavailable, err)
 		}
-		s.cfg.Log.InfoContext(ctx, "negotiation "+kind, slog.String("negotiation", n.ID), slog.String("peer", string(n.Peer)), slog.String("state", string(next.State)))
+		e := commit.Effects{Settled: o.ID, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
+		if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
+			return err
+		}
+		s.changed(ctx, next, kinds[next.State])
 		return nil
 	})
+	if err == nil && owed != nil {
+		s.cfg.Outbox.Send(*owed)
+	}
+	return fault.Wrap("negotiation.settle", fault.Internal, err)
 }

@@ -3,7 +3,6 @@ package negotiation
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -32,14 +31,21 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// Receive takes a message of a verified peer. pid is our own pid from the path, "" for an initial request. An illegal
-// message is a Conflict that changed nothing; a process that is not this peer's is NotFound.
+// Receive takes a message of a verified peer (DSP 2025-1, section 3). pid is our own pid from the path, "" for an initial request or
+// offer. An illegal message is a Conflict that changed nothing; a process that is not this peer's is NotFound, as if it did not exist.
 func (s *Service) Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m Message) (Received, error) {
+	const op = "negotiation.Receive"
+	if (m.Kind == Request || m.Kind == OfferMessage) && (m.Offer == nil || m.Offer.ID == "") {
+		return Received{}, fault.New(op, fault.Malformed, "offer: want an offer with its @id")
+	}
 	if pid == "" {
-		if m.Kind != Request {
-			return Received{}, fault.New("negotiation.Receive", fault.Malformed, "a %s does not begin a negotiation here", m.Kind)
+		switch {
+		case m.Kind == Request && m.ConsumerPID != "":
+			return s.open(ctx, local, peer, m)
+		case m.Kind == OfferMessage && m.ProviderPID != "":
+			return s.openOffer(ctx, local, peer, m)
 		}
-		return s.open(ctx, local, peer, m)
+		return Received{}, fault.New(op, fault.Malformed, "a negotiation begins with a request or an offer that names its sender's pid")
 	}
 	var out Received
 	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, peer.DID, pid) }, func(n Negotiation) (err error) {
@@ -160,8 +166,7 @@ func (p *step) commit(kind string, reply *Message, to State) (Received, error) {
 	if err := p.s.cfg.Store.ReplaceNegotiation(p.ctx, p.old, p.next, e); err != nil {
 		return Received{}, err
 	}
-	p.s.cfg.Log.InfoContext(p.ctx, "negotiation "+kind, slog.String("negotiation", p.next.ID), slog.String("peer", string(p.next.Peer)),
-		slog.String("state", string(p.next.State)))
+	p.s.changed(p.ctx, p.next, kind)
 	return p.s.reply(p.next, e.Owed, false), nil
 }
 
@@ -171,31 +176,25 @@ func (p *step) refuse(code string, reasons []string) (Received, error) {
 	return p.commit("refused", &Message{Kind: Termination, Code: code, Reasons: reasons}, Terminated)
 }
 
+// admit holds for every message that begins a process, cheap checks first: the peer may have only so many open, and its callback address
+// must be its own.
+func (s *Service) admit(ctx context.Context, local participant.Participant, peer participant.Peer, callback string) error {
+	open, err := s.cfg.Store.OpenNegotiations(ctx, local.ID, peer.DID)
+	if err != nil {
+		return err
+	}
+	if open >= s.cfg.MaxOpen {
+		return fault.New("negotiation.Receive", fault.Exhausted, "%d negotiations are open with you; finish some first", open)
+	}
+	return s.cfg.Directory.Callback(ctx, peer, callback)
+}
+
 // open answers an initial request as provider.
 func (s *Service) open(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
-	const op = "negotiation.Receive"
-	existing, err := s.cfg.Store.NegotiationByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID)
-	switch {
-	case err == nil && existing.Role == Provider:
-		return s.repeatOpen(existing, m)
-	case err != nil && !fault.Is(err, fault.NotFound):
-		return Received{}, err
+	if got, done, err := s.known(ctx, local, peer, m.ConsumerPID, Provider, m); done {
+		return got, err
 	}
-	if open, err := s.cfg.Store.OpenNegotiations(ctx, local.ID, peer.DID); err != nil || open >= s.cfg.MaxOpen {
-		if err == nil {
-			err = fault.New(op, fault.Exhausted, "%d negotiations are open with you; finish some first", open)
-		}
-		return Received{}, err
-	}
-	if err := s.cfg.Directory.Callback(ctx, peer, m.Callback); err != nil {
-		return Received{}, err
-	}
-	entry, err := s.cfg.Offers.Offer(ctx, local.ID, m.Offer.ID)
-	if err != nil {
-		return Received{}, err
-	}
-	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
-	if err != nil {
+	if err := s.admit(ctx, local, peer, m.Callback); err != nil {
 		return Received{}, err
 	}
 	id, err := s.id()
@@ -205,23 +204,11 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
 		State: Requested, Offer: *m.Offer, Accepted: Receipt{Kind: Request, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
-	asset := assetOf(entry)
-	// Who may not see the offer learns nothing of it; the denial is on record all the same.
-	access, seen, err := s.decideAccess(ctx, local, n, claims, asset, m.Raw, entry)
+	entry, claims, seen, err := s.published(ctx, local, peer, n, m)
 	if err != nil {
 		return Received{}, err
 	}
-	if !access.Allowed() {
-		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{seen}}); err != nil {
-			return Received{}, err
-		}
-		return Received{}, fault.New(op, fault.NotFound, "there is no such offer")
-	}
-	n.LastRecord = seen.ID
-	if m.Offer.Target != "" && m.Offer.Target != entry.Asset.ID {
-		return Received{}, fault.New(op, fault.NotFound, "there is no such offer")
-	}
-	n.Offer.Target = entry.Asset.ID
+	n.Offer.Target, n.LastRecord = entry.Asset.ID, seen.ID
 	reply, to, entries, contract, err := s.answerRequest(ctx, local, &n, claims, entry, m)
 	if err != nil {
 		return Received{}, err
@@ -233,26 +220,99 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	if contract != nil {
 		contract.Raw = owed.Body
 	}
-	e := commit.Effects{Decisions: append([]decisionlog.Entry{seen}, entries...), Owed: owed, Agreement: contract,
-		Events: []commit.Event{event("requested", n, now, string(peer.DID))}}
-	if err := s.cfg.Store.CreateNegotiation(ctx, n, e); err != nil {
-		if isStale(err) { // the same request twice at once: the other one won
-			if existing, readErr := s.cfg.Store.NegotiationByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID); readErr == nil {
-				return s.repeatOpen(existing, m)
-			}
-		}
-		return Received{}, err
-	}
-	s.cfg.Log.InfoContext(ctx, "negotiation requested", slog.String("negotiation", n.ID), slog.String("peer", string(n.Peer)), slog.String("reply", string(reply.Kind)))
-	return s.reply(n, owed, true), nil
+	return s.create(ctx, n, m, commit.Effects{Decisions: append([]decisionlog.Entry{seen}, entries...), Owed: owed, Agreement: contract,
+		Events: []commit.Event{event("requested", n, now, string(peer.DID))}})
 }
 
-// repeatOpen answers a request whose pid the peer used before: the same request gets the existing negotiation, another one an error.
-func (s *Service) repeatOpen(existing Negotiation, m Message) (Received, error) {
-	if existing.Accepted.Kind == Request && existing.Accepted.Digest != digest(m.Raw) {
-		return Received{}, illegal(fault.New("negotiation.Receive", fault.Conflict, "this consumerPid names another negotiation already"))
+// openOffer takes an initial offer as consumer: it waits for an operator, who accepts or terminates.
+func (s *Service) openOffer(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
+	if got, done, err := s.known(ctx, local, peer, m.ProviderPID, Consumer, m); done {
+		return got, err
 	}
-	return s.reply(existing, nil, true), nil
+	if err := s.admit(ctx, local, peer, m.Callback); err != nil {
+		return Received{}, err
+	}
+	if terms := s.unknown(m.Offer.Policy); len(terms) > 0 {
+		return Received{}, &fault.Error{Op: "negotiation.Receive", Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that are not known here", Reasons: terms}
+	}
+	id, err := s.id()
+	if err != nil {
+		return Received{}, err
+	}
+	now := s.cfg.Now()
+	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: peer.DID, PeerPID: m.ProviderPID, Callback: m.Callback,
+		State: Offered, Offer: *m.Offer, Accepted: Receipt{Kind: OfferMessage, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+	return s.create(ctx, n, m, commit.Effects{Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
+}
+
+// known answers an initial message whose pid the peer used before in the same role: the same message gets the existing negotiation,
+// another one an error.
+func (s *Service) known(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, own Role, m Message) (Received, bool, error) {
+	existing, err := s.cfg.Store.NegotiationByPeerPID(ctx, local.ID, peer.DID, pid)
+	switch {
+	case fault.Is(err, fault.NotFound), err == nil && existing.Role != own:
+		return Received{}, false, nil
+	case err != nil:
+		return Received{}, true, err
+	case existing.Accepted.Kind == m.Kind && existing.Accepted.Digest != digest(m.Raw):
+		return Received{}, true, illegal(fault.New("negotiation.Receive", fault.Conflict, "this pid names another negotiation already"))
+	}
+	return s.reply(existing, nil, true), true, nil
+}
+
+// create commits a negotiation that a peer began.
+func (s *Service) create(ctx context.Context, n Negotiation, m Message, e commit.Effects) (Received, error) {
+	err := s.cfg.Store.CreateNegotiation(ctx, n, e)
+	if isStale(err) { // the same message twice at once: the other one won
+		local, peer := participant.Participant{ID: n.Participant}, participant.Peer{DID: n.Peer}
+		if got, done, knownErr := s.known(ctx, local, peer, n.PeerPID, n.Role, m); done {
+			return got, knownErr
+		}
+		return Received{}, contended(err)
+	}
+	if err != nil {
+		return Received{}, err
+	}
+	s.changed(ctx, n, kinds[n.State])
+	return s.reply(n, e.Owed, true), nil
+}
+
+// errOffer is the one answer about an offer that is unknown, hidden from the peer, or of another dataset.
+func errOffer() error {
+	return fault.New("negotiation.Receive", fault.NotFound, "there is no such offer")
+}
+
+// published finds the offer that the message names, if the peer may see it. Who may not learns nothing of it, not even by how the answer
+// came about; the denial is on record all the same. The record of the permission is returned, to commit with what follows.
+func (s *Service) published(ctx context.Context, local participant.Participant, peer participant.Peer, n Negotiation, m Message) (catalog.Entry, policy.Party,
+	decisionlog.Entry, error) {
+	none := func(err error) (catalog.Entry, policy.Party, decisionlog.Entry, error) {
+		return catalog.Entry{}, policy.Party{}, decisionlog.Entry{}, err
+	}
+	claims, err := s.cfg.Evidence.Claims(ctx, local, peer) // before the offer is looked up: a failure here says nothing of it
+	if err != nil {
+		return none(err)
+	}
+	entry, err := s.cfg.Offers.Offer(ctx, local.ID, m.Offer.ID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return none(errOffer())
+	case err != nil:
+		return none(err)
+	case m.Offer.Target != "" && m.Offer.Target != entry.Asset.ID:
+		return none(errOffer())
+	}
+	d, seen, err := s.decideAccess(ctx, local, n, claims, assetOf(entry), m.Raw, entry)
+	if err != nil {
+		return none(err)
+	}
+	if !d.Allowed() {
+		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{seen}}); err != nil {
+			return none(err)
+		}
+		return none(errOffer())
+	}
+	return entry, claims, seen, nil
 }
 
 func assetOf(e catalog.Entry) policy.Asset {
@@ -268,7 +328,7 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 	}
 	status := n.status()
 	d, entry, err := s.cfg.Decider.Decide(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
-		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a,
+		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: digest(raw)}})
 	return d, entry, fault.Wrap("negotiation.decideAccess", fault.Unavailable, err)
 }
@@ -331,34 +391,28 @@ func wireContract(a agreement.Agreement) *Contract {
 	return &Contract{ID: a.ID, Target: a.Asset, Assigner: a.Provider, Assignee: a.Consumer, Signed: a.Signed, Policy: a.Policy}
 }
 
-// counterOffer answers a consumer's request for other terms: only terms that we publish to this peer can be agreed.
+// counterOffer answers a consumer's request for other terms: only terms that we publish to this peer, about the same dataset, can be agreed.
 func (p *step) counterOffer() (Received, error) {
-	entry, claims, err := p.published(p.message.Offer.ID)
-	if err != nil {
-		return Received{}, err
+	if p.next.Offer.Target != p.message.Offer.Target {
+		return Received{}, fault.New("negotiation.counterOffer", fault.Malformed, "offer/target: want the dataset that is negotiated")
 	}
 	p.next.Offer = *p.message.Offer
-	p.next.Offer.Target = entry.Asset.ID
-	return p.answer(claims, entry)
+	return p.requested()
 }
 
 // accepted answers a consumer's acceptance of our offer.
 func (p *step) accepted() (Received, error) {
-	entry, claims, err := p.published(p.next.Offer.ID)
+	p.message.Offer = &p.next.Offer
+	return p.requested()
+}
+
+func (p *step) requested() (Received, error) {
+	entry, claims, seen, err := p.s.published(p.ctx, p.local, p.peer, p.next, p.message)
 	if err != nil {
 		return Received{}, err
 	}
-	p.message.Offer = &p.next.Offer
+	p.entries, p.next.LastRecord = append(p.entries, seen), seen.ID
 	return p.answer(claims, entry)
-}
-
-func (p *step) published(offer string) (catalog.Entry, policy.Party, error) {
-	entry, err := p.s.cfg.Offers.Offer(p.ctx, p.local.ID, offer)
-	if err != nil {
-		return catalog.Entry{}, policy.Party{}, err
-	}
-	claims, err := p.s.cfg.Evidence.Claims(p.ctx, p.local, p.peer)
-	return entry, claims, err
 }
 
 func (p *step) answer(claims policy.Party, entry catalog.Entry) (Received, error) {
@@ -366,7 +420,7 @@ func (p *step) answer(claims policy.Party, entry catalog.Entry) (Received, error
 	if err != nil {
 		return Received{}, err
 	}
-	p.entries, p.contract = entries, contract
+	p.entries, p.contract = append(p.entries, entries...), contract
 	if contract != nil {
 		// The bytes are known only once encoded, with both pids in them.
 		preview := p.next
@@ -381,15 +435,15 @@ func (p *step) answer(claims policy.Party, entry catalog.Entry) (Received, error
 
 // offered takes a provider's offer: the one we asked for is accepted, another one waits for an operator.
 func (p *step) offered() (Received, error) {
-	if p.message.Offer == nil {
-		return Received{}, fault.New("negotiation.offered", fault.Malformed, "offer: want an offer object")
-	}
 	if p.message.Offer.Target != p.next.Offer.Target && p.next.Offer.Target != "" {
 		return Received{}, fault.New("negotiation.offered", fault.Malformed, "offer/target: want the dataset that was asked for")
 	}
 	asked := p.next.Offer
 	p.next.Offer = *p.message.Offer
-	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
+	if terms := p.s.unknown(p.message.Offer.Policy); len(terms) > 0 {
+		return p.refuse(codeUnknown, terms)
+	}
+	if p.old.Accepted.Kind == OfferMessage || !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
 		return p.commit("offered", nil, "")
 	}
 	d, err := p.judge(policy.DoorOffer, policy.Agreement{}, p.message.Offer.Policy)
@@ -424,12 +478,8 @@ func (p *step) agreed() (Received, error) {
 	if err := p.asAsked(c); err != nil {
 		return Received{}, err
 	}
-	if faults := p.s.cfg.Profile.Validate(c.Policy, false); len(faults) > 0 {
-		reasons := make([]string, 0, len(faults))
-		for _, f := range faults {
-			reasons = append(reasons, f.Error())
-		}
-		return p.refuse("policy.unknown", reasons)
+	if terms := p.s.unknown(c.Policy); len(terms) > 0 {
+		return p.refuse(codeUnknown, terms)
 	}
 	a := &agreement.Agreement{Participant: p.local.ID, ID: c.ID, Negotiation: p.next.ID, Role: string(Consumer), Provider: c.Assigner,
 		Consumer: c.Assignee, Asset: c.Target, Policy: c.Policy, Profile: p.s.cfg.ProfileID, Signed: c.Signed, Raw: p.message.Raw, Created: p.next.Updated}
@@ -450,24 +500,30 @@ func (p *step) agreed() (Received, error) {
 	return p.commit("agreed", &Message{Kind: Verification}, Verified)
 }
 
-// maxSkew is how far the provider's signing time may lie from our clock.
+// maxSkew is how far the provider's signing time may lie outside the negotiation as our clock saw it. Delivery may take long; signing
+// happened between our request and now.
 const maxSkew = 10 * time.Minute
 
+// asAsked checks that the agreement is about what was negotiated (section 3.4); one that is not is an error that changes nothing.
 func (p *step) asAsked(c *Contract) error {
-	const op = "negotiation.agreed"
+	differs := func(format string, args ...any) error {
+		e := fault.New("negotiation.agreed", fault.Malformed, format, args...)
+		e.Code = "agreement.differs"
+		return e
+	}
 	switch {
 	case c == nil || c.ID == "":
-		return fault.New(op, fault.Malformed, "agreement/@id: want the id of the agreement")
+		return differs("agreement/@id: want the id of the agreement")
 	case c.Assigner != p.peer.DID:
-		return fault.New(op, fault.Malformed, "agreement/assigner: want the provider's DID")
+		return differs("agreement/assigner: want the provider's DID")
 	case c.Assignee != p.local.DID:
-		return fault.New(op, fault.Malformed, "agreement/assignee: want the consumer's DID")
+		return differs("agreement/assignee: want the consumer's DID")
 	case c.Target != p.next.Offer.Target:
-		return fault.New(op, fault.Malformed, "agreement/target: want the dataset that was asked for")
+		return differs("agreement/target: want the dataset that was asked for")
 	case !odrl.Equal(c.Policy, p.next.Offer.Policy):
-		return fault.New(op, fault.Malformed, "agreement: its rules are not those of the offer")
-	case c.Signed.IsZero() || c.Signed.Sub(p.next.Updated).Abs() > maxSkew:
-		return fault.New(op, fault.Malformed, "agreement/timestamp: want the moment of signing")
+		return differs("agreement: its rules are not those of the offer")
+	case c.Signed.IsZero(), c.Signed.Before(p.old.Created.Add(-maxSkew)), c.Signed.After(p.next.Updated.Add(maxSkew)):
+		return differs("agreement/timestamp: want the moment of signing")
 	}
 	return nil
 }

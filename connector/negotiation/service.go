@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
@@ -22,9 +23,8 @@ import (
 // MaxOpen is how many negotiations one peer may have open with one hosted participant.
 const MaxOpen = 1000
 
-// Hold is when a message that was just committed is due for its second look: the first attempt is made at once by who committed it,
-// and only if that process died does the timer find it.
-const Hold = 5 * time.Second
+// Hold is outbox.Hold.
+const Hold = outbox.Hold
 
 // Validator says whether the terms of an offered policy can be enforced here.
 type Validator interface {
@@ -87,7 +87,8 @@ func (s *Service) reply(n Negotiation, owed *commit.Owed, created bool) Received
 // attempts bounds how often a step is tried again after somebody else changed the negotiation in between.
 const attempts = 5
 
-// step reads the negotiation and applies do, again when the store says that it was stale.
+// step reads the negotiation and applies do, again when the store says that it was stale. When it stays stale the caller is asked to come
+// again: to a peer a Conflict would mean that its message is illegal.
 func (s *Service) step(read func() (Negotiation, error), do func(Negotiation) error) error {
 	var err error
 	for range attempts {
@@ -99,7 +100,11 @@ func (s *Service) step(read func() (Negotiation, error), do func(Negotiation) er
 			return err
 		}
 	}
-	return err
+	return contended(err)
+}
+
+func contended(err error) error {
+	return &fault.Error{Op: "negotiation.step", Kind: fault.Unavailable, Reason: "the negotiation is busy; try again", Err: err}
 }
 
 // isStale tells the store's Conflict from the machine's, which carries a code.
@@ -146,6 +151,12 @@ func join(base, path string) string {
 func event(kind string, n Negotiation, now time.Time, actor string) commit.Event {
 	return commit.Event{Type: "negotiation." + kind, Subject: n.ID, Time: now, Actor: actor, Trace: n.Trace,
 		Data: map[string]string{"state": string(n.State), "peer": string(n.Peer), "agreement": n.AgreementID, "code": n.Code}}
+}
+
+// changed tells the operator's log that a negotiation moved on.
+func (s *Service) changed(ctx context.Context, n Negotiation, kind string) {
+	s.cfg.Log.InfoContext(ctx, "negotiation changed", slog.String("event", kind), slog.String("negotiation", n.ID), slog.String("peer", string(n.Peer)),
+		slog.String("role", string(n.Role)), slog.String("state", string(n.State)), slog.String("code", n.Code))
 }
 
 // decide asks the policy engine about the negotiation at a door.
@@ -212,6 +223,17 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 	return st, nil
 }
 
+// unknown lists the terms of a policy that cannot be enforced here.
+func (s *Service) unknown(p odrl.Policy) []string {
+	var out []string
+	for _, f := range s.cfg.Profile.Validate(p, false) {
+		out = append(out, f.Error())
+	}
+	return out
+}
+
+const codeUnknown = "policy.unknown"
+
 // BeginRequest asks for a contract on an offer of a peer's catalog.
 type BeginRequest struct {
 	Peer  participant.DID
@@ -220,7 +242,8 @@ type BeginRequest struct {
 	Trace string
 }
 
-// Begin starts a negotiation as consumer. The request leaves at once; it is retried until the peer answers.
+// Begin starts a negotiation as consumer, as an operator's action on record. The request leaves at once; it is retried until the peer
+// answers. An offer with terms that cannot be kept here is Malformed with every such term.
 func (s *Service) Begin(ctx context.Context, local participant.Participant, r BeginRequest) (Negotiation, error) {
 	const op = "negotiation.Begin"
 	if r.Peer == local.DID {
@@ -228,6 +251,9 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	}
 	if r.Offer.ID == "" || r.Offer.Target == "" || r.Offer.Policy.IsZero() {
 		return Negotiation{}, fault.New(op, fault.Malformed, "an offer needs its id, its target and its policy, as the catalog shows them")
+	}
+	if terms := s.unknown(r.Offer.Policy); len(terms) > 0 {
+		return Negotiation{}, &fault.Error{Op: op, Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that cannot be enforced here", Reasons: terms}
 	}
 	base, err := s.cfg.Directory.Endpoint(ctx, local, r.Peer)
 	if err != nil {
@@ -244,7 +270,12 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if err != nil {
 		return Negotiation{}, err
 	}
-	e := commit.Effects{Owed: owed, Events: []commit.Event{event("begun", n, now, r.Actor)}}
+	entry, err := s.record(ctx, local, n, "negotiation.begin", r.Actor, map[string]string{"peer": string(r.Peer), "offer": r.Offer.ID})
+	if err != nil {
+		return Negotiation{}, err
+	}
+	n.LastRecord = entry.ID
+	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{event("begun", n, now, r.Actor)}}
 	if err := s.cfg.Store.CreateNegotiation(ctx, n, e); err != nil {
 		return Negotiation{}, fault.Wrap(op, fault.Internal, err)
 	}
@@ -252,22 +283,83 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	return n, nil
 }
 
-// Terminate ends a negotiation that is not final, as an operator's action on record.
+// record seals an operator's action on the negotiation; it commits with what the action does.
+func (s *Service) record(ctx context.Context, local participant.Participant, n Negotiation, code, actor string, details map[string]string) (decisionlog.Entry, error) {
+	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: code, Actor: actor, Subject: n.ID, Process: n.ID,
+		Previous: n.LastRecord, Now: s.cfg.Now(), Details: details})
+	return entry, fault.Wrap(code, fault.Unavailable, err)
+}
+
+// Terminate ends a negotiation that is not final, as an operator's action on record. It is over for us when the call returns; the peer is
+// told until it hears it.
 func (s *Service) Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (Negotiation, error) {
-	const op = "negotiation.Terminate"
 	var out Negotiation
 	var owed *commit.Owed
 	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
 		if _, err := Next(n.State, Termination, n.Role); err != nil {
 			return illegal(err)
 		}
-		entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "negotiation.terminate", Actor: actor, Subject: n.ID,
-			Process: n.ID, Previous: n.LastRecord, Now: s.cfg.Now(), Details: map[string]string{"reason": reason}})
+		entry, err := s.record(ctx, local, n, "negotiation.terminate", actor, map[string]string{"reason": reason})
 		if err != nil {
-			return fault.Wrap(op, fault.Unavailable, err)
+			return err
 		}
 		out, owed, err = s.end(ctx, n, "operator.terminated", []string{reason}, actor, entry)
 		return err
+	})
+	if err == nil && owed != nil {
+		s.cfg.Outbox.Send(*owed)
+	}
+	return out, err
+}
+
+// Accept takes the provider's offer that waits for an operator, as an action on record, after the policy engine allowed it. A denial is
+// Refused with its reasons; the negotiation stays as it was, and the denial is on record.
+func (s *Service) Accept(ctx context.Context, local participant.Participant, id, actor string) (Negotiation, error) {
+	const op = "negotiation.Accept"
+	var out Negotiation
+	var owed *commit.Owed
+	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+		to, err := Next(n.State, Acceptance, n.Role)
+		if err != nil {
+			return illegal(err)
+		}
+		if n.Pending.Kind != "" {
+			return illegal(fault.New(op, fault.Conflict, "a %s is on its way already", n.Pending.Kind))
+		}
+		action, err := s.record(ctx, local, n, "negotiation.accept", actor, map[string]string{"offer": n.Offer.ID})
+		if err != nil {
+			return err
+		}
+		own, err := s.cfg.Evidence.Own(ctx, local)
+		if err != nil {
+			return err
+		}
+		next := n
+		next.Updated, next.LastRecord = s.cfg.Now(), action.ID
+		d, entry, err := s.decide(ctx, local, next, policy.DoorOffer, policy.Party{DID: string(n.Peer)}, own, policy.Asset{ID: n.Offer.Target},
+			policy.Agreement{}, nil, n.Offer.Policy)
+		if err != nil {
+			return err
+		}
+		e := commit.Effects{Decisions: []decisionlog.Entry{action, entry}, Settled: n.Pending.Owed}
+		next.LastRecord = entry.ID
+		if !d.Allowed() {
+			if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
+				return err
+			}
+			code, reasons := Refusal(d)
+			return &fault.Error{Op: op, Kind: fault.Refused, Subject: n.ID, Code: code, Reason: "our own policy does not allow this offer", Reasons: reasons}
+		}
+		if e.Owed, err = s.owe(&next, Message{Kind: Acceptance}, to); err != nil {
+			return err
+		}
+		e.Events = []commit.Event{event("accepting", next, next.Updated, actor)}
+		if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
+			return err
+		}
+		next.Version++
+		out, owed = next, e.Owed
+		return nil
 	})
 	if err == nil && owed != nil {
 		s.cfg.Outbox.Send(*owed)

@@ -12,13 +12,18 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
+// Hold is the Due of a message at the commit that owes it: the first attempt is made at once by who committed it, and only if
+// that process died, or its queue was full, does the timer find the message then.
+const Hold = 5 * time.Second
+
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 60 * time.Second
 	lease        = 30 * time.Second // longer than any attempt may take
 	attemptLimit = 20 * time.Second
 	batch        = 64
-	perPeer      = 16 // attempts at once towards one peer: one that hangs starves nobody else
+	perPeer      = 16          // attempts at once towards one peer: one that hangs starves nobody else
+	afterFailure = time.Second // until the store is asked again after it failed
 )
 
 // Config carries what an Outbox is made of. All fields are required unless said otherwise.
@@ -27,7 +32,7 @@ type Config struct {
 	Sender   Sender
 	Owners   map[commit.ProcessKind]Owner
 	Now      func() time.Time
-	Rand     io.Reader // jitter
+	Rand     io.Reader // jitter; safe for concurrent use
 	Log      *slog.Logger
 	Workers  int           // attempts at once; 0: 64
 	Deadline time.Duration // after this a message is given up; 0: 24 h
@@ -37,12 +42,12 @@ type Config struct {
 type Outbox struct {
 	cfg   Config
 	queue chan commit.Owed
-	wake  chan struct{} // something may be due earlier than the timer thinks
+	wake  chan time.Time // something is due then, maybe earlier than the timer thinks
 
 	mu      sync.Mutex
-	busy    map[string]bool                   // owed ids under way in this process
+	busy    map[string]bool                   // owed ids under way or waiting in this process: one attempt at a time
 	peers   map[participant.DID]int           // attempts under way per peer
-	waiting map[participant.DID][]commit.Owed // more than perPeer at once
+	waiting map[participant.DID][]commit.Owed // more than perPeer at once, in order of arrival
 }
 
 // New returns an Outbox.
@@ -53,7 +58,7 @@ func New(cfg Config) *Outbox {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 24 * time.Hour
 	}
-	return &Outbox{cfg: cfg, queue: make(chan commit.Owed, 4096), wake: make(chan struct{}, 1), busy: map[string]bool{},
+	return &Outbox{cfg: cfg, queue: make(chan commit.Owed, 4096), wake: make(chan time.Time, 1), busy: map[string]bool{},
 		peers: map[participant.DID]int{}, waiting: map[participant.DID][]commit.Owed{}}
 }
 
@@ -64,13 +69,24 @@ func (b *Outbox) Send(o commit.Owed) {
 	case b.queue <- o:
 	default:
 	}
-	b.poke()
+	b.dueAt(o.Due)
 }
 
-func (b *Outbox) poke() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
+// dueAt tells the timer of a due time. When several are told at once the earliest stays.
+func (b *Outbox) dueAt(t time.Time) {
+	for {
+		select {
+		case b.wake <- t:
+			return
+		default:
+		}
+		select {
+		case other := <-b.wake:
+			if other.Before(t) {
+				t = other
+			}
+		default:
+		}
 	}
 }
 
@@ -116,7 +132,8 @@ func (b *Outbox) admit(o commit.Owed) bool {
 		return false
 	}
 	if b.peers[o.Peer] >= perPeer {
-		if len(b.waiting[o.Peer]) < batch {
+		if len(b.waiting[o.Peer]) < batch { // beyond that the timer finds it
+			b.busy[o.ID] = true
 			b.waiting[o.Peer] = append(b.waiting[o.Peer], o)
 		}
 		return false
@@ -130,69 +147,96 @@ func (b *Outbox) release(o commit.Owed) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.busy, o.ID)
-	b.peers[o.Peer]--
-	if b.peers[o.Peer] <= 0 {
+	if b.peers[o.Peer]--; b.peers[o.Peer] <= 0 {
 		delete(b.peers, o.Peer)
 	}
-	if next := b.waiting[o.Peer]; len(next) > 0 {
-		select {
-		case b.queue <- next[0]:
-		default: // the timer finds it
-		}
-		if b.waiting[o.Peer] = next[1:]; len(next) == 1 {
-			delete(b.waiting, o.Peer)
-		}
+	waiting := b.waiting[o.Peer]
+	if len(waiting) == 0 {
+		return
+	}
+	delete(b.busy, waiting[0].ID)
+	select {
+	case b.queue <- waiting[0]:
+	default: // the timer finds it
+	}
+	if b.waiting[o.Peer] = waiting[1:]; len(waiting) == 1 {
+		delete(b.waiting, o.Peer)
 	}
 }
 
-// retry waits for the earliest due time and claims what is due then. Between, nothing is asked of the store.
+// retry claims what is due when it is due. The store is asked at the start and when the timer fires, never in between: what this
+// process owes meanwhile it tells itself.
 func (b *Outbox) retry(ctx context.Context) {
+	armed := b.cfg.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-b.wake:
+		case due := <-b.wake:
+			if !armed.IsZero() && !due.Before(armed) {
+				continue
+			}
+			armed = due
 		case <-timer.C:
-			if err := b.claim(ctx); err != nil && ctx.Err() == nil {
-				b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
+			armed = b.next(ctx)
+			if armed.IsZero() {
+				continue
 			}
 		}
+		timer.Reset(max(armed.Sub(b.cfg.Now()), 0))
+	}
+}
+
+// next claims what is due and returns when the next message is; zero when nothing is owed.
+func (b *Outbox) next(ctx context.Context) time.Time {
+	for {
+		now := b.cfg.Now()
 		due, ok, err := b.cfg.Store.NextDue(ctx)
+		taken := 0
 		switch {
+		case err == nil && !ok:
+			return time.Time{}
+		case err == nil && due.After(now):
+			return due
+		case err == nil:
+			taken, err = b.claim(ctx, now)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return time.Time{}
 		case err != nil:
-			timer.Reset(time.Second)
-		case ok:
-			timer.Reset(max(due.Sub(b.cfg.Now()), time.Millisecond))
+			b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
+			return now.Add(afterFailure)
+		case taken == 0: // somebody else took it in between
+			return now.Add(firstBackoff)
 		}
 	}
 }
 
-func (b *Outbox) claim(ctx context.Context) error {
-	for {
-		owed, err := b.cfg.Store.Claim(ctx, b.cfg.Now(), lease, batch)
-		if err != nil {
-			return err
-		}
-		for _, o := range owed {
-			select {
-			case b.queue <- o:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		if len(owed) < batch {
-			return nil
+func (b *Outbox) claim(ctx context.Context, now time.Time) (int, error) {
+	owed, err := b.cfg.Store.Claim(ctx, now, lease, batch)
+	for _, o := range owed {
+		select {
+		case b.queue <- o:
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		}
 	}
+	return len(owed), err
 }
 
 // attempt makes one attempt and commits what came of it.
 func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	defer b.release(o)
 	log := b.cfg.Log.With(slog.String("message", o.Message), slog.String("process", o.ProcessID), slog.String("peer", string(o.Peer)))
-	owner := b.cfg.Owners[o.Process]
+	owner, ok := b.cfg.Owners[o.Process]
+	if !ok {
+		log.ErrorContext(ctx, "nobody owns this kind of process", slog.String("kind", string(o.Process)))
+		b.postpone(ctx, o, "nobody owns processes of kind "+string(o.Process))
+		return
+	}
 	sendCtx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	answer, err := b.cfg.Sender.Send(sendCtx, o)
@@ -210,21 +254,20 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	case answer.OK():
 		err = owner.Delivered(ctx, o, answer)
 	default:
-		err = b.rejected(sendCtx, o, answer, owner)
+		err = b.rejected(ctx, sendCtx, o, answer, owner)
 	}
 	if err != nil && ctx.Err() == nil {
 		log.ErrorContext(ctx, "outcome of a message not stored, will be tried again", slog.Any("error", err))
-		b.postpone(ctx, o, "")
+		b.postpone(ctx, o, err.Error())
 	}
 }
 
-// rejected looks at the peer's state before it believes a 4xx: an earlier attempt may have got through although its answer was lost.
-func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, owner Owner) error {
-	if o.Attempt > 0 {
-		if seen, err := b.cfg.Sender.Look(ctx, o); err == nil && seen.OK() {
-			seen.Code, seen.Reasons = refused.Code, refused.Reasons
-			return owner.Rejected(ctx, o, seen)
-		}
+// rejected looks at the peer's state before it believes a 4xx: an earlier attempt may have got through although its answer was lost,
+// and after a crash not even the number of attempts tells.
+func (b *Outbox) rejected(ctx, sendCtx context.Context, o commit.Owed, refused Answer, owner Owner) error {
+	if seen, err := b.cfg.Sender.Look(sendCtx, o); err == nil && seen.OK() {
+		seen.Code, seen.Reasons = refused.Code, refused.Reasons
+		return owner.Rejected(ctx, o, seen)
 	}
 	return owner.Rejected(ctx, o, refused)
 }
@@ -233,14 +276,14 @@ func (b *Outbox) postpone(ctx context.Context, o commit.Owed, lastError string) 
 	due := b.cfg.Now().Add(b.backoff(o.Attempt))
 	if err := b.cfg.Store.Postpone(ctx, o.ID, due, lastError); err != nil {
 		b.cfg.Log.ErrorContext(ctx, "retry not stored; the lease brings it back", slog.Any("error", err))
+		due = b.cfg.Now().Add(lease)
 	}
-	b.poke()
+	b.dueAt(due)
 }
 
 // backoff doubles from firstBackoff to maxBackoff, with up to a quarter taken off at random so that many do not come at once.
 func (b *Outbox) backoff(attempt int) time.Duration {
-	d := firstBackoff << min(attempt, 12)
-	d = min(d, maxBackoff)
+	d := min(firstBackoff<<min(attempt, 12), maxBackoff)
 	var r [4]byte
 	if _, err := io.ReadFull(b.cfg.Rand, r[:]); err == nil {
 		d -= d / 4 * time.Duration(binary.BigEndian.Uint32(r[:])>>16) / (1 << 16)
