@@ -84,11 +84,11 @@ func run(ctx context.Context, args []string, s system) int {
 // commands lists what the program can do, in the order of the help.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.initCommand(), a.serveCommand(), a.doctorCommand(), a.configCommand(),
+		a.demoCommand(), a.initCommand(), a.serveCommand(), a.doctorCommand(), a.configCommand(),
 		a.publishCommand(), a.catalogCommand(), a.negotiateCommand(), a.pullCommand(),
 		a.negotiationsCommand(), a.agreementsCommand(), a.transfersCommand(), a.assetsCommand(),
 		a.logCommand(), a.backupCommand(), a.restoreCommand(),
-		a.participantsCommand(), a.tokensCommand(), a.credentialsCommand(), a.eventsCommand(),
+		a.participantsCommand(), a.tokensCommand(), a.credentialsCommand(), a.issuerCommand(), a.eventsCommand(),
 		a.versionCommand(), exitCodesTopic(),
 	}
 }
