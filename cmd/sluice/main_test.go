@@ -2,15 +2,21 @@ package main
 
 import (
 	"bufio"
+	"crypto/rand"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sluice-connector/sluice/certs"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +38,8 @@ func TestTheCommandLine(t *testing.T) {
 			e.Setenv("DEFAULTS", golden)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveInBackground, "exits": exits, "edit": edit},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveInBackground, "exits": exits, "edit": edit,
+			"certificates": certificates, "port": port, "setfrom": setFromFile},
 	})
 }
 
@@ -106,4 +113,37 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(path, []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
+}
+
+// certificates writes a development authority and a leaf for localhost into a directory: certificates DIR
+func certificates(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: certificates DIR")
+	}
+	ca, err := certs.New(rand.Reader, time.Now)
+	ts.Check(err)
+	ts.Check(ca.Write(ts.MkAbs(args[0]), "localhost"))
+}
+
+// port finds a free port and puts it into a variable: port NAME
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: port NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Check(l.Close())
+}
+
+// setFromFile puts what matches a pattern's first group in a file into a variable: setfrom NAME FILE PATTERN
+func setFromFile(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: setfrom NAME FILE PATTERN")
+	}
+	m := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	if m == nil {
+		ts.Fatalf("%s does not match %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], m[1])
 }
