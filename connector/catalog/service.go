@@ -247,14 +247,8 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, r Ru
 		}
 		r.ID = id.URN()
 	}
-	for digest, access := range map[string]bool{r.Access: true, r.Usage: false} {
-		d, err := s.cfg.Store.Definition(ctx, local.ID, digest)
-		if err != nil {
-			return r, fault.New(op, fault.Malformed, "there is no policy %q", digest)
-		}
-		if d.Access != access {
-			return r, fault.New(op, fault.Malformed, "policy %s is not of the kind that its place needs: one access policy, one usage policy", digest)
-		}
+	if err := s.checkPolicies(ctx, local, r); err != nil {
+		return r, err
 	}
 	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "rule.put", Actor: actor, Subject: r.ID, Now: now,
 		Details: map[string]string{"access": r.Access, "usage": r.Usage}})
@@ -265,4 +259,24 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, r Ru
 		Events: []commit.Event{{Type: "rule.put", Subject: r.ID, Time: now, Actor: actor}}})
 	r.Version++
 	return r, err
+}
+
+// checkPolicies says whether the rule names an access policy and a usage policy that exist.
+func (s *Service) checkPolicies(ctx context.Context, local participant.Participant, r Rule) error {
+	const op = "catalog.Offer"
+	for _, want := range []struct {
+		digest, kind string
+		access       bool
+	}{{r.Access, "access", true}, {r.Usage, "usage", false}} {
+		d, err := s.cfg.Store.Definition(ctx, local.ID, want.digest)
+		switch {
+		case fault.Is(err, fault.NotFound):
+			return fault.New(op, fault.Malformed, "%s policy: there is no policy %q", want.kind, want.digest)
+		case err != nil:
+			return err
+		case d.Access != want.access:
+			return fault.New(op, fault.Malformed, "%s policy: policy %s is not of that kind", want.kind, want.digest)
+		}
+	}
+	return nil
 }

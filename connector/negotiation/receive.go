@@ -443,7 +443,7 @@ func (p *step) offered() (Received, error) {
 	if terms := p.s.unknown(p.message.Offer.Policy); len(terms) > 0 {
 		return p.refuse(codeUnknown, terms)
 	}
-	if p.old.Accepted.Kind == OfferMessage || !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
+	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
 		return p.commit("offered", nil, "")
 	}
 	d, err := p.judge(policy.DoorOffer, policy.Agreement{}, p.message.Offer.Policy)

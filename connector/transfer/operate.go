@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -50,16 +49,19 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		if err != nil {
 			return illegal(err)
 		}
-		entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: code, Actor: actor, Subject: t.ID, Process: t.ID,
-			Agreement: t.AgreementID, Previous: t.LastRecord, Now: s.cfg.Now()})
+		entry, err := s.record(ctx, local, t, code, actor, reasonDetail(m))
 		if err != nil {
-			return fault.Wrap("transfer.operate", fault.Unavailable, err)
+			return err
 		}
 		next := t
 		next.Updated, next.LastRecord = s.cfg.Now(), entry.ID
+		if t.Role == Provider || m.Kind == Start {
+			// What the peer says next is new, although it may be byte for byte what it said before: it may suspend, or resume, again.
+			next.Accepted = Receipt{}
+		}
 		e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Settled: t.Pending.Owed}
 		if m.Kind == Start && t.Role == Provider {
-			owed, entries, err := s.start(ctx, local, &next, nil)
+			owed, entries, err := s.restart(ctx, local, &next)
 			if err != nil {
 				return err
 			}
@@ -74,10 +76,30 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		r, err = s.commit(ctx, local, t, next, e, kindOf(m.Kind), actor)
 		return err
 	})
-	if err == nil {
-		r.Flushed()
+	if err != nil {
+		return Transfer{}, err
 	}
-	return out, err
+	out.Version++
+	r.Flushed()
+	return out, nil
+}
+
+func reasonDetail(m Message) map[string]string {
+	if len(m.Reasons) == 0 {
+		return nil
+	}
+	return map[string]string{"reason": m.Reasons[0]}
+}
+
+// restart is the provider's own start of a suspended transfer.
+func (s *Service) restart(ctx context.Context, local participant.Participant, t *Transfer) (*commit.Owed, []decisionlog.Entry, error) {
+	if t.Pending.Kind == Start {
+		return nil, nil, illegal(fault.New("transfer.Resume", fault.Conflict, "a start is on its way already"))
+	}
+	if _, err := s.usable(ctx, local, t.AgreementID); err != nil {
+		return nil, nil, err
+	}
+	return s.start(ctx, local, t, nil)
 }
 
 func kindOf(k Kind) string {
@@ -106,7 +128,8 @@ func (s *Service) tell(t *Transfer, m Message, to State) (*commit.Owed, error) {
 }
 
 // Retire ends an agreement early: the retirement and its record are durable, then every live transfer under it is terminated and its flows
-// are cut. When it returns, no byte leaves under the agreement.
+// are cut. When it returns without error, no byte leaves under the agreement. It returns how many transfers it ended. An agreement that is
+// retired already is a Conflict; what a crash left running under it is ended all the same.
 func (s *Service) Retire(ctx context.Context, local participant.Participant, store Retirer, id, actor, reason string) (int, error) {
 	const op = "transfer.Retire"
 	now := s.cfg.Now()
@@ -118,26 +141,50 @@ func (s *Service) Retire(ctx context.Context, local participant.Participant, sto
 	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{{Type: "agreement.retired", Subject: id, Time: now, Actor: actor,
 		Data: map[string]string{"reason": reason}}}}
 	err = store.Retire(ctx, agreement.Retirement{Participant: local.ID, Agreement: id, Reason: reason, Actor: actor, Time: now}, e)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Conflict) {
 		return 0, err
 	}
+	ended, sweepErr := s.sweep(ctx, local, Filter{Agreement: id})
+	if sweepErr != nil {
+		return ended, sweepErr
+	}
+	return ended, err
+}
+
+// Sweep ends every live transfer of a retired agreement. Retire does so itself; Sweep is for the start, after a crash in between. Until
+// then nothing leaks: a data request under a retired agreement is refused.
+func (s *Service) Sweep(ctx context.Context, local participant.Participant) (int, error) {
+	total := 0
+	for _, state := range States() {
+		if state.Final() {
+			continue
+		}
+		ended, err := s.sweep(ctx, local, Filter{State: state})
+		total += ended
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// sweep walks the transfers of the filter and ends those whose agreement is retired.
+func (s *Service) sweep(ctx context.Context, local participant.Participant, f Filter) (int, error) {
+	const op = "transfer.sweep"
 	ended := 0
-	r := page.Request{Limit: page.MaxLimit}
-	for {
-		live, err := s.cfg.Store.Transfers(ctx, local.ID, Filter{Agreement: id}, r)
+	for r := (page.Request{Limit: page.MaxLimit}); ; {
+		live, err := s.cfg.Store.Transfers(ctx, local.ID, f, r)
 		if err != nil {
 			return ended, fault.Wrap(op, fault.Unavailable, err)
 		}
 		for _, t := range live.Items {
-			if t.State.Final() {
-				continue
-			}
-			s.cfg.Flows.Stop(local.ID, t.ID)
-			_, err := s.operate(ctx, local, t.ID, Message{Kind: Termination, Code: "agreement.retired", Reasons: []string{reason}}, "transfer.terminate", actor)
-			if err != nil && !fault.Is(err, fault.Conflict) {
+			did, err := s.endRetired(ctx, local, t)
+			if err != nil {
 				return ended, fault.Wrap(op, fault.Unavailable, err)
 			}
-			ended++
+			if did {
+				ended++
+			}
 		}
 		if live.Next.ID == "" {
 			return ended, nil
@@ -146,10 +193,36 @@ func (s *Service) Retire(ctx context.Context, local participant.Participant, sto
 	}
 }
 
+// endRetired terminates a live transfer when its agreement is retired.
+func (s *Service) endRetired(ctx context.Context, local participant.Participant, t Transfer) (bool, error) {
+	if t.State.Final() {
+		return false, nil
+	}
+	a, err := s.cfg.Agreements.Agreement(ctx, local.ID, t.AgreementID)
+	if err != nil || a.Retired == nil {
+		return false, err
+	}
+	s.cfg.Flows.Stop(local.ID, t.ID)
+	_, err = s.operate(ctx, local, t.ID, Message{Kind: Termination, Code: "agreement.retired", Reasons: []string{a.Retired.Reason}}, "transfer.terminate", a.Retired.Actor)
+	if isIllegal(err) { // it ended by itself in between
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// watch is asked after each commit that lets data flow: a retirement may have been committed after the agreement was read and have
+// looked for live transfers before this one was there. One of the two sees the other. ended says that this one did, and that the message
+// owed before is withdrawn.
+func (s *Service) watch(ctx context.Context, local participant.Participant, t Transfer) (ended bool, err error) {
+	if t.Role != Provider || t.Pending.To != Started {
+		return false, nil
+	}
+	return s.endRetired(context.WithoutCancel(ctx), local, t)
+}
+
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(t Transfer) Transfer {
-		t.State = t.Pending.To
+	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
 		pid := a.ConsumerPID
 		if t.Role == Consumer {
 			pid = a.ProviderPID
@@ -158,57 +231,96 @@ func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer)
 			t.PeerPID = pid
 		}
 		if t.PeerPID == "" {
-			return lost(t, "answer.pid", "the peer accepted without saying its pid")
+			return lost(t, "answer.pid", "the peer accepted without saying its pid"), nil
 		}
-		return t
+		t.State = t.Pending.To
+		return t, nil
 	})
 }
 
-// Rejected implements outbox.Owner: the peer refuses for good, or could not be reached in time.
+// Rejected implements outbox.Owner: the peer refuses for good, or could not be reached in time. When it shows a state that it can have
+// only after taking our message, it did take it. A refused wish to resume leaves the transfer suspended; anything else ends it, and the
+// peer is told so: it must not wait for us.
 func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(t Transfer) Transfer {
+	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
 		switch {
 		case t.State.Final():
-			return t // we ended it; what the peer thinks of it changes nothing
-		case a.OK() && State(a.State) == t.Pending.To:
+			return t, nil // we ended it; what the peer thinks of it changes nothing
+		case a.OK() && reached(State(a.State), t.Pending.To):
 			t.State = t.Pending.To
-			return t
+			return t, nil
 		case a.Status == 0:
-			return lost(t, "peer.unreachable", "the peer could not be reached in time: "+o.LastError)
+			return lost(t, "peer.unreachable", "the peer could not be reached in time: "+o.LastError), nil
 		}
-		t.State, t.Code, t.Reasons, t.Grant.Hash = Terminated, a.Code, a.Reasons, ""
+		seen, kind := State(a.State), t.Pending.Kind
+		t.Code, t.Reasons = a.Code, a.Reasons
 		if t.Code == "" {
 			t.Code = "peer.refused"
 		}
 		if len(t.Reasons) == 0 {
-			t.Reasons = []string{"the peer answered " + strconv.Itoa(a.Status)}
+			t.Reasons = []string{"the peer did not take our " + string(kind) + ": " + answerText(a)}
 		}
-		return t
+		if kind == Start && t.Role == Consumer && seen != Terminated && seen != Completed {
+			return t, nil
+		}
+		t.State, t.Grant.Hash, t.Address = Terminated, "", nil
+		if t.PeerPID == "" || seen.Final() {
+			return t, nil
+		}
+		return t, &Message{Kind: Termination, Code: "message.refused", Reasons: []string{"our " + string(kind) + " was not taken"}}
 	})
 }
 
+// reached reports whether a peer in the state seen has taken the message that leads to want. Only REQUESTED never comes again.
+func reached(seen, want State) bool {
+	return seen == want || want == Requested && (seen == Started || seen == Suspended || seen == Completed)
+}
+
+func answerText(a outbox.Answer) string {
+	if a.OK() {
+		return "its state is " + a.State
+	}
+	return "it answered " + strconv.Itoa(a.Status)
+}
+
 func lost(t Transfer, code, reason string) Transfer {
-	t.State, t.Code, t.Reasons, t.Error, t.Grant.Hash = Terminated, code, []string{reason}, reason, ""
+	t.State, t.Code, t.Reasons, t.Error = Terminated, code, []string{reason}, reason
+	t.Grant.Hash, t.Address = "", nil
 	return t
 }
 
-// settle completes the owed message, once.
-func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Transfer) Transfer) error {
-	return s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID) }, func(t Transfer) error {
+// kinds names the event of reaching a state.
+var kinds = map[State]string{Requested: "requested", Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}
+
+// settle completes the owed message, once: a transfer that went on meanwhile has settled it already. What outcome returns besides is
+// owed next.
+func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Transfer) (Transfer, *Message)) error {
+	var owed *commit.Owed
+	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID) }, func(t Transfer) error {
+		owed = nil
 		if t.Pending.Owed != o.ID {
 			return nil
 		}
-		next := outcome(t)
+		next, message := outcome(t)
 		next.Pending, next.Updated = Pending{}, s.cfg.Now()
-		kind := map[State]string{Requested: "requested", Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}[next.State]
-		err := s.cfg.Store.ReplaceTransfer(ctx, t, next, commit.Effects{Settled: o.ID, Events: []commit.Event{event(kind, next, next.Updated, "")}})
-		if err != nil {
+		if message != nil {
+			var err error
+			if owed, err = s.owe(&next, *message, Terminated); err != nil {
+				return err
+			}
+		}
+		e := commit.Effects{Settled: o.ID, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
+		if err := s.cfg.Store.ReplaceTransfer(ctx, t, next, e); err != nil {
 			return err
 		}
 		if next.Role == Provider && next.State.Final() {
 			s.cfg.Flows.Stop(o.Participant, next.ID)
 		}
-		s.cfg.Log.InfoContext(ctx, "transfer "+kind, slog.String("transfer", t.ID), slog.String("peer", string(t.Peer)), slog.String("state", string(next.State)))
+		s.changed(ctx, next, kinds[next.State])
 		return nil
 	})
+	if err == nil && owed != nil {
+		s.cfg.Outbox.Send(*owed)
+	}
+	return fault.Wrap("transfer.settle", fault.Internal, err)
 }

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -11,12 +10,12 @@ import (
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
-// Receive takes a message of a verified peer. pid is our own pid from the path, "" for a request. An illegal message is a
+// Receive takes a message of a verified peer (DSP 2025-1, section 4). pid is our own pid from the path, "" for a request. An illegal message is a
 // Conflict that changed nothing; a transfer that is not this peer's is NotFound.
 func (s *Service) Receive(ctx context.Context, local participant.Participant, peer participant.Peer, pid string, m Message) (Received, error) {
 	if pid == "" {
-		if m.Kind != Request {
-			return Received{}, fault.New("transfer.Receive", fault.Malformed, "a %s does not begin a transfer", m.Kind)
+		if m.Kind != Request || m.ConsumerPID == "" {
+			return Received{}, fault.New("transfer.Receive", fault.Malformed, "a transfer begins with a request that names its consumer's pid")
 		}
 		return s.open(ctx, local, peer, m)
 	}
@@ -117,9 +116,21 @@ func (s *Service) commit(ctx context.Context, local participant.Participant, old
 	if next.Role == Provider && next.State != Started && next.Pending.To != Started {
 		s.cfg.Flows.Stop(local.ID, next.ID)
 	}
-	s.cfg.Log.InfoContext(ctx, "transfer "+kind, slog.String("transfer", next.ID), slog.String("peer", string(next.Peer)), slog.String("state", string(next.State)))
+	s.changed(ctx, next, kind)
 	next.Version = old.Version + 1
-	return s.reply(next, e.Owed, false), nil
+	return s.watched(ctx, local, next, e.Owed, false)
+}
+
+// watched is the reply to a committed step, unless a retirement overtook it.
+func (s *Service) watched(ctx context.Context, local participant.Participant, t Transfer, owed *commit.Owed, created bool) (Received, error) {
+	ended, err := s.watch(ctx, local, t)
+	if err != nil {
+		return Received{}, err
+	}
+	if ended {
+		owed = nil
+	}
+	return s.reply(t, owed, created), nil
 }
 
 // open answers a transfer request as provider.
@@ -132,7 +143,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return Received{}, err
 	}
-	if open, err := s.cfg.Store.OpenTransfers(ctx, local.ID, peer.DID); err != nil || open >= MaxOpen {
+	if open, err := s.cfg.Store.OpenTransfers(ctx, local.ID, peer.DID); err != nil || open >= s.cfg.MaxOpen {
 		if err == nil {
 			err = fault.New(op, fault.Exhausted, "%d transfers are open with you; finish some first", open)
 		}
@@ -177,10 +188,12 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 			if existing, readErr := s.cfg.Store.TransferByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID); readErr == nil {
 				return s.repeatOpen(existing, m)
 			}
+			return Received{}, contended(err)
 		}
 		return Received{}, err
 	}
-	return s.reply(t, owed, true), nil
+	s.changed(ctx, t, "requested")
+	return s.watched(ctx, local, t, owed, true)
 }
 
 func (s *Service) repeatOpen(existing Transfer, m Message) (Received, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
@@ -30,13 +31,13 @@ const Pull = "HttpData-PULL"
 const (
 	// MaxOpen is how many transfers one peer may have open with one hosted participant.
 	MaxOpen = 1000
-	// Hold is when a message that was just committed is due for its second look.
-	Hold = 5 * time.Second
+	// Hold is outbox.Hold.
+	Hold = outbox.Hold
 	// GrantLife is how long an access token opens unless something ends it earlier.
 	GrantLife = TokenLife
 )
 
-// Config carries what a Service is made of. All fields are required.
+// Config carries what a Service is made of. All fields are required unless said otherwise.
 type Config struct {
 	Store      Store
 	Agreements Agreements
@@ -54,13 +55,19 @@ type Config struct {
 	Now        func() time.Time
 	Rand       io.Reader
 	Log        *slog.Logger
+	MaxOpen    int // 0: MaxOpen
 }
 
 // Service runs transfers in both roles. It is safe for concurrent use; races on one transfer are settled by the store.
 type Service struct{ cfg Config }
 
 // New returns a Service.
-func New(cfg Config) *Service { return &Service{cfg} }
+func New(cfg Config) *Service {
+	if cfg.MaxOpen == 0 {
+		cfg.MaxOpen = MaxOpen
+	}
+	return &Service{cfg}
+}
 
 // Received is the answer to a message; see negotiation.Received.
 type Received struct {
@@ -87,6 +94,8 @@ func (s *Service) reply(t Transfer, owed *commit.Owed, created bool) Received {
 // attempts bounds how often a step is tried again after somebody else changed the transfer in between.
 const attempts = 5
 
+// step reads the transfer and applies do, again when the store says that it was stale. When it stays stale the caller is asked to come
+// again: to a peer a Conflict would mean that its message is illegal.
 func (s *Service) step(read func() (Transfer, error), do func(Transfer) error) error {
 	var err error
 	for range attempts {
@@ -98,15 +107,25 @@ func (s *Service) step(read func() (Transfer, error), do func(Transfer) error) e
 			return err
 		}
 	}
-	return err
+	return contended(err)
+}
+
+func contended(err error) error {
+	return &fault.Error{Op: "transfer.step", Kind: fault.Unavailable, Reason: "the transfer is busy; try again", Err: err}
 }
 
 // codeIllegal marks a Conflict of the machine: no retry makes it legal.
 const codeIllegal = "transition.illegal"
 
+// isStale tells the store's Conflict from the machine's, which carries a code.
 func isStale(err error) bool {
 	var e *fault.Error
 	return errors.As(err, &e) && e.Kind == fault.Conflict && e.Code == ""
+}
+
+func isIllegal(err error) bool {
+	var e *fault.Error
+	return errors.As(err, &e) && e.Kind == fault.Conflict && e.Code == codeIllegal
 }
 
 func illegal(err error) error {
@@ -151,6 +170,12 @@ func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
 		Message: string(m.Kind), URL: base + path, Body: body, Due: now.Add(Hold), Created: now, Trace: t.Trace}, nil
 }
 
+// changed tells the operator's log that a transfer moved on.
+func (s *Service) changed(ctx context.Context, t Transfer, kind string) {
+	s.cfg.Log.InfoContext(ctx, "transfer changed", slog.String("event", kind), slog.String("transfer", t.ID), slog.String("peer", string(t.Peer)),
+		slog.String("role", string(t.Role)), slog.String("state", string(t.State)), slog.String("code", t.Code))
+}
+
 func event(kind string, t Transfer, now time.Time, actor string) commit.Event {
 	return commit.Event{Type: "transfer." + kind, Subject: t.ID, Time: now, Actor: actor, Trace: t.Trace,
 		Data: map[string]string{"state": string(t.State), "peer": string(t.Peer), "agreement": t.AgreementID, "code": t.Code}}
@@ -187,7 +212,14 @@ type BeginRequest struct {
 	Trace     string
 }
 
-// Begin starts a transfer as consumer. The request leaves at once; it is retried until the peer answers.
+// record seals an operator's action on the transfer; it commits with what the action does.
+func (s *Service) record(ctx context.Context, local participant.Participant, t Transfer, code, actor string, details map[string]string) (decisionlog.Entry, error) {
+	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: code, Actor: actor, Subject: t.ID, Process: t.ID,
+		Agreement: t.AgreementID, Previous: t.LastRecord, Now: s.cfg.Now(), Details: details})
+	return entry, fault.Wrap(code, fault.Unavailable, err)
+}
+
+// Begin starts a transfer as consumer, as an operator's action on record. The request leaves at once; it is retried until the peer answers.
 func (s *Service) Begin(ctx context.Context, local participant.Participant, r BeginRequest) (Transfer, error) {
 	const op = "transfer.Begin"
 	if r.Format != Pull {
@@ -215,7 +247,13 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if err != nil {
 		return Transfer{}, err
 	}
-	if err := s.cfg.Store.CreateTransfer(ctx, t, commit.Effects{Owed: owed, Events: []commit.Event{event("begun", t, now, r.Actor)}}); err != nil {
+	entry, err := s.record(ctx, local, t, "transfer.begin", r.Actor, nil)
+	if err != nil {
+		return Transfer{}, err
+	}
+	t.LastRecord = entry.ID
+	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{event("begun", t, now, r.Actor)}}
+	if err := s.cfg.Store.CreateTransfer(ctx, t, e); err != nil {
 		return Transfer{}, fault.Wrap(op, fault.Internal, err)
 	}
 	s.cfg.Outbox.Send(*owed)
