@@ -52,6 +52,8 @@ type Shelves interface {
 	DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
 	AccessPolicies(ctx context.Context, p participant.ID) ([]catalog.Definition, error)
 	Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[catalog.Entry], error)
+	// Record commits effects that change nothing else.
+	Record(ctx context.Context, p participant.ID, e commit.Effects) error
 }
 
 // Log reads a decision log.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -71,11 +73,21 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 // toStatus is the outermost interceptor of the gRPC way: faults become statuses there and nowhere else.
 func (s *Server) toStatus(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	answer, err := handler(ctx, req)
+	answer, err := survive(func() (any, error) { return handler(ctx, req) })
 	if err != nil {
 		return nil, grpcError(err, incident(ctx, s.cfg.Log, s.cfg.Rand, info.FullMethod, err))
 	}
 	return answer, nil
+}
+
+// survive makes an error of a bug in one call: it must not end the calls of all others. net/http does the same for REST.
+func survive(call func() (any, error)) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer, err = nil, fault.Wrap("rpc.survive", fault.Internal, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	return call()
 }
 
 // once answers a repeated call with the answer of the first. The answer is kept after the effect: a crash in between makes the repeat a
@@ -210,7 +222,7 @@ func (k *keyLocks) lock(p participant.ID, key string) (unlock func()) {
 // stream runs the gate when the first message of a stream has come: it names the participant.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	gated := &gatedStream{ServerStream: stream, ctx: stream.Context(), gate: s.gate, method: info.FullMethod}
-	err := handler(srv, gated)
+	_, err := survive(func() (any, error) { return nil, handler(srv, gated) })
 	if gated.refused != nil {
 		err = gated.refused
 	}

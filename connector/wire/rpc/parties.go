@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
@@ -94,7 +96,8 @@ func (s tokens) CreateToken(ctx context.Context, req *pb.CreateTokenRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Store.PutToken(ctx, t); err != nil {
+	err = s.announced(ctx, "token.create", "token.created", t.Hash, func() error { return s.cfg.Store.PutToken(ctx, t) })
+	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
 	return &pb.CreateTokenResponse{Token: tokenOut(t, who.local.Slug), Secret: secret}, nil
@@ -114,8 +117,18 @@ func (s tokens) ListTokens(ctx context.Context, _ *pb.ListTokensRequest) (*pb.Li
 }
 
 func (s tokens) DeleteToken(ctx context.Context, req *pb.DeleteTokenRequest) (*pb.DeleteTokenResponse, error) {
-	if err := s.cfg.Store.DeleteToken(ctx, from(ctx).local.ID, req.GetId()); err != nil {
-		return nil, fault.Wrap("rpc.DeleteToken", fault.Internal, err)
+	const op = "rpc.DeleteToken"
+	local := from(ctx).local
+	all, err := s.cfg.Store.Tokens(ctx, local.ID)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	if !slices.ContainsFunc(all, func(t store.Token) bool { return t.Hash == req.GetId() }) {
+		return nil, fault.New(op, fault.NotFound, "there is no such token")
+	}
+	err = s.announced(ctx, "token.delete", "token.deleted", req.GetId(), func() error { return s.cfg.Store.DeleteToken(ctx, local.ID, req.GetId()) })
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
 	}
 	return &pb.DeleteTokenResponse{}, nil
 }
@@ -134,7 +147,12 @@ func (s credentials) PutCredential(ctx context.Context, req *pb.PutCredentialReq
 		return nil, fault.New(op, fault.Malformed, "jwt: want 1 to %d bytes, have %d", maxCredential, n)
 	}
 	who := from(ctx)
-	c, err := s.cfg.Wallet.PutCredential(ctx, who.local, []byte(strings.TrimSpace(req.GetJwt())), who.actor())
+	digest := sha256.Sum256([]byte(req.GetJwt()))
+	var c store.Credential
+	err := s.announced(ctx, "credential.put", "credential.put", hex.EncodeToString(digest[:]), func() (err error) {
+		c, err = s.cfg.Wallet.PutCredential(ctx, who.local, []byte(strings.TrimSpace(req.GetJwt())), who.actor())
+		return err
+	})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -151,8 +169,18 @@ func (s credentials) ListCredentials(ctx context.Context, _ *pb.ListCredentialsR
 }
 
 func (s credentials) DeleteCredential(ctx context.Context, req *pb.DeleteCredentialRequest) (*pb.DeleteCredentialResponse, error) {
-	if err := s.cfg.Store.DeleteCredential(ctx, from(ctx).local.ID, req.GetId()); err != nil {
-		return nil, fault.Wrap("rpc.DeleteCredential", fault.Internal, err)
+	const op = "rpc.DeleteCredential"
+	local := from(ctx).local
+	all, err := s.cfg.Store.Credentials(ctx, local.ID)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	if !slices.ContainsFunc(all, func(c store.Credential) bool { return c.ID == req.GetId() }) {
+		return nil, fault.New(op, fault.NotFound, "there is no such credential")
+	}
+	err = s.announced(ctx, "credential.delete", "credential.deleted", req.GetId(), func() error { return s.cfg.Store.DeleteCredential(ctx, local.ID, req.GetId()) })
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
 	}
 	return &pb.DeleteCredentialResponse{}, nil
 }

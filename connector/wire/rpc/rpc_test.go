@@ -1,29 +1,20 @@
 package rpc_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"flag"
 	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -32,17 +23,10 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/exchange"
-	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/store"
-	"github.com/sluice-connector/sluice/connector/store/embedded"
-	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
-	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
 	"github.com/sluice-connector/sluice/policy/profile"
@@ -50,211 +34,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "write golden files")
-
-// bench is one running API over a real store.
-type bench struct {
-	store  store.Store
-	server *rpc.Server
-	http   *httptest.Server
-	conn   *grpc.ClientConn
-	// Bearer tokens.
-	process, operator, reader, auditor, foreign, expired string
-	parts                                                *parts
-}
-
-// parts stands in for what lives outside this process or belongs to the assembly: peers, their data, keys and files.
-type parts struct {
-	recorder *decisionlog.Recorder
-	store    store.Store
-	body     func() (io.ReadCloser, int64) // of a pull
-	refuse   error                         // of a pull
-}
-
-func (p *parts) Decide(context.Context, policy.Question) (policy.Decision, decisionlog.Entry, error) {
-	return policy.Decision{}, decisionlog.Entry{}, errors.New("nobody asks here")
-}
-
-func (p *parts) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
-	return p.recorder.Action(a)
-}
-
-func (p *parts) Catalog(_ context.Context, _ participant.Participant, peer participant.DID, next string) (catalog.Remote, error) {
-	if next == "" {
-		return catalog.Remote{Next: "https://boreal.example/catalog?page=2"}, nil
-	}
-	return catalog.Remote{Datasets: []catalog.RemoteDataset{{ID: "cell", Title: string(peer) + " " + next}}}, nil
-}
-
-func (p *parts) Dataset(context.Context, participant.Participant, participant.DID, string) (catalog.RemoteDataset, error) {
-	return catalog.RemoteDataset{}, fault.New("test", fault.NotFound, "no such dataset")
-}
-
-func (p *parts) Pull(_ context.Context, _ participant.Participant, e exchange.Errand) (exchange.Result, error) {
-	if p.refuse != nil {
-		return exchange.Result{}, p.refuse
-	}
-	e.Reached(exchange.Discover, "")
-	e.Reached(exchange.Fetch, "urn:uuid:1")
-	body, length := p.body()
-	return exchange.Result{Body: exchange.Body{ReadCloser: body, MediaType: "application/json", Length: length}, Agreement: "agreement", Transfer: "transfer"}, nil
-}
-
-func (p *parts) Publish(_ context.Context, _ participant.Participant, f rpc.File, r io.Reader, progress func(done, total int)) (rpc.Published, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return rpc.Published{}, err
-	}
-	out := rpc.Published{}
-	for i, line := range strings.Fields(string(b)) {
-		progress(i+1, 0)
-		out.Rows++
-		if line == "bad" {
-			out.Total++
-			out.Faults = append(out.Faults, rpc.FileFault{Row: i + 1, Column: "name (A)", Value: line, Problem: "is bad", Want: f.Template})
-			continue
-		}
-		out.Assets = append(out.Assets, line)
-	}
-	return out, nil
-}
-
-func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
-	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
-}
-
-func (p *parts) PutCredential(context.Context, participant.Participant, []byte, string) (store.Credential, error) {
-	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
-}
-
-func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
-	return "key of " + local.Slug, nil
-}
-
-func (p *parts) Export(_ context.Context, local participant.Participant, dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "tile"), 0o755); err != nil {
-		return err
-	}
-	return errors.Join(os.WriteFile(filepath.Join(dir, "checkpoint"), []byte("log of "+local.Slug), 0o644),
-		os.WriteFile(filepath.Join(dir, "tile", "0"), bytes.Repeat([]byte{7}, 200_000), 0o644))
-}
-
-// completer is the transfers of a test: those that were completed.
-type completer struct {
-	*transfer.Service
-	completed []string
-}
-
-func (c *completer) Complete(_ context.Context, _ participant.Participant, id, _ string) (transfer.Transfer, error) {
-	c.completed = append(c.completed, id)
-	return transfer.Transfer{}, nil
-}
-
-func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
-
-func setup(t *testing.T) *bench {
-	t.Helper()
-	ctx := t.Context()
-	st, err := embedded.Open(ctx, embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	p := &parts{store: st, body: func() (io.ReadCloser, int64) { return io.NopCloser(strings.NewReader(`{"pcf":"4.2"}`)), 13 }}
-	if p.recorder, err = decisionlog.NewRecorder("aurora", "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{store: st, parts: p}
-	var ids []participant.ID
-	for _, slug := range []string{"aurora", "boreal"} {
-		made, err := p.CreateParticipant(ctx, slug, slug, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, made.ID)
-	}
-	token := func(id participant.ID, role string, expires time.Time) string {
-		secret, kept, err := rpc.NewToken(rand.Reader, store.Token{Participant: id, Role: role, Label: role, Created: clock(), Expires: expires})
-		if err == nil {
-			err = st.PutToken(ctx, kept)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return secret
-	}
-	b.process, b.operator, b.reader = token(0, rpc.Operator, time.Time{}), token(ids[0], rpc.Operator, time.Time{}), token(ids[0], rpc.Reader, time.Time{})
-	b.auditor, b.foreign = token(ids[0], rpc.Auditor, clock().Add(time.Hour)), token(ids[1], rpc.Operator, time.Time{})
-	b.expired = token(ids[0], rpc.Operator, clock())
-	ecosystem, err := profile.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.server, err = rpc.New(rpc.Config{Store: st, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
-		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
-		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
-		Transfers:    &completer{},
-		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
-		Temp:         t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.http = httptest.NewUnstartedServer(b.server)
-	b.http.Config.Protocols = rpc.Protocols()
-	b.http.Start()
-	t.Cleanup(b.http.Close)
-	u, err := url.Parse(b.http.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.conn, err = grpc.NewClient(u.Host, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.conn.Close() })
-	return b
-}
-
-// call makes a REST call; extra are header names and values.
-func (b *bench) call(t *testing.T, method, path, token, body string, extra ...string) (int, string, http.Header) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, b.http.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	for i := 0; i+1 < len(extra); i += 2 {
-		req.Header.Set(extra[i], extra[i+1])
-	}
-	res, err := b.http.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(text), res.Header
-}
-
-func as(ctx context.Context, token string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-}
-
-func asset(id string) *pb.Asset {
-	return &pb.Asset{Id: id, Title: "Cell", Type: "https://w3id.org/catenax/taxonomy#PcfExchange", ApiVersion: "3.0", SemanticId: "urn:samm:x:9.0.0#Pcf",
-		Properties: map[string]string{"part": "C-1"}, Source: &pb.Asset_Content{Content: &pb.StoredContent{MediaType: "application/json", Data: []byte(`{"a":1}`)}}}
-}
-
-func (b *bench) put(t *testing.T, ids ...string) {
-	t.Helper()
-	for _, id := range ids {
-		if _, err := pb.NewAssetServiceClient(b.conn).PutAsset(as(t.Context(), b.operator), &pb.PutAssetRequest{Participant: "aurora", Asset: asset(id)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 func TestEveryMethodHasARowInTheAccessTable(t *testing.T) {
 	t.Parallel()
@@ -596,169 +375,6 @@ func from(t *testing.T, b *bench, slug string) participant.ID {
 	return p.ID
 }
 
-func TestWatchLeavesNothingOutAndResumes(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.put(t, "a", "b")
-	ctx, stop := context.WithCancel(as(t.Context(), b.auditor))
-	defer stop()
-	stream, err := pb.NewEventServiceClient(b.conn).Watch(ctx, &pb.WatchRequest{Participant: "aurora", After: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := func() int64 {
-		e, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e.GetSeq()
-	}
-	if got := next(); got != 2 {
-		t.Errorf("got %d, want 2", got)
-	}
-	b.put(t, "c")
-	if got := next(); got != 3 {
-		t.Errorf("got %d, want 3", got)
-	}
-	code, text, h := b.call(t, "GET", "/v1/participants/aurora/events?once=true&after=2", b.auditor, "")
-	if code != 200 || strings.Count(text, "\n") != 1 || h.Get("Content-Type") != "application/x-ndjson" {
-		t.Errorf("over REST: got %d %q as %s", code, text, h.Get("Content-Type"))
-	}
-}
-
-func TestPullStreamsStepsHeadAndData(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	code, text, h := b.call(t, "POST", "/v1/participants/aurora/pull?peer=did:web:boreal.example&asset=cell", b.operator, "")
-	if code != 200 || text != `{"pcf":"4.2"}` || h.Get("Sluice-Agreement") != "agreement" {
-		t.Errorf("got %d %s %v", code, text, h)
-	}
-	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for {
-		m, err := stream.Recv()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, strings.Join(strings.Fields(m.String()), " "))
-	}
-	if len(got) != 4 {
-		t.Errorf("got %q, want two steps, the head and the data", got)
-	}
-}
-
-func TestARefusedPullTellsTheReasons(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.parts.refuse = &fault.Error{Kind: fault.Refused, Code: "policy.refused", Reason: "the negotiation was terminated", Reasons: []string{"FrameworkAgreement is missing"}}
-	code, text, _ := b.call(t, "POST", "/v1/participants/aurora/pull?peer=p&asset=a", b.operator, "")
-	if code != 403 || !strings.Contains(text, "FrameworkAgreement is missing") || !strings.Contains(text, "policy.refused") {
-		t.Errorf("got %d %s", code, text)
-	}
-	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = stream.Recv()
-	if status.Code(err) != codes.PermissionDenied || len(status.Convert(err).Details()) != 2 {
-		t.Errorf("got %v with %v", err, status.Convert(err).Details())
-	}
-}
-
-func TestAPullThatBreaksOffDoesNotLookWhole(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	broken := io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, errors.New("peer went away") }))
-	b.parts.body = func() (io.ReadCloser, int64) { return io.NopCloser(broken), -1 }
-	req, err := http.NewRequestWithContext(t.Context(), "POST", b.http.URL+"/v1/participants/aurora/pull?peer=p&asset=a", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+b.operator)
-	res, err := b.http.Client().Do(req)
-	if err != nil {
-		return // cut before the head left: that does not look whole either
-	}
-	defer res.Body.Close()
-	if _, err := io.ReadAll(res.Body); err == nil {
-		t.Error("the caller took half of the data for all of it")
-	}
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
-
-func TestPublishReadsTheStreamAndReportsEachFault(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	code, text, _ := b.call(t, "POST", "/v1/participants/aurora/publish?format=csv", b.operator, "one bad two")
-	if code != 200 || !strings.Contains(text, `"row":"2"`) || !strings.Contains(text, `"published":"2"`) || !strings.Contains(text, `"want":"pcf"`) {
-		t.Errorf("got %d %s", code, text)
-	}
-	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/publish?format=doc", b.operator, "one"); code != 400 {
-		t.Errorf("an unknown format: got %d %s", code, text)
-	}
-	stream, err := pb.NewAssetServiceClient(b.conn).PublishFile(as(t.Context(), b.operator))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range []*pb.PublishFileRequest{
-		{Part: &pb.PublishFileRequest_Settings{Settings: &pb.PublishSettings{Participant: "aurora", Format: pb.FileFormat_FILE_FORMAT_CSV}}},
-		{Part: &pb.PublishFileRequest_Chunk{Chunk: []byte("one t")}}, {Part: &pb.PublishFileRequest_Chunk{Chunk: []byte("wo")}},
-	} {
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := stream.CloseSend(); err != nil {
-		t.Fatal(err)
-	}
-	var summary *pb.PublishSummary
-	for {
-		m, err := stream.Recv()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		summary = m.GetSummary()
-	}
-	if diff := cmp.Diff([]string{"one", "two"}, summary.GetAssets()); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAnExportIsATarOfTheLog(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	code, text, _ := b.call(t, "GET", "/v1/participants/aurora/log/export", b.auditor, "")
-	if code != 200 {
-		t.Fatalf("got %d %s", code, text)
-	}
-	got := map[string]int64{}
-	for r := tar.NewReader(strings.NewReader(text)); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[h.Name] = h.Size
-	}
-	if diff := cmp.Diff(map[string]int64{"checkpoint": 13, "tile/0": 200_000}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestDecisionsAreListedInTheOrderOfTheLog(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -827,6 +443,50 @@ func TestNegotiationsAreListedNewestFirst(t *testing.T) {
 	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/negotiations/urn:uuid:2/terminate", b.operator, `{"version":"7"}`); code != 409 {
 		t.Errorf("a stale version: got %d %s", code, text)
 	}
+}
+
+func TestTokensAreMadeAndEndedOnRecord(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, client := as(t.Context(), b.operator), pb.NewTokenServiceClient(b.conn)
+	made, err := client.CreateToken(ctx, &pb.CreateTokenRequest{Participant: "aurora", Role: pb.Role_ROLE_AUDITOR, Label: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.DeleteToken(ctx, &pb.DeleteTokenRequest{Participant: "aurora", Id: made.GetToken().GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.DeleteToken(ctx, &pb.DeleteTokenRequest{Participant: "aurora", Id: made.GetToken().GetId()}); status.Code(err) != codes.NotFound {
+		t.Errorf("ended twice: got %v, want NotFound", err)
+	}
+	if code, _, _ := b.call(t, "GET", "/v1/participants/aurora/log", made.GetSecret(), ""); code != 401 {
+		t.Errorf("an ended token: got %d, want 401", code)
+	}
+	records, err := b.store.Unsequenced(t.Context(), "aurora", 10)
+	if err != nil || len(records) != 2 {
+		t.Errorf("got %d records, %v; want 2", len(records), err)
+	}
+	told, err := b.store.EventsSince(t.Context(), from(t, b, "aurora"), 0, 10)
+	if err != nil || len(told) != 2 || told[1].Type != "token.deleted" || told[1].Actor != rpc.Operator {
+		t.Errorf("got %v, %v", told, err)
+	}
+}
+
+func TestABugInOneCallIsAnErrorOfThatCallAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.parts.body = func() (io.ReadCloser, int64) { panic("bug") }
+	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "bug") {
+		t.Errorf("got %v, want Internal without its cause", err)
+	}
+	b.put(t, "a")
 }
 
 func TestTheDescriptionIsServed(t *testing.T) {

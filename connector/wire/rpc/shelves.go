@@ -21,6 +21,28 @@ func (s *Server) onRecord(ctx context.Context, code, event, subject string) (com
 		Events: []commit.Event{{Type: event, Subject: subject, Time: now, Actor: who.actor()}}}, nil
 }
 
+// announced does an action where store and record cannot share a transaction: its record is committed first, its event last. An action
+// without a record would be worse than a record whose action then failed. Actions about the whole process have no log to stand in.
+func (s *Server) announced(ctx context.Context, code, event, subject string, act func() error) error {
+	local := from(ctx).local
+	if local.ID == 0 {
+		return act()
+	}
+	e, err := s.onRecord(ctx, code, event, subject)
+	if err != nil {
+		return err
+	}
+	events := e.Events
+	e.Events = nil
+	if err := s.cfg.Store.Record(ctx, local.ID, e); err != nil {
+		return fault.Wrap("rpc.announced", fault.Unavailable, err)
+	}
+	if err := act(); err != nil {
+		return err
+	}
+	return fault.Wrap("rpc.announced", fault.Unavailable, s.cfg.Store.Record(ctx, local.ID, commit.Effects{Events: events}))
+}
+
 type assets struct {
 	pb.UnimplementedAssetServiceServer
 	*Server
