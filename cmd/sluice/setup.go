@@ -71,6 +71,7 @@ func (a *app) openStore(ctx context.Context, s settings.Settings) (keeper, error
 type initOptions struct {
 	dir, host, listen, management, slug, name string
 	storeURL, cert, key, roots, tokenOut      string
+	managementCert, managementKey             string
 	trust, peers                              []string
 }
 
@@ -100,6 +101,8 @@ Init never overwrites: it refuses when the settings file is there.`,
 	f.StringVar(&o.storeURL, "store-url", "", "use PostgreSQL at this URL instead of the embedded store")
 	f.StringVar(&o.cert, "cert", "", "PEM file of the certificate chain that peers see")
 	f.StringVar(&o.key, "key", "", "PEM file of its private key")
+	f.StringVar(&o.managementCert, "management-cert", "", "PEM file of the certificate chain of the management API")
+	f.StringVar(&o.managementKey, "management-key", "", "PEM file of its private key")
 	f.StringVar(&o.roots, "roots", "", "PEM file of further certificate authorities to trust for peers")
 	f.StringArrayVar(&o.trust, "trust", nil, "issuer and what it may issue: DID=Type,Type (may be repeated)")
 	f.StringArrayVar(&o.peers, "peer-origin", nil, "origin outside the public address space that peers may have (may be repeated)")
@@ -111,7 +114,7 @@ Init never overwrites: it refuses when the settings file is there.`,
 func (o initOptions) settings() (settings.Settings, error) {
 	s := settings.Default()
 	s.Public = settings.Listener{Listen: o.listen, Host: o.host, Cert: o.cert, Key: o.key}
-	s.Management.Listen = o.management
+	s.Management = settings.Management{Listen: o.management, Cert: o.managementCert, Key: o.managementKey}
 	name := o.name
 	if name == "" {
 		name = o.slug
