@@ -129,4 +129,3 @@ func TestRetiringTheAgreementStopsThePull(t *testing.T) {
 		t.Errorf("%d flows still run", cobalt.Flows())
 	}
 }
-

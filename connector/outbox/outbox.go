@@ -170,6 +170,17 @@ func (b *Outbox) retry(ctx context.Context) {
 	armed := b.cfg.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	// What a process that died had taken is leased to it still; at the start that is taken back. A replica that lives may then send a
+	// message at the same time, which the receiver answers like any repeat.
+	for {
+		taken, err := b.claim(ctx, b.cfg.Now().Add(lease))
+		if err != nil && ctx.Err() == nil {
+			b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
+		}
+		if err != nil || taken < batch {
+			break
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -32,6 +32,8 @@ type Store interface {
 	outbox.Store
 	decisionlog.Ledger
 
+	// LogByProcess lists the records of one process, oldest first.
+	LogByProcess(ctx context.Context, log, process string, max int) ([]decisionlog.Entry, error)
 	// Backup writes a consistent copy that restore of the same backend accepts.
 	Backup(ctx context.Context, w io.Writer) error
 	// Ping reports whether a write could be made durable now.

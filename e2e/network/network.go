@@ -42,12 +42,14 @@ type Config struct {
 	Now     func() time.Time
 	Log     func(slug string) *slog.Logger // nil: discarded
 	Members []Member
+	Peers   []string // origins of connectors outside this network that members reach
 	// Change may alter a member's configuration before it is started.
 	Change func(slug string, cfg *connector.Config)
 }
 
 // Network is a running dataspace.
 type Network struct {
+	CA        *certs.CA // signed everybody's certificate
 	Authority *Company
 	Companies map[string]*Company
 
@@ -59,6 +61,11 @@ type Network struct {
 
 // AuthoritySlug names the issuer of credentials.
 const AuthoritySlug = "meridian"
+
+// Trust is what a connector must hold to believe the authority.
+func (n *Network) Trust() settings.Trust {
+	return settings.Trust{Issuer: string(n.Authority.Local.DID), Credentials: credentialTypes}
+}
 
 // credentialTypes are those that the authority is trusted for.
 var credentialTypes = []string{"MembershipCredential", "BpnCredential", "DataExchangeGovernanceCredential"}
@@ -90,7 +97,8 @@ func Start(ctx context.Context, cfg Config) (*Network, error) {
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n := &Network{Companies: map[string]*Company{}, stop: stop}
+	n := &Network{CA: ca, Companies: map[string]*Company{}, stop: stop}
+	origins = append(origins, cfg.Peers...)
 	trust := settings.Trust{Issuer: didOf(seats[0]), Credentials: credentialTypes}
 	for _, s := range seats {
 		c, err := n.open(ctx, cfg, s, origins, trust, leaf, ca, shared)
@@ -170,6 +178,11 @@ func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string
 // attest lets the authority issue what the member has.
 func (n *Network) attest(ctx context.Context, m Member) error {
 	c := n.Companies[m.Slug]
+	return n.Attest(ctx, c.Connector, c.Local, m)
+}
+
+// Attest lets the authority issue what a member has, into the wallet of a connector that need not be of this network.
+func (n *Network) Attest(ctx context.Context, c *connector.Connector, local participant.Participant, m Member) error {
 	give := map[string]map[string]string{
 		"MembershipCredential": {"holderIdentifier": m.BPN, "memberOf": "Meridian"},
 		"BpnCredential":        {"holderIdentifier": m.BPN, "bpn": m.BPN},
@@ -183,11 +196,11 @@ func (n *Network) attest(ctx context.Context, m Member) error {
 		if !ok {
 			continue
 		}
-		token, err := n.Authority.Issue(ctx, n.Authority.Local, c.Local.DID, kind, subject, 90*24*time.Hour)
+		token, err := n.Authority.Issue(ctx, n.Authority.Local, local.DID, kind, subject, 90*24*time.Hour)
 		if err != nil {
 			return err
 		}
-		if _, err := c.PutCredential(ctx, c.Local, token, "network"); err != nil {
+		if _, err := c.PutCredential(ctx, local, token, "network"); err != nil {
 			return err
 		}
 	}
