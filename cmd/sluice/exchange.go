@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/sluice-connector/sluice/connector/aspect"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
@@ -178,12 +182,13 @@ func (a *app) outcome(ctx context.Context, conn *grpc.ClientConn, slug string, n
 
 func (a *app) pullCommand() *cobra.Command {
 	var out string
+	var unchecked bool
 	req := &pb.PullRequest{}
 	c := &cobra.Command{
 		Use:   "pull PEER ASSET",
-		Short: "Get the data of an asset of a peer: discover, negotiate if needed, transfer, fetch",
-		Long: `Pull gets the data of ASSET from PEER through the connector: it finds the offer, negotiates unless an agreement is in force, starts a transfer and
-writes the data. The access token never leaves the connector. A file appears whole or not at all.`,
+		Short: "Get the data of an asset of a peer: discover, negotiate if needed, transfer, fetch, validate",
+		Long: `Pull gets the data of ASSET from PEER through the connector: it finds the offer, negotiates unless an agreement is in force, starts a transfer, fetches,
+checks the data against its aspect model where that is known, and writes it. The access token never leaves the connector. A file appears whole or not at all.`,
 		Example: `  sluice pull did:web:boreal.example:boreal urn:sluice:asset:C-1 -o footprint.json
   sluice pull did:web:boreal.example:boreal urn:sluice:asset:C-1 | jq .pcf`,
 		Args: cobra.ExactArgs(2),
@@ -193,29 +198,101 @@ writes the data. The access token never leaves the connector. A file appears who
 	f.StringVar(&req.Offer, "offer", "", "take this offer instead of the first one")
 	f.StringVar(&req.Path, "path", "", "path below the asset, for an API behind it")
 	f.BoolVar(&req.Fresh, "fresh", false, "negotiate even when an agreement is in force")
+	f.BoolVar(&unchecked, "no-validate", false, "write the data also when it does not conform to its aspect model")
 	c.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
 		req.Participant, req.Peer, req.Asset = slug, args[0], args[1]
-		stream, err := pb.NewTransferServiceClient(conn).Pull(ctx, req)
-		if err != nil {
-			return err
-		}
-		if out == "-" {
-			_, _, err := a.haul(stream, a.stdout)
-			return err
-		}
-		var head *pb.PullHead
-		var n int64
-		err = writeWhole(out, func(w io.Writer) (err error) { head, n, err = a.haul(stream, w); return err })
-		if err != nil {
-			return err
-		}
-		if a.json {
-			return a.value(map[string]any{"file": out, "bytes": n, "mediaType": head.GetMediaType(), "agreement": head.GetAgreement(), "transfer": head.GetTransfer()})
-		}
-		a.fields("file", out, "bytes", fmt.Sprint(n), "media type", head.GetMediaType(), "agreement", head.GetAgreement(), "transfer", head.GetTransfer())
-		return nil
+		return a.pull(ctx, conn, req, out, unchecked)
 	})
 	return a.remote(c)
+}
+
+func (a *app) pull(ctx context.Context, conn *grpc.ClientConn, req *pb.PullRequest, out string, unchecked bool) error {
+	check := func([]byte) error { return nil }
+	model := ""
+	if !unchecked && req.GetPath() == "" {
+		var err error
+		if model, check, err = a.conformance(ctx, conn, req); err != nil {
+			return err
+		}
+	}
+	stream, err := pb.NewTransferServiceClient(conn).Pull(ctx, req)
+	if err != nil {
+		return err
+	}
+	var head *pb.PullHead
+	var n int64
+	take := func(w io.Writer) (err error) {
+		if model == "" {
+			head, n, err = a.haul(stream, w)
+			return err
+		}
+		var whole payload
+		if head, n, err = a.haul(stream, &whole); err != nil {
+			return err
+		}
+		if err := check(whole.Bytes()); err != nil {
+			return err
+		}
+		_, err = w.Write(whole.Bytes())
+		return err
+	}
+	if out == "-" {
+		return take(a.stdout)
+	}
+	if err := writeWhole(out, take); err != nil {
+		return err
+	}
+	if a.json {
+		return a.value(map[string]any{"file": out, "bytes": n, "mediaType": head.GetMediaType(), "model": model, "agreement": head.GetAgreement(), "transfer": head.GetTransfer()})
+	}
+	a.fields("file", out, "bytes", fmt.Sprint(n), "media type", head.GetMediaType(), "conforms to", model, "agreement", head.GetAgreement(), "transfer", head.GetTransfer())
+	return nil
+}
+
+// payload holds data that is checked before it is written; no model takes more.
+type payload struct{ bytes.Buffer }
+
+func (p *payload) Write(b []byte) (int, error) {
+	if p.Len()+len(b) > aspect.MaxPayload {
+		return 0, &exitError{code: exitWrong, err: fmt.Errorf("the data has more than %d bytes, which no aspect model allows; --no-validate takes it as it is", aspect.MaxPayload)}
+	}
+	return p.Buffer.Write(b)
+}
+
+// conformance finds the aspect model that the peer names for the asset, "" when it names none that is known here, and the check against it.
+func (a *app) conformance(ctx context.Context, conn *grpc.ClientConn, req *pb.PullRequest) (string, func([]byte) error, error) {
+	none := func([]byte) error { return nil }
+	d, err := pb.NewCatalogServiceClient(conn).RequestDataset(ctx, &pb.RequestDatasetRequest{Participant: req.GetParticipant(), Peer: req.GetPeer(), Id: req.GetAsset()})
+	if status.Code(errors.Unwrap(err)) == codes.NotFound {
+		return "", none, nil // it may still be had under an agreement in force, and if not, the pull says so
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	models, err := aspect.NewModels()
+	if err != nil {
+		return "", nil, err
+	}
+	urn := d.GetSemanticId()
+	if !models.Known(urn) {
+		return "", none, nil
+	}
+	return urn, func(data []byte) error {
+		faults, err := models.Check(urn, data)
+		if err != nil {
+			return err
+		}
+		text := "the data does not conform to " + urn
+		bad := false
+		for _, f := range faults {
+			bad = bad || !f.Warn
+			text += "\n  - " + printable(f.Error())
+		}
+		if bad {
+			return &exitError{code: exitWrong, err: errors.New(text)}
+		}
+		return nil
+	}, nil
 }
 
 // haul writes what a pull brings.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -275,6 +276,28 @@ func (a *app) assetsCommand() *cobra.Command {
 		}
 		return a.message(m)
 	})
+	put := &cobra.Command{
+		Use:     "put FILE",
+		Short:   "Create or replace one from JSON, as show prints it; - reads standard input",
+		Long:    "Put creates an asset, or replaces the one whose version the file names. The bytes of stored content stand in content.data, base64.",
+		Example: `  sluice assets put twin-registry.json`,
+		Args:    cobra.ExactArgs(1),
+	}
+	put.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
+		text, err := a.input(args[0], 2<<20)
+		if err != nil {
+			return err
+		}
+		var asset pb.Asset
+		if err := protojson.Unmarshal(text, &asset); err != nil {
+			return usage("%s: %w", args[0], err)
+		}
+		stored, err := pb.NewAssetServiceClient(conn).PutAsset(ctx, &pb.PutAssetRequest{Participant: slug, Asset: &asset})
+		if err != nil {
+			return err
+		}
+		return a.message(stored)
+	})
 	remove := &cobra.Command{Use: "delete ID", Short: "Withdraw one and its offers; agreements about it stay", Args: cobra.ExactArgs(1)}
 	version := remove.Flags().Int64("version", 0, "the version that is to go, as list shows it (required)")
 	_ = remove.MarkFlagRequired("version")
@@ -282,7 +305,7 @@ func (a *app) assetsCommand() *cobra.Command {
 		_, err := pb.NewAssetServiceClient(conn).DeleteAsset(ctx, &pb.DeleteAssetRequest{Participant: slug, Id: args[0], Version: *version})
 		return err
 	})
-	return group("assets", "What we have to offer", a.remote(list), a.remote(show), a.remote(remove))
+	return group("assets", "What we have to offer", a.remote(list), a.remote(show), a.remote(put), a.remote(remove))
 }
 
 func (a *app) eventsCommand() *cobra.Command {

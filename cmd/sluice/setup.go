@@ -159,7 +159,7 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 	if err != nil {
 		return err
 	}
-	secret, did, key, err := a.first(ctx, c, s.In(dir), o.slug)
+	secret, did, key, err := a.first(ctx, c, o.slug)
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
@@ -180,13 +180,8 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 }
 
 // first makes the first token and reads what there is to tell of the first participant.
-func (a *app) first(ctx context.Context, c *connector.Connector, s settings.Settings, slug string) (secret, did, key string, err error) {
-	st, err := a.openStore(ctx, s)
-	if err != nil {
-		return "", "", "", err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	p, err := st.Participant(ctx, slug)
+func (a *app) first(ctx context.Context, c *connector.Connector, slug string) (secret, did, key string, err error) {
+	p, err := c.Participant(ctx, slug)
 	if err != nil {
 		return "", "", "", err
 	}
@@ -195,7 +190,7 @@ func (a *app) first(ctx context.Context, c *connector.Connector, s settings.Sett
 	}
 	secret, token, err := rpc.NewToken(a.rand, store.Token{Role: rpc.Operator, Label: "init", Created: a.now()})
 	if err == nil {
-		err = st.PutToken(ctx, token)
+		err = c.Store().PutToken(ctx, token)
 	}
 	return secret, string(p.DID), key, err
 }

@@ -135,7 +135,7 @@ func (c *completer) Complete(_ context.Context, _ participant.Participant, id, _
 
 func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
-func setup(t *testing.T) *bench {
+func setup(t testing.TB) *bench {
 	t.Helper()
 	ctx := t.Context()
 	st, err := embedded.Open(ctx, embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
@@ -198,7 +198,7 @@ func setup(t *testing.T) *bench {
 }
 
 // call makes a REST call; extra are header names and values.
-func (b *bench) call(t *testing.T, method, path, token, body string, extra ...string) (int, string, http.Header) {
+func (b *bench) call(t testing.TB, method, path, token, body string, extra ...string) (int, string, http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, b.http.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -238,4 +238,26 @@ func (b *bench) put(t *testing.T, ids ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func BenchmarkGetAsset(b *testing.B) {
+	x := setup(b)
+	if _, err := pb.NewAssetServiceClient(x.conn).PutAsset(as(b.Context(), x.operator), &pb.PutAssetRequest{Participant: "aurora", Asset: asset("a")}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("gRPC", func(b *testing.B) {
+		ctx, client := as(b.Context(), x.operator), pb.NewAssetServiceClient(x.conn)
+		for b.Loop() {
+			if _, err := client.GetAsset(ctx, &pb.GetAssetRequest{Participant: "aurora", Id: "a"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("REST", func(b *testing.B) {
+		for b.Loop() {
+			if code, text, _ := x.call(b, "GET", "/v1/participants/aurora/assets/a", x.operator, ""); code != 200 {
+				b.Fatal(code, text)
+			}
+		}
+	})
 }

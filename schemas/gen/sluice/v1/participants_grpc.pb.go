@@ -37,13 +37,18 @@ const (
 //
 // A call that changes something may carry an idempotency key (metadata "idempotency-key", 1 to 128 printable characters).
 // The same key with the same request gets the first answer again; with another request it is ABORTED. Answers are kept
-// for at least 24 hours.
+// for at least 24 hours. Streams take no key: PublishFile replaces what is there with the same, and Pull uses an agreement in force.
+//
+// An error carries details (google.rpc): ErrorInfo with a stable reason code, the kind in its metadata, and the incident id under which a fault of
+// this connector stands in its log; BadRequest with one violation for each further reason, such as each constraint of a policy that refused.
+// The kinds: NOT_FOUND; ABORTED (stale version, taken id, state that does not allow it); PERMISSION_DENIED with kind "refused" (a policy said no) or
+// "forbidden" (the role is not sufficient); INVALID_ARGUMENT; UNAUTHENTICATED; UNAVAILABLE (try again); RESOURCE_EXHAUSTED; INTERNAL.
 //
 // Lists are paged: page_size is 1 to 1000 (0 means 100), and page_token is the next_page_token of the page before, from
 // the same caller and with the same other fields. An empty next_page_token ends the list.
 type ParticipantServiceClient interface {
 	// CreateParticipant hosts one more company: its keys and its DID document come into being with it. Only a token of the
-	// whole process may do this. ALREADY_EXISTS when the slug or the DID is taken.
+	// whole process may do this. ABORTED when the slug or the DID is taken.
 	CreateParticipant(ctx context.Context, in *CreateParticipantRequest, opts ...grpc.CallOption) (*Participant, error)
 	// GetParticipant shows one hosted company.
 	GetParticipant(ctx context.Context, in *GetParticipantRequest, opts ...grpc.CallOption) (*Participant, error)
@@ -102,13 +107,18 @@ func (c *participantServiceClient) ListParticipants(ctx context.Context, in *Lis
 //
 // A call that changes something may carry an idempotency key (metadata "idempotency-key", 1 to 128 printable characters).
 // The same key with the same request gets the first answer again; with another request it is ABORTED. Answers are kept
-// for at least 24 hours.
+// for at least 24 hours. Streams take no key: PublishFile replaces what is there with the same, and Pull uses an agreement in force.
+//
+// An error carries details (google.rpc): ErrorInfo with a stable reason code, the kind in its metadata, and the incident id under which a fault of
+// this connector stands in its log; BadRequest with one violation for each further reason, such as each constraint of a policy that refused.
+// The kinds: NOT_FOUND; ABORTED (stale version, taken id, state that does not allow it); PERMISSION_DENIED with kind "refused" (a policy said no) or
+// "forbidden" (the role is not sufficient); INVALID_ARGUMENT; UNAUTHENTICATED; UNAVAILABLE (try again); RESOURCE_EXHAUSTED; INTERNAL.
 //
 // Lists are paged: page_size is 1 to 1000 (0 means 100), and page_token is the next_page_token of the page before, from
 // the same caller and with the same other fields. An empty next_page_token ends the list.
 type ParticipantServiceServer interface {
 	// CreateParticipant hosts one more company: its keys and its DID document come into being with it. Only a token of the
-	// whole process may do this. ALREADY_EXISTS when the slug or the DID is taken.
+	// whole process may do this. ABORTED when the slug or the DID is taken.
 	CreateParticipant(context.Context, *CreateParticipantRequest) (*Participant, error)
 	// GetParticipant shows one hosted company.
 	GetParticipant(context.Context, *GetParticipantRequest) (*Participant, error)
