@@ -31,7 +31,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, keys, store, certificates, clock and addresses",
-		Long: `Doctor looks at everything that a connector needs and says what is wrong and what to do. It changes nothing. Exit code 7 when there is a fault;
+		Long: `Doctor looks at everything that a connector needs and says what is wrong and what to do. It changes nothing but the schema of an older store. Exit code 7 when there is a fault;
 warnings alone do not count. Run it before the first start, and again while the connector runs: only then can it see that peers reach it.`,
 		Example: `  sluice doctor
   sluice doctor --config /etc/sluice/sluice.yaml --json`,
