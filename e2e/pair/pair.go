@@ -1,12 +1,10 @@
 package pair
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,21 +13,17 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
-	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
-	"github.com/sluice-connector/sluice/connector/store/sqlstore"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/engine"
-	"github.com/sluice-connector/sluice/policy/odrl"
 	"github.com/sluice-connector/sluice/policy/profile"
 	"github.com/sluice-connector/sluice/policy/rego"
 )
@@ -39,6 +33,9 @@ const Dataset = "urn:cobalt:part:CC-4711"
 
 // bpns are the companies that take part, each with its business partner number.
 var bpns = map[string]string{"aurora": "BPNL00000000AUR1", "boreal": "BPNL00000000BOR1", "cobalt": "BPNL00000000COB1", "dusk": "BPNL00000000DUS1"}
+
+// shared is one engine for all tests of a process: it is compiled once and has no state.
+var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(context.Background()) })
 
 // Network is the companies and what lies between them. Time stands still unless Advance moves it.
 type Network struct {
@@ -54,7 +51,7 @@ type Network struct {
 // New joins the companies named by slug: aurora, boreal, cobalt and dusk are known. All but dusk accepted the framework agreement.
 func New(t testing.TB, slugs ...string) *Network {
 	t.Helper()
-	e, err := engine.New(t.Context())
+	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +85,6 @@ func (n *Network) Side(slug string) *Side { return n.sides[slug] }
 
 // Side is one company: its services over its own store.
 type Side struct {
-	*Store
 	Local        participant.Participant
 	Peer         participant.Peer // itself, as others see it
 	Facts        policy.Party     // what it proves by credential
@@ -96,6 +92,7 @@ type Side struct {
 	Negotiations *negotiation.Service
 	Transfers    *transfer.Service
 	Flows        *Flows
+	Store        *Store
 
 	net      *Network
 	recorder *decisionlog.Recorder
@@ -151,82 +148,15 @@ func facts(did participant.DID, slug string, now time.Time) policy.Party {
 func (s *Side) services(vault identity.Vault) {
 	n := s.net
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
-	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: s, Evidence: s, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
-	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: s, Evidence: s, Codec: dsp.Codec{}, Directory: s, Outbox: s,
+	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
+	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
 		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})
-	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: s, Evidence: s, Codec: dsp.Codec{}, Directory: s,
+	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
 		Tokens: vault, Flows: s.Flows, Outbox: s, Endpoint: func(p participant.Participant) string { return root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
 		Explain: negotiation.Refusal, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})
-	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{n}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,
-		Cursors: identity.Cursors{Vault: vault}, Base: s.Own, Log: log}).Mount(s.mux)
+	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,
+		Cursors: identity.Cursors{Vault: vault}, Base: base, Log: log}).Mount(s.mux)
 }
 
 // MaxOpen is how many open processes a company allows one peer.
 const MaxOpen = 20
-
-func root(slug string) string { return "https://dataspace.example/" + slug }
-
-// caller believes what the request says of itself.
-type caller struct{ net *Network }
-
-func (c caller) Authenticate(r *http.Request, _ participant.Participant) (participant.Peer, error) {
-	return participant.Peer{DID: participant.DID(r.Header.Get("Authorization"))}, nil
-}
-
-// Endpoint, Callback and Own implement the services' Directory.
-func (s *Side) Endpoint(_ context.Context, _ participant.Participant, peer participant.DID) (string, error) {
-	other, ok := s.net.sides[slugOf(peer)]
-	if !ok {
-		return "", fault.New("pair.Endpoint", fault.NotFound, "nobody is known as %s", peer)
-	}
-	return s.Own(other.Local), nil
-}
-
-// Callback implements the services' Directory: the address must be the peer's own.
-func (s *Side) Callback(_ context.Context, peer participant.Peer, url string) error {
-	if !strings.HasPrefix(url, root(slugOf(peer.DID))+"/") {
-		return fault.New("pair.Callback", fault.Malformed, "callbackAddress: want an address of your own")
-	}
-	return nil
-}
-
-// Own implements the services' Directory.
-func (s *Side) Own(p participant.Participant) string { return root(p.Slug) + "/dsp/2025-1" }
-
-func slugOf(did participant.DID) string { return string(did[strings.LastIndexByte(string(did), ':')+1:]) }
-
-// Claims implements the services' Evidence.
-func (s *Side) Claims(_ context.Context, _ participant.Participant, peer participant.Peer) (policy.Party, error) {
-	if other, ok := s.net.sides[slugOf(peer.DID)]; ok {
-		return other.Facts, nil
-	}
-	return policy.Party{DID: string(peer.DID)}, nil
-}
-
-// OwnFacts are the company's own credentials; evidence hands them to the services under the name that the port has.
-type evidence struct{ *Side }
-
-// Decide implements the services' Decider.
-func (s *Side) Decide(ctx context.Context, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
-	d := s.net.engine.Decide(ctx, q)
-	entry, err := s.recorder.Decision(q, d)
-	return d, entry, err
-}
-
-// Record implements the services' Decider.
-func (s *Side) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
-	return s.recorder.Action(a)
-}
-
-// Send implements the services' Outbox: the message waits until the test delivers it.
-func (s *Side) Send(o commit.Owed) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sent = append(s.sent, o)
-}
-
-var _ = bytes.NewReader
-var _ = httptest.NewRecorder
-var _ outbox.Answer
-var _ odrl.Policy
-var _ *sqlstore.Store

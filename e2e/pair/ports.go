@@ -1,0 +1,145 @@
+package pair
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/store/sqlstore"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+)
+
+func root(slug string) string { return "https://dataspace.example/" + slug }
+
+func base(p participant.Participant) string { return root(p.Slug) + "/dsp/2025-1" }
+
+func slugOf(did participant.DID) string {
+	return string(did[strings.LastIndexByte(string(did), ':')+1:])
+}
+
+// caller believes what a request says of its sender.
+type caller struct{}
+
+func (caller) Authenticate(r *http.Request, _ participant.Participant) (participant.Peer, error) {
+	return participant.Peer{DID: participant.DID(r.Header.Get("Authorization"))}, nil
+}
+
+// directory knows everybody in the network.
+type directory struct{ net *Network }
+
+func (d directory) Endpoint(_ context.Context, _ participant.Participant, peer participant.DID) (string, error) {
+	other, ok := d.net.sides[slugOf(peer)]
+	if !ok {
+		return "", fault.New("pair.Endpoint", fault.NotFound, "nobody is known as %s", peer)
+	}
+	return base(other.Local), nil
+}
+
+func (directory) Callback(_ context.Context, peer participant.Peer, url string) error {
+	if !strings.HasPrefix(url, root(slugOf(peer.DID))+"/") {
+		return fault.New("pair.Callback", fault.Malformed, "callbackAddress: want an address of your own")
+	}
+	return nil
+}
+
+func (directory) Own(local participant.Participant) string { return base(local) }
+
+// evidence shows the facts of each side.
+type evidence struct{ net *Network }
+
+func (e evidence) Claims(_ context.Context, _ participant.Participant, peer participant.Peer) (policy.Party, error) {
+	if other, ok := e.net.sides[slugOf(peer.DID)]; ok {
+		return other.Facts, nil
+	}
+	return policy.Party{DID: string(peer.DID)}, nil
+}
+
+func (e evidence) Own(_ context.Context, local participant.Participant) (policy.Party, error) {
+	return e.net.sides[local.Slug].Facts, nil
+}
+
+// ledger decides with the real engine and seals with the side's recorder.
+type ledger struct{ side *Side }
+
+func (l ledger) Decide(ctx context.Context, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
+	d := l.side.net.engine.Decide(ctx, q)
+	entry, err := l.side.recorder.Decision(q, d)
+	return d, entry, err
+}
+
+func (l ledger) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
+	return l.side.recorder.Action(a)
+}
+
+// Flows remembers which transfers were cut.
+type Flows struct {
+	mu      sync.Mutex
+	stopped map[string]int
+}
+
+// Stop implements transfer.Flows.
+func (f *Flows) Stop(_ participant.ID, id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped == nil {
+		f.stopped = map[string]int{}
+	}
+	f.stopped[id]++
+}
+
+// Stopped reports how often the flows of the transfer were cut.
+func (f *Flows) Stopped(id string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stopped[id]
+}
+
+// Store is the real store with a place to step in right before a process changes: Before is called once, with nothing locked.
+type Store struct {
+	*sqlstore.Store
+
+	mu     sync.Mutex
+	before func()
+}
+
+// Before sets what happens between a service's reading of a process and its next write of one.
+func (s *Store) Before(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
+}
+
+func (s *Store) stepIn() {
+	s.mu.Lock()
+	f := s.before
+	s.before = nil
+	s.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// ReplaceNegotiation implements negotiation.Store.
+func (s *Store) ReplaceNegotiation(ctx context.Context, old, next negotiation.Negotiation, e commit.Effects) error {
+	s.stepIn()
+	return s.Store.ReplaceNegotiation(ctx, old, next, e)
+}
+
+// CreateTransfer implements transfer.Store.
+func (s *Store) CreateTransfer(ctx context.Context, t transfer.Transfer, e commit.Effects) error {
+	s.stepIn()
+	return s.Store.CreateTransfer(ctx, t, e)
+}
+
+// ReplaceTransfer implements transfer.Store.
+func (s *Store) ReplaceTransfer(ctx context.Context, old, next transfer.Transfer, e commit.Effects) error {
+	s.stepIn()
+	return s.Store.ReplaceTransfer(ctx, old, next, e)
+}

@@ -1,0 +1,121 @@
+package pair
+
+import (
+	"bytes"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+)
+
+// Send implements the services' Outbox: the message waits until the test delivers it.
+func (s *Side) Send(o commit.Owed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, o)
+}
+
+// Next takes the oldest message that the side sends; false when there is none.
+func (s *Side) Next() (commit.Owed, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return commit.Owed{}, false
+	}
+	o := s.sent[0]
+	s.sent = s.sent[1:]
+	return o, true
+}
+
+// Take is Next of a message that must be there and of the kind.
+func (s *Side) Take(kind string) commit.Owed {
+	t := s.net.t
+	t.Helper()
+	o, ok := s.Next()
+	if !ok || o.Message != kind {
+		t.Fatalf("%s sends %q, want %s", s.Local.Slug, o.Message, kind)
+	}
+	return o
+}
+
+// Call makes one request of the protocol to whoever serves the address, as the caller.
+func (n *Network) Call(caller participant.DID, method, url string, body []byte) outbox.Answer {
+	n.t.Helper()
+	path, ok := strings.CutPrefix(url, "https://dataspace.example")
+	slug, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	side := n.sides[slug]
+	if !ok || side == nil {
+		n.t.Fatalf("nobody serves %s", url)
+	}
+	r := httptest.NewRequestWithContext(n.t.Context(), method, path, bytes.NewReader(body))
+	r.Header.Set("Authorization", string(caller))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	side.mux.ServeHTTP(w, r)
+	a := dsp.ParseAnswer(w.Body.Bytes())
+	return outbox.Answer{Status: w.Code, ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID, State: a.State, Code: a.Code, Reasons: a.Reasons}
+}
+
+// Hand gives the message to its receiver; the sender does not learn the answer yet.
+func (n *Network) Hand(o commit.Owed, from *Side) outbox.Answer {
+	n.t.Helper()
+	return n.Call(from.Local.DID, http.MethodPost, o.URL, o.Body)
+}
+
+// Tell lets the sender learn the answer to its message, as the outbox does: a refusal is believed only after a look.
+func (n *Network) Tell(o commit.Owed, from *Side, a outbox.Answer) {
+	n.t.Helper()
+	owner := map[commit.ProcessKind]outbox.Owner{commit.Negotiation: from.Negotiations, commit.Transfer: from.Transfers}[o.Process]
+	var err error
+	if a.OK() {
+		err = owner.Delivered(n.t.Context(), o, a)
+	} else {
+		if parts := strings.Split(strings.TrimPrefix(o.URL, "https://dataspace.example/"), "/"); len(parts) > 5 {
+			url := "https://dataspace.example/" + strings.Join(parts[:5], "/")
+			if seen := n.Call(from.Local.DID, http.MethodGet, url, nil); seen.OK() {
+				seen.Code, seen.Reasons = a.Code, a.Reasons
+				a = seen
+			}
+		}
+		err = owner.Rejected(n.t.Context(), o, a)
+	}
+	if err != nil {
+		n.t.Fatalf("outcome of %s: %v", o.Message, err)
+	}
+}
+
+// Deliver hands the message over and tells the answer.
+func (n *Network) Deliver(o commit.Owed, from *Side) outbox.Answer {
+	n.t.Helper()
+	a := n.Hand(o, from)
+	n.Tell(o, from, a)
+	return a
+}
+
+// Run delivers until nobody has anything to send, and returns the kinds of the messages in order.
+func (n *Network) Run() []string {
+	n.t.Helper()
+	var kinds []string
+	for moved := true; moved; {
+		moved = false
+		for _, slug := range slices.Sorted(maps.Keys(n.sides)) {
+			side := n.sides[slug]
+			o, ok := side.Next()
+			if !ok {
+				continue
+			}
+			moved = true
+			if kinds = append(kinds, o.Message); len(kinds) > 1000 {
+				n.t.Fatal("the companies do not stop talking")
+			}
+			n.Deliver(o, side)
+		}
+	}
+	return kinds
+}
