@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
 // What follows is for those who hold a Connector in their own process: the demo, the tests, a host program. Others use the
@@ -45,4 +46,9 @@ func (c *Connector) Dataset(ctx context.Context, local participant.Participant, 
 // PublishAsset publishes one asset.
 func (c *Connector) PublishAsset(ctx context.Context, local participant.Participant, a catalog.Asset, actor string) error {
 	return c.catalog.Publish(ctx, local, catalog.Publication{Assets: []catalog.Asset{a}, Actor: actor})
+}
+
+// Address opens the data address of a started transfer for its consumer. The token in it is a secret.
+func (c *Connector) Address(ctx context.Context, local participant.Participant, id string) (transfer.Address, error) {
+	return c.transfers.Address(ctx, local, id)
 }

@@ -291,13 +291,17 @@ func (s *Service) record(ctx context.Context, local participant.Participant, n N
 }
 
 // Terminate ends a negotiation that is not final, as an operator's action on record. It is over for us when the call returns; the peer is
-// told until it hears it.
+// told until it hears it. A final negotiation, and one whose finalization is on its way, is a Conflict.
 func (s *Service) Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (Negotiation, error) {
 	var out Negotiation
 	var owed *commit.Owed
 	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
 		if _, err := Next(n.State, Termination, n.Role); err != nil {
 			return illegal(err)
+		}
+		if n.Pending.To == Finalized {
+			// The peer may have heard it already, and nothing follows FINALIZED: ending it here would leave the two sides apart.
+			return illegal(fault.New("negotiation.Terminate", fault.Conflict, "the negotiation is being finalized; retire the agreement instead"))
 		}
 		entry, err := s.record(ctx, local, n, "negotiation.terminate", actor, map[string]string{"reason": reason})
 		if err != nil {

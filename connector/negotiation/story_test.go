@@ -1,0 +1,583 @@
+package negotiation_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/e2e/pair"
+	"github.com/sluice-connector/sluice/policy"
+)
+
+// Kinds of messages on the wire, as the outbox names them.
+const (
+	request      = string(negotiation.Request)
+	agreed       = string(negotiation.Agreement)
+	verification = string(negotiation.Verification)
+	finalization = string(negotiation.Finalization)
+	termination  = string(negotiation.Termination)
+)
+
+// bench is a provider with an offer and a consumer who asked for nothing yet.
+type bench struct {
+	*pair.Network
+	cobalt, boreal *pair.Side
+	offer          negotiation.Offer
+}
+
+func setup(t *testing.T) bench {
+	t.Helper()
+	n := pair.New(t, "cobalt", "boreal")
+	cobalt := n.Side("cobalt")
+	return bench{n, cobalt, n.Side("boreal"), pair.Ask(cobalt.Publish(pair.Members(), pair.Footprints()))}
+}
+
+func wantState(t *testing.T, s *pair.Side, want negotiation.State) negotiation.Negotiation {
+	t.Helper()
+	n := s.Negotiation("")
+	if n.State != want {
+		t.Errorf("%s is %s (%s %v), want %s", s.Local.Slug, n.State, n.Code, n.Reasons, want)
+	}
+	return n
+}
+
+func TestANegotiationEndsWithTheSameAgreementOnBothSides(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	if got, want := b.Run(), []string{request, agreed, verification, finalization}; !slices.Equal(got, want) {
+		t.Errorf("messages %v, want %v", got, want)
+	}
+	ours, theirs := wantState(t, b.cobalt, negotiation.Finalized), wantState(t, b.boreal, negotiation.Finalized)
+	if ours.ID != theirs.PeerPID || theirs.ID != ours.PeerPID {
+		t.Error("the sides do not know each other's pid")
+	}
+	p, c := b.cobalt.Agreements(), b.boreal.Agreements()
+	if len(p) != 1 || len(c) != 1 || p[0].ID != c[0].ID || p[0].Digest != c[0].Digest || string(p[0].Raw) != string(c[0].Raw) {
+		t.Fatalf("agreements differ:\n%+v\n%+v", p, c)
+	}
+	if p[0].Provider != b.cobalt.Local.DID || p[0].Consumer != b.boreal.Local.DID || p[0].Asset != pair.Dataset || p[0].ID != theirs.AgreementID {
+		t.Errorf("the agreement is about something else: %+v", p[0])
+	}
+	for side, want := range map[*pair.Side][]string{
+		b.cobalt: {string(policy.DoorCatalog), string(policy.DoorRequest), string(policy.DoorAgree)},
+		b.boreal: {string(policy.DoorManage), string(policy.DoorAgree)},
+	} {
+		var doors []string
+		after := map[string]int{}
+		for _, r := range side.Records(side.Negotiation("").ID) {
+			doors = append(doors, r.Door)
+			after[r.Previous]++
+		}
+		for previous, n := range after {
+			if n != 1 {
+				t.Errorf("%s: %d records follow %q, want a chain", side.Local.Slug, n, previous)
+			}
+		}
+		slices.Sort(doors)
+		slices.Sort(want)
+		if !slices.Equal(doors, want) {
+			t.Errorf("%s decided at %v, want %v", side.Local.Slug, doors, want)
+		}
+	}
+}
+
+func TestARefusalByTheUsagePolicyReachesTheOtherSideWithItsReasons(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "dusk")
+	cobalt, dusk := n.Side("cobalt"), n.Side("dusk")
+	dusk.Begin(cobalt, pair.Ask(cobalt.Publish(pair.Members(), pair.Footprints())))
+	if got, want := n.Run(), []string{request, termination}; !slices.Equal(got, want) {
+		t.Errorf("messages %v, want %v", got, want)
+	}
+	for _, side := range []*pair.Side{cobalt, dusk} {
+		got := wantState(t, side, negotiation.Terminated)
+		if got.Code != "policy.refused" || len(got.Reasons) != 1 || !strings.Contains(got.Reasons[0], "FrameworkAgreement") {
+			t.Errorf("%s sees %s %q, want the framework named", side.Local.Slug, got.Code, got.Reasons)
+		}
+		if len(side.Agreements()) != 0 {
+			t.Errorf("%s has an agreement", side.Local.Slug)
+		}
+	}
+	for _, r := range cobalt.Records(cobalt.Negotiation("").ID) {
+		if want := map[string]string{string(policy.DoorCatalog): "allow", string(policy.DoorRequest): "deny"}[r.Door]; r.Effect != want {
+			t.Errorf("on record: %s at %s, want %s", r.Effect, r.Door, want)
+		}
+	}
+}
+
+func TestWhatThePeerMayNotSeeIsTheSameAsWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	hidden := pair.Ask(b.cobalt.Offer(pair.Policy("access", pair.Term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1")), pair.Footprints()))
+	elsewhere := b.offer
+	elsewhere.Target = "urn:cobalt:part:other"
+	unknown := b.offer
+	unknown.ID = "urn:uuid:00000000-0000-4000-8000-000000000000"
+	var answers []outbox.Answer
+	for _, o := range []negotiation.Offer{unknown, hidden, elsewhere} {
+		b.boreal.Begin(b.cobalt, o)
+		a := b.Deliver(b.boreal.Take(request), b.boreal)
+		answers = append(answers, a)
+		if a.Status != 404 || a.Code != answers[0].Code || !slices.Equal(a.Reasons, answers[0].Reasons) {
+			t.Errorf("answer %+v, want the same 404 as %+v", a, answers[0])
+		}
+	}
+	if _, more := b.cobalt.Next(); more {
+		t.Error("the provider answers what it should not know of")
+	}
+	denied := 0
+	for _, r := range b.cobalt.AllRecords() {
+		if r.Door == string(policy.DoorCatalog) && r.Effect == "deny" {
+			denied++
+		}
+	}
+	if denied != 1 {
+		t.Errorf("%d denials on record, want the one of the hidden offer", denied)
+	}
+}
+
+func TestARequestForOtherTermsThanOfferedIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := b.offer
+	o.Policy = pair.Policy("use", pair.Term("Membership", "eq", "active"))
+	b.boreal.Begin(b.cobalt, o)
+	b.Run()
+	if n := wantState(t, b.boreal, negotiation.Terminated); n.Code != "offer.changed" {
+		t.Errorf("code %q, want offer.changed", n.Code)
+	}
+	wantState(t, b.cobalt, negotiation.Terminated)
+}
+
+func TestAnOfferWithTermsThatCannotBeKeptIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := b.offer
+	o.Policy = pair.Policy("use", pair.Term("MoonPhase", "eq", "full"))
+	_, err := b.boreal.Negotiations.Begin(t.Context(), b.boreal.Local, negotiation.BeginRequest{Peer: b.cobalt.Local.DID, Offer: o})
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Kind != fault.Malformed || len(e.Reasons) == 0 || !strings.Contains(e.Reasons[0], "MoonPhase") {
+		t.Errorf("begin: %v, want the term named", err)
+	}
+}
+
+func TestARepeatedMessageGetsTheSameAnswerAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	for _, kind := range []string{request, agreed, verification} {
+		from, to := b.boreal, b.cobalt
+		if kind == agreed {
+			from, to = to, from
+		}
+		o := from.Take(kind)
+		first := b.Hand(o, from)
+		before := to.Negotiation("")
+		for range 3 {
+			if again := b.Hand(o, from); again.Status != first.Status || again.State != first.State || again.ProviderPID != first.ProviderPID {
+				t.Errorf("repeated %s: %+v, want %+v", kind, again, first)
+			}
+		}
+		if after := to.Negotiation(""); after.Version != before.Version {
+			t.Errorf("a repeated %s changed the negotiation", kind)
+		}
+		b.Tell(o, from, first)
+	}
+	final := b.cobalt.Take(finalization)
+	b.Deliver(final, b.cobalt)
+	if again := b.Hand(final, b.cobalt); again.Status != 400 {
+		t.Errorf("a message in a final state: %d, want 400", again.Status)
+	}
+	// The provider whose memory of the answer was lost looks, and sees that it is done.
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+}
+
+func TestALostAnswerIsMadeGoodByALook(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	b.Deliver(b.cobalt.Take(agreed), b.cobalt)
+	b.Deliver(b.boreal.Take(verification), b.boreal)
+	o := b.cobalt.Take(finalization)
+	b.Hand(o, b.cobalt) // taken; the process that sent it dies before it hears so
+	b.Deliver(o, b.cobalt)
+	wantState(t, b.cobalt, negotiation.Finalized)
+}
+
+func TestAMessageThatIsLegalOnlyAfterOursProvesThatOursArrived(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	asked := b.boreal.Take(request)
+	first := b.Hand(asked, b.boreal)
+	contract := b.cobalt.Take(agreed)
+	second := b.Hand(contract, b.cobalt) // before the consumer heard that its request was taken
+	wantState(t, b.boreal, negotiation.Agreed)
+	verified := b.boreal.Take(verification)
+	third := b.Hand(verified, b.boreal) // before the provider heard that its agreement was taken
+	wantState(t, b.cobalt, negotiation.Verified)
+	b.Tell(verified, b.boreal, third)
+	b.Tell(contract, b.cobalt, second)
+	b.Tell(asked, b.boreal, first)
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+}
+
+func TestMessagesOutOfOrderAreRefusedAndChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	n := b.boreal.Begin(b.cobalt, b.offer)
+	o := b.boreal.Take(request)
+	b.Deliver(o, b.boreal)
+	ours := b.cobalt.Negotiation("")
+	for _, m := range []negotiation.Message{
+		{Kind: negotiation.Acceptance},
+		{Kind: negotiation.Verification, ConsumerPID: "urn:uuid:of-somebody-else"},
+		{Kind: negotiation.Finalization},
+		{Kind: negotiation.Request, Offer: &b.offer},
+	} {
+		if m.ConsumerPID == "" {
+			m.ConsumerPID = n.ID
+		}
+		m.ProviderPID = ours.ID
+		_, body, err := dsp.Codec{}.EncodeNegotiation(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := map[negotiation.Kind]string{negotiation.Acceptance: "events", negotiation.Finalization: "events",
+			negotiation.Verification: "agreement/verification", negotiation.Request: "request"}[m.Kind]
+		url := "https://dataspace.example/cobalt/dsp/2025-1/negotiations/" + ours.ID + "/" + path
+		if a := b.Call(b.boreal.Local.DID, "POST", url, body); a.Status != 400 {
+			t.Errorf("%s in %s: %d, want 400", m.Kind, ours.State, a.Status)
+		}
+		if got := b.cobalt.Negotiation(""); got.Version != ours.Version {
+			t.Errorf("%s changed the negotiation", m.Kind)
+		}
+	}
+}
+
+func TestAStrangerFindsNothing(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "boreal", "dusk")
+	cobalt, boreal, dusk := n.Side("cobalt"), n.Side("boreal"), n.Side("dusk")
+	boreal.Begin(cobalt, pair.Ask(cobalt.Publish(pair.Members(), pair.Footprints())))
+	n.Deliver(boreal.Take(request), boreal)
+	n.Deliver(cobalt.Take(agreed), cobalt)
+	o := boreal.Take(verification)
+	url := "https://dataspace.example/cobalt/dsp/2025-1/negotiations/" + cobalt.Negotiation("").ID
+	nowhere := n.Call(dusk.Local.DID, "GET", "https://dataspace.example/cobalt/dsp/2025-1/negotiations/urn:uuid:nothing", nil)
+	if a := n.Call(dusk.Local.DID, "GET", url, nil); a.Status != 404 || a.Code != nowhere.Code || !slices.Equal(a.Reasons, nowhere.Reasons) {
+		t.Errorf("a stranger's look: %+v, want %+v", a, nowhere)
+	}
+	if a := n.Call(dusk.Local.DID, "POST", o.URL, o.Body); a.Status != 404 {
+		t.Errorf("a stranger's message: %d, want 404", a.Status)
+	}
+	wantState(t, cobalt, negotiation.Agreed)
+}
+
+func TestOneOfManyAtOnceWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	o := b.boreal.Take(request)
+	answers := make([]outbox.Answer, 8)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() { answers[i] = b.Hand(o, b.boreal) })
+	}
+	all.Wait()
+	for _, a := range answers {
+		if a.Status != 201 || a.ProviderPID != answers[0].ProviderPID {
+			t.Errorf("answer %+v, want 201 and %s", a, answers[0].ProviderPID)
+		}
+	}
+	if got := len(b.cobalt.Agreements()); got != 1 {
+		t.Errorf("%d agreements, want 1", got)
+	}
+}
+
+func TestAStaleWriteIsTriedAgainOnWhatIsThere(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	contract := b.cobalt.Take(agreed)
+	answer := b.Hand(contract, b.cobalt)
+	verified := b.boreal.Take(verification)
+	// Between the provider's reading and writing, the answer to its agreement is stored.
+	b.cobalt.Store.Before(func() { b.Tell(contract, b.cobalt, answer) })
+	b.Deliver(verified, b.boreal)
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+}
+
+func TestATerminationThatOvertakesAStepWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	b.Deliver(b.cobalt.Take(agreed), b.cobalt)
+	o := b.boreal.Take(verification)
+	b.cobalt.Store.Before(func() {
+		if _, err := b.cobalt.Negotiations.Terminate(t.Context(), b.cobalt.Local, b.cobalt.Negotiation("").ID, "operator", "recall"); err != nil {
+			t.Error(err)
+		}
+	})
+	if a := b.Deliver(o, b.boreal); a.Status != 400 {
+		t.Errorf("verification of a terminated negotiation: %d, want 400", a.Status)
+	}
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Terminated)
+	wantState(t, b.boreal, negotiation.Terminated)
+}
+
+func TestEitherOperatorEndsItAtAnyTime(t *testing.T) {
+	t.Parallel()
+	for _, who := range []string{"cobalt", "boreal"} {
+		for delivered := range 4 {
+			t.Run(who+" after "+strings.Repeat("i", delivered)+" messages", func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				b.boreal.Begin(b.cobalt, b.offer)
+				sender := b.boreal
+				for range delivered {
+					o, _ := sender.Next()
+					b.Deliver(o, sender)
+					if sender == b.boreal {
+						sender = b.cobalt
+					} else {
+						sender = b.boreal
+					}
+				}
+				side := b.Side(who)
+				if who == "cobalt" && delivered == 0 {
+					return // it does not know of it yet
+				}
+				n := side.Negotiation("")
+				if who == "cobalt" && delivered == 3 { // its finalization is on the way
+					if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "too late"); !fault.Is(err, fault.Conflict) {
+						t.Errorf("ending what is being finalized: %v, want a conflict", err)
+					}
+					return
+				}
+				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "changed our mind"); err != nil {
+					t.Fatal(err)
+				}
+				if got := side.Negotiation(""); got.State != negotiation.Terminated || got.Reasons[0] != "changed our mind" {
+					t.Errorf("%s %v right after the operator ended it", got.State, got.Reasons)
+				}
+				b.Run()
+				for _, s := range []*pair.Side{b.cobalt, b.boreal} {
+					all, err := s.Negotiations.List(t.Context(), s.Local, negotiation.Filter{}, page.Request{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, n := range all.Items {
+						if n.State != negotiation.Terminated || n.Pending.Kind != "" {
+							t.Errorf("%s is %s with %q pending", s.Local.Slug, n.State, n.Pending.Kind)
+						}
+					}
+				}
+				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "again"); !fault.Is(err, fault.Conflict) {
+					t.Errorf("ending it twice: %v, want a conflict", err)
+				}
+			})
+		}
+	}
+}
+
+func TestAnAgreementAboutSomethingElseIsRefusedAndBothSidesEnd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*negotiation.Contract)
+	}{
+		{"another dataset", func(c *negotiation.Contract) { c.Target = "urn:cobalt:part:other" }},
+		{"another provider", func(c *negotiation.Contract) { c.Assigner = "did:web:dataspace.example:dusk" }},
+		{"another consumer", func(c *negotiation.Contract) { c.Assignee = "did:web:dataspace.example:dusk" }},
+		{"stricter terms", func(c *negotiation.Contract) {
+			c.Policy = pair.Policy("use", pair.Term("DataUsageEndDurationDays", "eq", "1"))
+		}},
+		{"no moment of signing", func(c *negotiation.Contract) { c.Signed = time.Time{} }},
+		{"signed before it was asked for", func(c *negotiation.Contract) { c.Signed = c.Signed.Add(-time.Hour) }},
+		{"signed in the future", func(c *negotiation.Contract) { c.Signed = c.Signed.Add(time.Hour) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.boreal.Begin(b.cobalt, b.offer)
+			b.Deliver(b.boreal.Take(request), b.boreal)
+			o := b.cobalt.Take(agreed)
+			m, err := dsp.ParseNegotiation(negotiation.Agreement, false, o.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(m.Contract)
+			if _, o.Body, err = (dsp.Codec{}).EncodeNegotiation(m); err != nil {
+				t.Fatal(err)
+			}
+			if a := b.Deliver(o, b.cobalt); a.Status != 400 || a.Code != "agreement.differs" && tt.name != "no moment of signing" {
+				t.Errorf("answer %+v, want 400 agreement.differs", a)
+			}
+			if len(b.boreal.Agreements()) != 0 {
+				t.Error("the consumer has an agreement")
+			}
+			b.Run()
+			wantState(t, b.cobalt, negotiation.Terminated)
+			wantState(t, b.boreal, negotiation.Terminated)
+		})
+	}
+}
+
+func TestAnAgreementThatWasLongOnItsWayIsStillOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	b.Advance(23 * time.Hour)
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+}
+
+func TestAPeerMayHaveOnlySoManyOpen(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range pair.MaxOpen + 1 {
+		b.boreal.Begin(b.cobalt, b.offer)
+		o := b.boreal.Take(request)
+		a := b.Hand(o, b.boreal)
+		if want := i < pair.MaxOpen; a.OK() != want {
+			t.Errorf("request %d: %d", i+1, a.Status)
+		}
+	}
+}
+
+func TestACallbackAddressMustBeThePeersOwn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, body, err := dsp.Codec{}.EncodeNegotiation(negotiation.Message{Kind: negotiation.Request, ConsumerPID: "urn:uuid:1",
+		Callback: "https://dataspace.example/dusk/dsp/2025-1", Offer: &b.offer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := b.Call(b.boreal.Local.DID, "POST", "https://dataspace.example/cobalt/dsp/2025-1/negotiations/request", body); a.Status != 400 {
+		t.Errorf("answer %+v, want 400", a)
+	}
+	if _, more := b.cobalt.Next(); more {
+		t.Error("a message leaves for the foreign address")
+	}
+}
+
+func TestAnUnreachablePeerEndsItInTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	o := b.boreal.Take(request)
+	o.LastError = "no route"
+	if err := b.boreal.Negotiations.Rejected(t.Context(), o, outbox.Answer{}); err != nil {
+		t.Fatal(err)
+	}
+	n := wantState(t, b.boreal, negotiation.Terminated)
+	if n.Code != "peer.unreachable" || !strings.Contains(n.Error, "no route") {
+		t.Errorf("%s %q, want the cause for the operator", n.Code, n.Error)
+	}
+	if due, owed, err := b.boreal.Store.NextDue(t.Context()); err != nil || owed {
+		t.Errorf("something is still owed at %v (%v)", due, err)
+	}
+}
+
+func TestAnInitialOfferWaitsForAnOperator(t *testing.T) {
+	t.Parallel()
+	for _, accept := range []bool{true, false} {
+		t.Run(map[bool]string{true: "who accepts", false: "who declines"}[accept], func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			_, body, err := dsp.Codec{}.EncodeNegotiation(negotiation.Message{Kind: negotiation.OfferMessage, ProviderPID: "urn:uuid:of-the-provider",
+				Callback: "https://dataspace.example/cobalt/dsp/2025-1", Offer: &b.offer, ToConsumer: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			post := func() outbox.Answer {
+				return b.Call(b.cobalt.Local.DID, "POST", "https://dataspace.example/boreal/dsp/2025-1/negotiations/offers", body)
+			}
+			if a := post(); a.Status != 201 || a.State != "OFFERED" {
+				t.Fatalf("answer %+v, want 201 OFFERED", a)
+			}
+			if a := post(); a.Status != 201 || a.ConsumerPID != b.boreal.Negotiation("").ID {
+				t.Errorf("repeated: %+v, want the same negotiation", a)
+			}
+			n := wantState(t, b.boreal, negotiation.Offered)
+			want := string(negotiation.Acceptance)
+			if accept {
+				_, err = b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, "operator")
+			} else {
+				want = termination
+				_, err = b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, n.ID, "operator", "no need")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.boreal.Take(want)
+			if _, err := b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, "operator"); !fault.Is(err, fault.Conflict) {
+				t.Errorf("accepting it twice: %v, want a conflict", err)
+			}
+		})
+	}
+}
+
+func TestOurOwnPolicyMayForbidToSign(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	o := pair.Ask(b.cobalt.Offer(pair.Members(), pair.Policy("use", pair.Term("UsagePurpose", "isAnyOf", "cx.quality.base:1"))))
+	b.boreal.Begin(b.cobalt, o)
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Terminated)
+	n := wantState(t, b.boreal, negotiation.Terminated)
+	if n.Code != "policy.refused" || len(b.boreal.Agreements()) != 0 {
+		t.Errorf("%s %v with %d agreements, want our own refusal", n.Code, n.Reasons, len(b.boreal.Agreements()))
+	}
+}
+
+func TestTheDigestOfAnAgreementIsOfItsTermsAlone(t *testing.T) {
+	t.Parallel()
+	a := agreement.Agreement{ID: "urn:uuid:1", Asset: "urn:a", Provider: "did:web:p", Consumer: "did:web:c", Policy: pair.Footprints(),
+		Signed: time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("CET", 3600))}
+	want, err := agreement.DigestOf(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := a
+	same.Negotiation, same.Role, same.Raw, same.Policy.ID, same.Signed = "urn:uuid:2", "consumer", []byte("x"), "urn:uuid:1", a.Signed.UTC()
+	if got, _ := agreement.DigestOf(same); got != want {
+		t.Error("transport and side change the digest")
+	}
+	for name, change := range map[string]func(*agreement.Agreement){
+		"id":       func(a *agreement.Agreement) { a.ID = "urn:uuid:3" },
+		"target":   func(a *agreement.Agreement) { a.Asset = "urn:b" },
+		"provider": func(a *agreement.Agreement) { a.Provider = "did:web:q" },
+		"consumer": func(a *agreement.Agreement) { a.Consumer = "did:web:q" },
+		"moment":   func(a *agreement.Agreement) { a.Signed = a.Signed.Add(time.Nanosecond) },
+		"policy":   func(a *agreement.Agreement) { a.Policy = pair.Members() },
+	} {
+		other := a
+		change(&other)
+		if got, _ := agreement.DigestOf(other); got == want {
+			t.Errorf("another %s has the same digest", name)
+		}
+	}
+}

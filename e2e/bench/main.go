@@ -1,0 +1,125 @@
+// Command bench measures what docs/benchmarks.md reports and prints it as a table beside the figures that the design holds us to.
+//
+//	make bench
+//
+// Everything runs on this machine in one go, ours and the rival (nginx) in turn; quote ratios, not single times. It needs
+// SLUICE_TEST_POSTGRES (tools/pgtest brings it) and nginx (Debian's package, installed when it is missing).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// row is one line of the table.
+type row struct {
+	what, bar, got string
+	met            string // "yes", "no", or "" where there is no bar
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "sluice-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var rows []row
+	for _, part := range []struct {
+		name string
+		do   func(context.Context, string) ([]row, error)
+	}{{"disk", disk}, {"start", start}, {"decision", decision}, {"log", appends}, {"exchange", exchanges}, {"proxy", proxy}} {
+		if only := os.Getenv("BENCH"); only != "" && !strings.Contains(only, part.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", part.name)
+		sub := filepath.Join(dir, part.name)
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			return err
+		}
+		got, err := part.do(ctx, sub)
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+		rows = append(rows, got...)
+	}
+	print(rows)
+	return ctx.Err()
+}
+
+func print(rows []row) {
+	widths := [4]int{}
+	all := append([]row{{"what", "bar", "measured", "met"}, {"---", "---", "---", "---"}}, rows...)
+	for _, r := range all {
+		for i, cell := range []string{r.what, r.bar, r.got, r.met} {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for _, r := range all {
+		var b strings.Builder
+		for i, cell := range []string{r.what, r.bar, r.got, r.met} {
+			b.WriteString("| " + cell + strings.Repeat(" ", widths[i]-len([]rune(cell))+1))
+		}
+		fmt.Println(b.String() + "|")
+	}
+}
+
+// quantile of sorted or unsorted times.
+func quantile(times []time.Duration, q float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	sorted := slices.Clone(times)
+	slices.Sort(sorted)
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+func ms(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+func met(ok bool) string {
+	if ok {
+		return "yes"
+	}
+	return "no"
+}
+
+// disk measures the sync that every durable step waits for.
+func disk(_ context.Context, dir string) (rows []row, err error) {
+	f, err := os.Create(filepath.Join(dir, "sync"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	block := make([]byte, 4096)
+	var times []time.Duration
+	for range 500 {
+		if _, err := f.Write(block); err != nil {
+			return nil, err
+		}
+		begin := time.Now()
+		if err := f.Sync(); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(begin))
+	}
+	return []row{{"fsync of 4 KiB, p50", "", fmt.Sprintf("%.2f ms", float64(quantile(times, 0.5).Microseconds())/1000), ""}}, nil
+}
