@@ -106,6 +106,7 @@ func (s *Service) visible(ctx context.Context, local participant.Participant, pe
 	}
 	var allowed []string
 	var e commit.Effects
+	late := false
 	for _, p := range policies {
 		id, err := decisionlog.NewID(s.cfg.Rand)
 		if err != nil {
@@ -121,11 +122,18 @@ func (s *Service) visible(ctx context.Context, local participant.Participant, pe
 		if d.Allowed() {
 			allowed = append(allowed, p.Digest)
 		}
+		late = late || d.Class == "timeout" || d.Class != "" && ctx.Err() != nil
 	}
 	if len(e.Decisions) == 0 {
 		return nil, nil
 	}
-	return allowed, s.cfg.Store.Record(ctx, local.ID, e)
+	if err := s.cfg.Store.Record(context.WithoutCancel(ctx), local.ID, e); err != nil {
+		return nil, err
+	}
+	if late { // part of a catalog would look like the whole
+		return nil, fault.New(op, fault.Unavailable, "the decision took too long; try again")
+	}
+	return allowed, nil
 }
 
 // grouped gathers the offers of one asset; the order of first appearance stays.

@@ -327,10 +327,9 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 		return policy.Decision{}, decisionlog.Entry{}, fault.Wrap("negotiation.decideAccess", fault.Unavailable, err)
 	}
 	status := n.status()
-	d, entry, err := s.cfg.Decider.Decide(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
+	return s.ask(ctx, local, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
 		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: digest(raw)}})
-	return d, entry, fault.Wrap("negotiation.decideAccess", fault.Unavailable, err)
 }
 
 // answerRequest decides on a request for the offer: an agreement, or a termination that says why.

@@ -173,8 +173,26 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, n N
 	if raw != nil {
 		q.Process.MessageDigest = digest(raw)
 	}
+	return s.ask(ctx, local, q)
+}
+
+// late tells a decision that was cut off from one that was made.
+func late(ctx context.Context, d policy.Decision) bool {
+	return d.Class == "timeout" || d.Class != "" && ctx.Err() != nil
+}
+
+// ask puts the question. An answer that came too late says nothing of the peer: the denial goes on record, and the peer is asked to come
+// again instead of being refused for good.
+func (s *Service) ask(ctx context.Context, local participant.Participant, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
+	const op = "negotiation.decide"
 	d, entry, err := s.cfg.Decider.Decide(ctx, q)
-	return d, entry, fault.Wrap("negotiation.decide", fault.Unavailable, err)
+	if err != nil || !late(ctx, d) {
+		return d, entry, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if err := s.cfg.Offers.Record(context.WithoutCancel(ctx), local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
+		return d, entry, fault.Wrap(op, fault.Unavailable, err)
+	}
+	return d, entry, fault.New(op, fault.Unavailable, "the decision took too long; try again")
 }
 
 // Refusal is what a peer is told of a denial by a policy that it was shown.

@@ -313,8 +313,20 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, t T
 	if raw != nil {
 		q.Process.MessageDigest = digest(raw)
 	}
+	return s.ask(ctx, local, q)
+}
+
+// ask puts the question; see negotiation: a decision that was cut off is on record, and the peer is asked to come again.
+func (s *Service) ask(ctx context.Context, local participant.Participant, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
+	const op = "transfer.decide"
 	d, entry, err := s.cfg.Decider.Decide(ctx, q)
-	return d, entry, fault.Wrap("transfer.decide", fault.Unavailable, err)
+	if err != nil || d.Class != "timeout" && (d.Class == "" || ctx.Err() == nil) {
+		return d, entry, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if err := s.cfg.Store.Record(context.WithoutCancel(ctx), local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
+		return d, entry, fault.Wrap(op, fault.Unavailable, err)
+	}
+	return d, entry, fault.New(op, fault.Unavailable, "the decision took too long; try again")
 }
 
 // address makes the data address with a fresh token generation; the hash stays here, the token leaves in the message.

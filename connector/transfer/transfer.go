@@ -150,4 +150,6 @@ type Store interface {
 	OpenTransfers(ctx context.Context, p participant.ID, peer participant.DID) (int, error)
 	CreateTransfer(ctx context.Context, t Transfer, e commit.Effects) error
 	ReplaceTransfer(ctx context.Context, old, next Transfer, e commit.Effects) error
+	// Record commits effects that change nothing else: a decision that was cut off.
+	Record(ctx context.Context, p participant.ID, e commit.Effects) error
 }

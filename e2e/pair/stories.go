@@ -46,6 +46,13 @@ func (s *Side) Publish(access, usage odrl.Policy) catalog.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.Offer(access, usage)
+}
+
+// Offer offers Dataset, which is published, under further policies.
+func (s *Side) Offer(access, usage odrl.Policy) catalog.Entry {
+	t, ctx := s.net.t, s.net.t.Context()
+	t.Helper()
 	seen, err := s.Catalog.Define(ctx, s.Local, "seen by", access, true, "operator")
 	if err != nil {
 		t.Fatal(err)
@@ -54,14 +61,21 @@ func (s *Side) Publish(access, usage odrl.Policy) catalog.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Catalog.Offer(ctx, s.Local, catalog.Rule{Access: seen.Digest, Usage: used.Digest}, "operator"); err != nil {
+	rule, err := s.Catalog.Offer(ctx, s.Local, catalog.Rule{Access: seen.Digest, Usage: used.Digest}, "operator")
+	if err != nil {
 		t.Fatal(err)
 	}
 	entries, err := s.Store.Entries(ctx, s.Local.ID, []string{seen.Digest}, Dataset, page.Request{})
-	if err != nil || len(entries.Items) == 0 {
-		t.Fatalf("the offer of %s: %v", Dataset, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return entries.Items[len(entries.Items)-1]
+	for _, e := range entries.Items {
+		if e.Offer.Rule == rule.ID {
+			return e
+		}
+	}
+	t.Fatalf("%s is not offered", Dataset)
+	return catalog.Entry{}
 }
 
 // Ask is the offer as a consumer asks for it.
@@ -135,8 +149,26 @@ func (s *Side) Records(process string) []decisionlog.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.parsed(entries)
+}
+
+// AllRecords returns every record of the side's log.
+func (s *Side) AllRecords() []decisionlog.Record {
+	t := s.net.t
+	t.Helper()
+	entries, err := s.Store.Unsequenced(t.Context(), s.Local.Slug, 10000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.parsed(entries)
+}
+
+func (s *Side) parsed(entries []decisionlog.Entry) []decisionlog.Record {
+	t := s.net.t
+	t.Helper()
 	out := make([]decisionlog.Record, len(entries))
 	for i, e := range entries {
+		var err error
 		if out[i], err = decisionlog.ParseRecord(e.Bytes); err != nil {
 			t.Fatal(err)
 		}

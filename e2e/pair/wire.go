@@ -44,8 +44,18 @@ func (s *Side) Take(kind string) commit.Owed {
 	return o
 }
 
-// Call makes one request of the protocol to whoever serves the address, as the caller.
+// Call makes a request of the protocol to whoever serves the address, as the caller. Like the outbox it comes again when it is asked to:
+// on a busy machine a decision may take too long.
 func (n *Network) Call(caller participant.DID, method, url string, body []byte) outbox.Answer {
+	n.t.Helper()
+	for {
+		if a := n.call(caller, method, url, body); a.Status != http.StatusServiceUnavailable {
+			return a
+		}
+	}
+}
+
+func (n *Network) call(caller participant.DID, method, url string, body []byte) outbox.Answer {
 	n.t.Helper()
 	path, ok := strings.CutPrefix(url, "https://dataspace.example")
 	slug, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
