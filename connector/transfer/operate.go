@@ -246,7 +246,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		switch {
 		case t.State.Final():
 			return t, nil // we ended it; what the peer thinks of it changes nothing
-		case a.OK() && reached(State(a.State), t.Pending.To):
+		case a.OK() && !t.wishes() && reached(State(a.State), t.Pending.To):
 			t.State = t.Pending.To
 			return t, nil
 		case a.Status == 0:
@@ -260,7 +260,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		if len(t.Reasons) == 0 {
 			t.Reasons = []string{"the peer did not take our " + string(kind) + ": " + answerText(a)}
 		}
-		if kind == Start && t.Role == Consumer && seen != Terminated && seen != Completed {
+		if t.wishes() && !seen.Final() {
 			return t, nil
 		}
 		t.State, t.Grant.Hash, t.Address = Terminated, "", nil
@@ -270,6 +270,9 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		return t, &Message{Kind: Termination, Code: "message.refused", Reasons: []string{"our " + string(kind) + " was not taken"}}
 	})
 }
+
+// wishes reports a consumer's wish to resume on its way: it changes nothing by itself.
+func (t Transfer) wishes() bool { return t.Role == Consumer && t.Pending.Kind == Start }
 
 // reached reports whether a peer in the state seen has taken the message that leads to want. Only REQUESTED never comes again.
 func reached(seen, want State) bool {

@@ -49,6 +49,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	kind := map[State]string{Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}[to]
 	switch {
 	case m.Kind == Start && t.Role == Consumer:
+		next.Code, next.Reasons = "", nil
 		if next.Address, err = s.sealed(local, m.Address); err != nil {
 			return Received{}, err
 		}
@@ -239,6 +240,7 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 	if err != nil {
 		return nil, nil, err
 	}
+	t.Code, t.Reasons = "", nil
 	owed, err := s.owe(t, Message{Kind: Start, Address: address}, Started)
 	return owed, entries, err
 }
