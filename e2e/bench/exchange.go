@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,7 +36,9 @@ func pair(ctx context.Context, dir, kind string, change func(string, *connector.
 			members[i].Store = settings.Store{Kind: settings.Postgres, URL: url}
 		}
 	}
-	n, err := network.Start(ctx, network.Config{Dir: filepath.Join(dir, kind), Now: time.Now, Members: members, Change: change})
+	n, err := network.Start(ctx, network.Config{Dir: filepath.Join(dir, kind), Now: time.Now, Members: members, Change: change, Log: func(slug string) *slog.Logger {
+		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With(slog.String("company", slug))
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 // Command bench measures what docs/benchmarks.md reports and prints it as a table beside the figures that the design holds us to.
 //
 //	make bench
+//	BENCH=proxy,exchange CPUPROFILE=cpu.out make bench
 //
 // Everything runs on this machine in one go, ours and the rival (nginx) in turn; quote ratios, not single times. It needs
 // SLUICE_TEST_POSTGRES (tools/pgtest brings it) and nginx (Debian's package, installed when it is missing).
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +43,17 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if path := os.Getenv("CPUPROFILE"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	var rows []row
 	for _, part := range []struct {
 		name string

@@ -63,6 +63,7 @@ func open(path, vfs, lock string, conns int) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
+	db.SetConnMaxLifetime(0)
 	return db, nil
 }
 
@@ -70,7 +71,7 @@ var place = regexp.MustCompile(`\$([0-9]+)`)
 
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
-		Name: "sqlite", Writers: 1, Bytes: "BLOB",
+		Name: "sqlite", Writers: 1, Bytes: "BLOB", Begin: "BEGIN IMMEDIATE",
 		Bind: func(query string) string { return place.ReplaceAllString(query, "?$1") },
 		Unique: func(err error) bool {
 			return errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) || errors.Is(err, sqlite3.CONSTRAINT_ROWID)

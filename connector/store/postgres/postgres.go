@@ -31,8 +31,8 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
 	db := stdlib.OpenDB(*cfg)
-	db.SetMaxOpenConns(2 * conns)
-	db.SetMaxIdleConns(2 * conns)
+	db.SetMaxOpenConns(3 * conns)
+	db.SetMaxIdleConns(3 * conns)
 	s, err := sqlstore.New(ctx, db, db, dialect(), o.Rand)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s on %s: %w", cfg.Database, cfg.Host, err), db.Close())
@@ -42,7 +42,7 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
-		Name: "postgres", Writers: conns, Bytes: "BYTEA", SkipLocked: " FOR UPDATE SKIP LOCKED",
+		Name: "postgres", Writers: 1, Bytes: "BYTEA", SkipLocked: " FOR UPDATE SKIP LOCKED", Begin: "BEGIN",
 		Bind: func(query string) string { return query },
 		Unique: func(err error) bool {
 			var pg *pgconn.PgError

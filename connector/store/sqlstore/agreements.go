@@ -91,7 +91,7 @@ func (s *Store) Retire(ctx context.Context, r agreement.Retirement, e commit.Eff
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
 		var n int
-		err := t.row(ctx, `SELECT COUNT(*) FROM agreements WHERE participant = $1 AND id = $2`, int64(r.Participant), r.Agreement).Scan(&n)
+		err := t.row(ctx, []any{&n}, `SELECT COUNT(*) FROM agreements WHERE participant = $1 AND id = $2`, int64(r.Participant), r.Agreement)
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	if err := s.load(ctx, t, r); err != nil {
 		return err
 	}
-	_, err = t.ExecContext(ctx, s.bind(`INSERT INTO meta (key, value) VALUES ('restored_at', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`),
+	_, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO meta (key, value) VALUES ('restored_at', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`),
 		strconv.FormatInt(now.UnixMicro(), 10))
 	if err != nil {
 		return s.classify(err)

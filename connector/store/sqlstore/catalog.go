@@ -99,7 +99,7 @@ func (t *tx) withdraw(ctx context.Context, p participant.ID, asset, rule string)
 }
 
 func (t *tx) materialise(ctx context.Context, a catalog.Asset, r catalog.Rule) error {
-	id, err := uuid.NewRandomFromReader(t.s.rand)
+	id, err := uuid.NewRandomFromReader(t.w.s.rand)
 	if err != nil {
 		return err
 	}
@@ -171,20 +171,13 @@ func (s *Store) Definitions(ctx context.Context, p participant.ID, r page.Reques
 }
 
 func (t *tx) rules(ctx context.Context, p participant.ID) ([]catalog.Rule, error) {
-	rows, err := t.QueryContext(ctx, t.s.bind(`SELECT doc, version FROM rules WHERE participant = $1`), int64(p))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var out []catalog.Rule
-	for rows.Next() {
-		r, err := document(rows, ruleVersion)
-		if err != nil {
-			return nil, err
-		}
+	err := t.query(ctx, func(row scanner) error {
+		r, err := document(row, ruleVersion)
 		out = append(out, r)
-	}
-	return out, rows.Err()
+		return err
+	}, `SELECT doc, version FROM rules WHERE participant = $1`, int64(p))
+	return out, err
 }
 
 // PutRule implements catalog.Store.
@@ -219,22 +212,15 @@ func (s *Store) PutRule(ctx context.Context, r catalog.Rule, e commit.Effects) e
 
 // offerAll materialises a rule over all assets.
 func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
-	rows, err := t.QueryContext(ctx, t.s.bind(`SELECT doc, version FROM assets WHERE participant = $1`), int64(r.Participant))
-	if err != nil {
-		return err
-	}
 	var matching []catalog.Asset
-	for rows.Next() {
-		a, err := document(rows, assetVersion)
-		if err != nil {
-			_ = rows.Close()
-			return err
-		}
-		if r.Selector.Matches(a) {
+	err := t.query(ctx, func(row scanner) error {
+		a, err := document(row, assetVersion)
+		if err == nil && r.Selector.Matches(a) {
 			matching = append(matching, a)
 		}
-	}
-	if err := rows.Close(); err != nil {
+		return err
+	}, `SELECT doc, version FROM assets WHERE participant = $1`, int64(r.Participant))
+	if err != nil {
 		return err
 	}
 	for _, a := range matching {

@@ -74,8 +74,8 @@ func (t *tx) events(ctx context.Context, p participant.ID, events []commit.Event
 		return nil
 	}
 	var last int64
-	err := t.row(ctx, `INSERT INTO event_heads (participant, seq) VALUES ($1, $2)
-		ON CONFLICT (participant) DO UPDATE SET seq = event_heads.seq + excluded.seq RETURNING seq`, int64(p), len(events)).Scan(&last)
+	err := t.row(ctx, []any{&last}, `INSERT INTO event_heads (participant, seq) VALUES ($1, $2)
+		ON CONFLICT (participant) DO UPDATE SET seq = event_heads.seq + excluded.seq RETURNING seq`, int64(p), len(events))
 	if err != nil {
 		return err
 	}

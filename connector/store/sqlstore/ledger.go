@@ -2,10 +2,9 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -54,12 +53,13 @@ func (s *Store) LogHead(ctx context.Context, log string) (decisionlog.Head, erro
 	var h decisionlog.Head
 	var size int64
 	var hashes []byte
-	row := s.read.QueryRowContext(ctx, s.bind(`SELECT size, hashes, fence FROM log_heads WHERE participant = `+ofLog), log)
-	switch err := row.Scan(&size, &hashes, &h.Fence); {
-	case errors.Is(err, sql.ErrNoRows):
+	err := s.get(ctx, func(row scanner) error { return row.Scan(&size, &hashes, &h.Fence) },
+		`SELECT size, hashes, fence FROM log_heads WHERE participant = `+ofLog, log)
+	if fault.Is(err, fault.NotFound) {
 		return decisionlog.Head{}, nil
-	case err != nil:
-		return h, s.classify(err)
+	}
+	if err != nil {
+		return h, err
 	}
 	h.Size = uint64(size)
 	for i := 0; i+32 <= len(hashes); i += 32 {

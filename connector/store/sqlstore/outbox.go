@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -13,28 +15,20 @@ import (
 func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]commit.Owed, error) {
 	var out []commit.Owed
 	err := s.update(ctx, func(ctx context.Context, t *tx) error {
-		rows, err := t.QueryContext(ctx, s.bind(`UPDATE owed SET due = $1 WHERE id IN (SELECT id FROM owed WHERE due <= $2 ORDER BY due, id LIMIT $3`+
-			s.dialect.SkipLocked+`) RETURNING doc, due, attempt`), micros(now.Add(lease)), micros(now), limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		out = nil
+		return t.query(ctx, func(row scanner) error {
 			var doc string
-			var due int64
 			var o commit.Owed
 			var attempt int
-			if err := rows.Scan(&doc, &due, &attempt); err != nil {
+			if err := row.Scan(&doc, &attempt); err != nil {
 				return err
 			}
-			if err := decode(doc, &o); err != nil {
-				return err
-			}
-			was := o.Due
-			o.Due, o.Attempt = was, attempt
+			err := decode(doc, &o)
+			o.Attempt = attempt
 			out = append(out, o)
-		}
-		return rows.Err()
+			return err
+		}, `UPDATE owed SET due = $1 WHERE id IN (SELECT id FROM owed WHERE due <= $2 ORDER BY due, id LIMIT $3`+s.dialect.SkipLocked+
+			`) RETURNING doc, attempt`, micros(now.Add(lease)), micros(now), limit)
 	})
 	// RETURNING promises no order.
 	slices.SortStableFunc(out, func(a, b commit.Owed) int {
@@ -51,19 +45,12 @@ func (s *Store) Postpone(ctx context.Context, id string, due time.Time, lastErro
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
 		var doc string
 		var o commit.Owed
-		rows, err := t.QueryContext(ctx, s.bind(`SELECT doc FROM owed WHERE id = $1`), id)
+		err := t.row(ctx, []any{&doc}, `SELECT doc FROM owed WHERE id = $1`, id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // settled meanwhile
+		}
 		if err != nil {
 			return err
-		}
-		found := rows.Next()
-		if found {
-			err = rows.Scan(&doc)
-		}
-		if closeErr := rows.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil || !found {
-			return err // settled meanwhile
 		}
 		if err := decode(doc, &o); err != nil {
 			return err

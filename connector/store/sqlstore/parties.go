@@ -16,9 +16,8 @@ func (s *Store) CreateParticipant(ctx context.Context, p participant.Participant
 	}
 	err := s.update(ctx, func(ctx context.Context, t *tx) error {
 		var id int64
-		err := t.row(ctx, `INSERT INTO participants (id, slug, did, name, created)
-			SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4 FROM participants RETURNING id`,
-			p.Slug, string(p.DID), p.Name, micros(p.Created)).Scan(&id)
+		err := t.row(ctx, []any{&id}, `INSERT INTO participants (id, slug, did, name, created)
+			SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4 FROM participants RETURNING id`, p.Slug, string(p.DID), p.Name, micros(p.Created))
 		p.ID = participant.ID(id)
 		return err
 	})

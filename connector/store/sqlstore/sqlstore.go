@@ -41,8 +41,8 @@ type Store struct {
 
 	hub hub
 
-	mu    sync.Mutex
-	bound map[string]string // query -> bound query
+	mu      sync.Mutex
+	queries map[string]*sql.Stmt // prepared on read
 }
 
 var _ store.Store = (*Store)(nil)
@@ -50,7 +50,7 @@ var _ store.Store = (*Store)(nil)
 // New migrates the database and returns a Store over it. It owns both handles from then on.
 func New(ctx context.Context, write, read *sql.DB, d Dialect, rand io.Reader) (*Store, error) {
 	s := &Store{write: write, read: read, dialect: d, rand: rand, queue: make(chan *op, 1024), done: make(chan struct{}),
-		hub: hub{subs: map[int64]map[chan struct{}]struct{}{}}, bound: map[string]string{}}
+		hub: hub{subs: map[int64]map[chan struct{}]struct{}{}}, queries: map[string]*sql.Stmt{}}
 	if err := s.migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -65,6 +65,12 @@ func New(ctx context.Context, write, read *sql.DB, d Dialect, rand io.Reader) (*
 func (s *Store) Close() error {
 	s.once.Do(func() { close(s.done) })
 	s.workers.Wait()
+	s.mu.Lock()
+	for _, stmt := range s.queries {
+		_ = stmt.Close()
+	}
+	clear(s.queries)
+	s.mu.Unlock()
 	err := s.write.Close()
 	if s.read != s.write {
 		err = errors.Join(err, s.read.Close())
@@ -72,12 +78,13 @@ func (s *Store) Close() error {
 	return err
 }
 
-// op is one caller's part of a transaction.
+// op is one caller's part of a transaction. It may run twice: alone, after the group that it was part of could not be committed.
 type op struct {
-	ctx  context.Context
-	run  func(context.Context, *tx) error
-	err  error
-	done chan struct{}
+	ctx     context.Context
+	run     func(context.Context, *tx) error
+	err     error
+	touched []int64 // participants whose subscribers are told after the commit
+	done    chan struct{}
 }
 
 // maxGroup bounds how many callers share a transaction.
@@ -85,8 +92,8 @@ const maxGroup = 128
 
 var errClosed = fault.New("store", fault.Unavailable, "the store is closed")
 
-// update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run while the
-// caller has gone; it must not touch the caller's memory after that, so callers wait for it in any case.
+// update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run twice, and may
+// run while the caller has gone; callers wait for it in any case, so it may write to their variables.
 func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Wrap("store", fault.Unavailable, err)
@@ -119,14 +126,17 @@ func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error)
 	}
 }
 
+// work is one writer: a connection of its own, with its statements prepared once.
 func (s *Store) work() {
 	defer s.workers.Done()
+	w := &writer{s: s, stmts: map[string]*sql.Stmt{}}
+	defer w.close()
 	for {
 		select {
 		case <-s.done:
 			return
 		case first := <-s.queue:
-			s.commit(s.group(first))
+			w.serve(s.group(first))
 		}
 	}
 }
@@ -145,90 +155,113 @@ func (s *Store) group(first *op) []*op {
 	return ops
 }
 
-// commit runs the ops in one transaction and answers each.
-func (s *Store) commit(ops []*op) {
-	defer func() {
-		for _, o := range ops {
-			close(o.done)
-		}
-	}()
-	ctx := context.Background() // the group's work is not one caller's
-	t, err := s.begin(ctx)
-	if err != nil {
-		s.failAll(ops, err)
-		return
+// writer commits groups, one at a time.
+type writer struct {
+	s     *Store
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func (w *writer) close() {
+	for _, stmt := range w.stmts {
+		_ = stmt.Close()
 	}
-	touched := map[int64]struct{}{}
-	for _, o := range ops {
-		if o.err = o.ctx.Err(); o.err != nil {
-			o.err = fault.Wrap("store", fault.Unavailable, o.err)
-			continue
-		}
-		t.touched = nil
-		if o.err = s.part(ctx, t, o, len(ops) > 1); o.err == nil {
-			for _, p := range t.touched {
-				touched[p] = struct{}{}
-			}
-		} else if t.broken != nil {
-			s.failAll(ops, t.broken)
-			_ = t.Rollback()
-			return
-		}
-	}
-	if len(ops) == 1 && ops[0].err != nil {
-		_ = t.Rollback()
-		return
-	}
-	if err := t.Commit(); err != nil {
-		s.failAll(ops, err)
-		return
-	}
-	for p := range touched {
-		s.hub.tell(p)
+	clear(w.stmts)
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
 	}
 }
 
-func (s *Store) begin(ctx context.Context) (*tx, error) {
-	t, err := s.write.BeginTx(ctx, nil)
+// serve commits a group and answers each of its callers. A group commits whole, which is the usual case; when one part of it is
+// refused, each part is committed alone, so that nobody suffers for another.
+func (w *writer) serve(ops []*op) {
+	live := ops[:0:0]
+	for _, o := range ops {
+		if err := o.ctx.Err(); err != nil {
+			o.err = fault.Wrap("store", fault.Unavailable, err)
+			continue
+		}
+		live = append(live, o)
+	}
+	if err := w.commit(live); err != nil {
+		for _, o := range live {
+			o.err = err
+			if len(live) > 1 {
+				o.err = w.commit([]*op{o})
+			}
+		}
+	}
+	touched := map[int64]struct{}{}
+	for _, o := range live {
+		if o.err == nil {
+			for _, p := range o.touched {
+				touched[p] = struct{}{}
+			}
+		}
+	}
+	for p := range touched {
+		w.s.hub.tell(p)
+	}
+	for _, o := range ops {
+		close(o.done)
+	}
+}
+
+// commit runs the ops in one transaction, all or nothing.
+func (w *writer) commit(ops []*op) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	ctx := context.Background() // the group's work is not one caller's
+	if w.conn == nil {
+		conn, err := w.s.write.Conn(ctx)
+		if err != nil {
+			return w.s.classify(err)
+		}
+		w.conn = conn
+	}
+	if err := w.plain(ctx, w.s.dialect.Begin); err != nil {
+		w.close() // a connection that cannot begin is of no use: the next group gets another
+		return w.s.classify(err)
+	}
+	for _, o := range ops {
+		t := &tx{w: w}
+		if err := o.run(ctx, t); err != nil {
+			if w.plain(ctx, "ROLLBACK") != nil {
+				w.close()
+			}
+			return w.s.classify(err)
+		}
+		o.touched = t.touched
+	}
+	if err := w.plain(ctx, "COMMIT"); err != nil {
+		_ = w.plain(ctx, "ROLLBACK")
+		w.close()
+		return w.s.classify(err)
+	}
+	return nil
+}
+
+func (w *writer) plain(ctx context.Context, statement string) error {
+	stmt, err := w.stmt(ctx, statement)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.ExecContext(ctx)
+	return err
+}
+
+func (w *writer) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := w.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := w.conn.PrepareContext(ctx, w.s.dialect.Bind(query))
 	if err != nil {
 		return nil, err
 	}
-	if s.dialect.Begin != "" {
-		if _, err := t.ExecContext(ctx, s.dialect.Begin); err != nil {
-			_ = t.Rollback()
-			return nil, err
-		}
-	}
-	return &tx{Tx: t, s: s}, nil
-}
-
-// failAll answers those that were not refused for their own reason.
-func (s *Store) failAll(ops []*op, err error) {
-	for _, o := range ops {
-		if o.err == nil {
-			o.err = fault.Wrap("store", fault.Unavailable, err)
-		}
-	}
-}
-
-// part runs one op; in a group, inside a savepoint.
-func (s *Store) part(ctx context.Context, t *tx, o *op, grouped bool) error {
-	if !grouped {
-		return s.classify(o.run(ctx, t))
-	}
-	if _, t.broken = t.ExecContext(ctx, "SAVEPOINT part"); t.broken != nil {
-		return t.broken
-	}
-	err := s.classify(o.run(ctx, t))
-	if err != nil {
-		if _, t.broken = t.ExecContext(ctx, "ROLLBACK TO SAVEPOINT part"); t.broken != nil {
-			return err
-		}
-	}
-	if _, t.broken = t.ExecContext(ctx, "RELEASE SAVEPOINT part"); t.broken != nil {
-		return t.broken
-	}
-	return err
+	w.stmts[query] = stmt
+	return stmt, nil
 }
 
 // classify turns a database error into a fault; faults stay as they are.
@@ -245,16 +278,18 @@ func (s *Store) classify(err error) error {
 	return fault.Wrap("store", fault.Unavailable, err)
 }
 
-// tx is a transaction with the statements bound for the database.
+// tx is one caller's part of the transaction that a writer has begun.
 type tx struct {
-	*sql.Tx
-	s       *Store
-	touched []int64 // participants whose subscribers are told after the commit
-	broken  error   // the transaction itself failed
+	w       *writer
+	touched []int64
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return t.ExecContext(ctx, t.s.bind(query), args...)
+	stmt, err := t.w.stmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
 }
 
 // one runs a statement that must change exactly one row; conflict is the fault when it does not.
@@ -270,24 +305,65 @@ func (t *tx) one(ctx context.Context, conflict error, query string, args ...any)
 	return err
 }
 
-func (t *tx) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.QueryRowContext(ctx, t.s.bind(query), args...)
+// row reads one row; NotFound when there is none.
+func (t *tx) row(ctx context.Context, dest []any, query string, args ...any) error {
+	stmt, err := t.w.stmt(ctx, query)
+	if err != nil {
+		return err
+	}
+	return stmt.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
-func (s *Store) bind(query string) string {
+func (t *tx) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	stmt, err := t.w.stmt(ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// maxPrepared bounds the prepared queries; lists with filters have many forms.
+const maxPrepared = 256
+
+// prepared returns the query prepared on the readers.
+func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	bound, ok := s.bound[query]
-	if !ok {
-		bound = s.dialect.Bind(query)
-		s.bound[query] = bound
+	if stmt, ok := s.queries[query]; ok {
+		return stmt, nil
 	}
-	return bound
+	if len(s.queries) >= maxPrepared {
+		for text, stmt := range s.queries {
+			_ = stmt.Close()
+			delete(s.queries, text)
+			break
+		}
+	}
+	stmt, err := s.read.PrepareContext(ctx, s.dialect.Bind(query))
+	if err != nil {
+		return nil, err
+	}
+	s.queries[query] = stmt
+	return stmt, nil
 }
 
 // query reads rows; scan is called for each.
 func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
-	rows, err := s.read.QueryContext(ctx, s.bind(query), args...)
+	stmt, err := s.prepared(ctx, query)
+	if err != nil {
+		return s.classify(err)
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return s.classify(err)
 	}
@@ -302,8 +378,11 @@ func (s *Store) query(ctx context.Context, scan func(scanner) error, query strin
 
 // get reads one row; NotFound when there is none.
 func (s *Store) get(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
-	err := scan(s.read.QueryRowContext(ctx, s.bind(query), args...))
-	return s.classify(err)
+	stmt, err := s.prepared(ctx, query)
+	if err != nil {
+		return s.classify(err)
+	}
+	return s.classify(scan(stmt.QueryRowContext(ctx, args...)))
 }
 
 type scanner interface{ Scan(dest ...any) error }
