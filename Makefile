@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-zA-Z0-9_-]*:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## five companies on this machine: a CO2 footprint travels, a rival is refused, the log proves both
@@ -32,6 +32,27 @@ RACE := ./connector/outbox/... ./connector/negotiation/... ./connector/transfer/
 .PHONY: race
 race: ## the race detector over the concurrent packages
 	CGO_ENABLED=1 $(PGTEST) -- $(GO) test -race -timeout 15m -short $(RACE)
+
+.PHONY: crash
+crash: ## kill real processes 200 times under traffic, on both stores
+	SLUICE_CRASHES=$${SLUICE_CRASHES:-200} $(PGTEST) --fsync -- $(GO) test -count=1 -timeout 30m -v ./e2e/crash
+
+.PHONY: bench
+bench: ## the figures of docs/benchmarks.md, measured here
+	$(PGTEST) --fsync -- $(GO) run ./e2e/bench
+
+FUZZTIME ?= 20s
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do \
+	  for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+.PHONY: certs
+certs: ## a development authority and a certificate for this machine, in certs/dev
+	$(GO) run ./certs/gen certs/dev
 
 .PHONY: lint
 lint: ## gofmt and vet
