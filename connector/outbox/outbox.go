@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -23,6 +24,7 @@ const (
 	attemptLimit = 20 * time.Second
 	batch        = 64
 	perPeer      = 16          // attempts at once towards one peer: one that hangs starves nobody else
+	perPeerLine  = 1024        // messages that wait for a place towards one peer; what is beyond waits in the store
 	afterFailure = time.Second // until the store is asked again after it failed
 )
 
@@ -41,6 +43,7 @@ type Config struct {
 // Outbox delivers what is owed. Run must be running for anything to be sent.
 type Outbox struct {
 	cfg   Config
+	began time.Time
 	queue chan commit.Owed
 	wake  chan time.Time // something is due then, maybe earlier than the timer thinks
 
@@ -58,7 +61,7 @@ func New(cfg Config) *Outbox {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 24 * time.Hour
 	}
-	return &Outbox{cfg: cfg, queue: make(chan commit.Owed, 4096), wake: make(chan time.Time, 1), busy: map[string]bool{},
+	return &Outbox{cfg: cfg, began: cfg.Now(), queue: make(chan commit.Owed, 4096), wake: make(chan time.Time, 1), busy: map[string]bool{},
 		peers: map[participant.DID]int{}, waiting: map[participant.DID][]commit.Owed{}}
 }
 
@@ -101,6 +104,7 @@ func (b *Outbox) Run(ctx context.Context) {
 			}
 		})
 	}
+	b.takeBack(ctx)
 	var timer sync.WaitGroup
 	timer.Go(func() { b.retry(ctx) })
 	for {
@@ -132,7 +136,7 @@ func (b *Outbox) admit(o commit.Owed) bool {
 		return false
 	}
 	if b.peers[o.Peer] >= perPeer {
-		if len(b.waiting[o.Peer]) < batch { // beyond that the timer finds it
+		if len(b.waiting[o.Peer]) < perPeerLine {
 			b.busy[o.ID] = true
 			b.waiting[o.Peer] = append(b.waiting[o.Peer], o)
 		}
@@ -170,17 +174,6 @@ func (b *Outbox) retry(ctx context.Context) {
 	armed := b.cfg.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	// What a process that died had taken is leased to it still; at the start that is taken back. A replica that lives may then send a
-	// message at the same time, which the receiver answers like any repeat.
-	for {
-		taken, err := b.claim(ctx, b.cfg.Now().Add(lease))
-		if err != nil && ctx.Err() == nil {
-			b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
-		}
-		if err != nil || taken < batch {
-			break
-		}
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -197,6 +190,30 @@ func (b *Outbox) retry(ctx context.Context) {
 			}
 		}
 		timer.Reset(max(armed.Sub(b.cfg.Now()), 0))
+	}
+}
+
+// takeBack claims at the start what a process that died had taken: it is leased to it still. A replica that lives may then send a message
+// at the same time, which the receiver answers like any repeat. What this process committed itself meanwhile is in the queue already. No
+// attempt is under way yet, so none is disturbed; what the queue cannot hold comes when its lease ends.
+func (b *Outbox) takeBack(ctx context.Context) {
+	for room := cap(b.queue); room > 0; room -= batch {
+		owed, err := b.cfg.Store.Claim(ctx, b.cfg.Now().Add(lease), lease, batch)
+		for _, o := range owed {
+			if !o.Created.Before(b.began) {
+				continue
+			}
+			select {
+			case b.queue <- o:
+			default:
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			b.cfg.Log.ErrorContext(ctx, "owed messages not claimed", slog.Any("error", err))
+		}
+		if err != nil || len(owed) < batch {
+			return
+		}
 	}
 }
 
@@ -228,14 +245,18 @@ func (b *Outbox) next(ctx context.Context) time.Time {
 
 func (b *Outbox) claim(ctx context.Context, now time.Time) (int, error) {
 	owed, err := b.cfg.Store.Claim(ctx, now, lease, batch)
+	return len(owed), errors.Join(err, b.enqueue(ctx, owed))
+}
+
+func (b *Outbox) enqueue(ctx context.Context, owed []commit.Owed) error {
 	for _, o := range owed {
 		select {
 		case b.queue <- o:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	return len(owed), err
+	return nil
 }
 
 // attempt makes one attempt and commits what came of it.
