@@ -29,87 +29,87 @@ var kinds = map[string]bool{KindDecision: true, KindOpen: true, KindChunk: true,
 // Record is one entry of the log, format version 1. Fields marked C hold salted commitments, fields marked D digests;
 // the rest is plain. It never holds tokens, keys or business values.
 type Record struct {
-	V           int          `json:"v"`
-	Kind        string       `json:"kind"`
-	ID          string       `json:"id"`                          // 32 hex digits
-	Previous    string       `json:"prev_same_process,omitempty"` // id of the previous record of the same process
-	Time        string       `json:"time"`                        // UTC, milliseconds since 1970, decimal
-	Clock       Clock        `json:"seq_clock"`
-	Door        string       `json:"pep,omitempty"`
-	Effect      string       `json:"effect,omitempty"` // "allow" or "deny"
-	Error       string       `json:"error,omitempty"`  // class of the error behind a deny
-	Reasons     []Reason     `json:"reasons,omitempty"`
-	Obligations []string     `json:"obligations,omitempty"`
-	Query       string       `json:"query,omitempty"`
-	Bundle      string       `json:"bundle,omitempty"` // D
+	Action      *Performed   `json:"action,omitempty"`    // operator.action only
+	Agreement   string       `json:"agreement,omitempty"` // C
+	Asset       string       `json:"asset,omitempty"`     // C
+	Bundle      string       `json:"bundle,omitempty"`    // D
+	Caps        string       `json:"caps,omitempty"`      // D
+	Credentials []Credential `json:"credentials,omitempty"`
 	Data        string       `json:"data,omitempty"`   // D
-	Caps        string       `json:"caps,omitempty"`   // D
+	Effect      string       `json:"effect,omitempty"` // "allow" or "deny"
+	Erasure     string       `json:"ek"`               // erasure key domain of the commitments
 	Engine      *Engine      `json:"engine,omitempty"`
+	Error       string       `json:"error,omitempty"`        // class of the error behind a deny
+	ID          string       `json:"id"`                     // 32 hex digits
 	Input       string       `json:"input,omitempty"`        // Merkle root over the committed fields of the input
 	InputSchema string       `json:"input_schema,omitempty"` // D
-	Result      string       `json:"result,omitempty"`       // D
-	Trace       string       `json:"trace,omitempty"`        // D
-	Subject     string       `json:"subject,omitempty"`      // C
-	Credentials []Credential `json:"credentials,omitempty"`
-	Asset       string       `json:"asset,omitempty"`     // C
-	Agreement   string       `json:"agreement,omitempty"` // C
-	Offer       string       `json:"offer,omitempty"`     // C
-	Policies    []string     `json:"policies,omitempty"`  // D, of the ODRL policies in force
-	Process     string       `json:"process,omitempty"`   // C
-	Message     string       `json:"msg,omitempty"`       // D, of the bytes received
-	Action      *Performed   `json:"action,omitempty"`    // operator.action only
-	Serve       *Serve       `json:"serve,omitempty"`     // serve.* only
-	Supersedes  string       `json:"supersedes,omitempty"`
+	Kind        string       `json:"kind"`
 	Limits      *Limits      `json:"limits,omitempty"`
-	Shard       string       `json:"shard"` // retention class
-	Erasure     string       `json:"ek"`    // erasure key domain of the commitments
+	Message     string       `json:"msg,omitempty"` // D, of the bytes received
+	Obligations []string     `json:"obligations,omitempty"`
+	Offer       string       `json:"offer,omitempty"` // C
+	Door        string       `json:"pep,omitempty"`
+	Policies    []string     `json:"policies,omitempty"`          // D, of the ODRL policies in force
+	Previous    string       `json:"prev_same_process,omitempty"` // id of the previous record of the same process
+	Process     string       `json:"process,omitempty"`           // C
+	Query       string       `json:"query,omitempty"`
+	Reasons     []Reason     `json:"reasons,omitempty"`
+	Result      string       `json:"result,omitempty"` // D
+	Clock       Clock        `json:"seq_clock"`
+	Serve       *Serve       `json:"serve,omitempty"`   // serve.* only
+	Shard       string       `json:"shard"`             // retention class
+	Subject     string       `json:"subject,omitempty"` // C
+	Supersedes  string       `json:"supersedes,omitempty"`
+	Time        string       `json:"time"`            // UTC, milliseconds since 1970, decimal
+	Trace       string       `json:"trace,omitempty"` // D
+	V           int          `json:"v"`
 }
 
 // Clock shows steps of the wall clock: a counter of one instance since one boot.
 type Clock struct {
-	Instance string `json:"instance"`
 	Boot     string `json:"boot"`
+	Instance string `json:"instance"`
 	N        string `json:"n"` // decimal
 }
 
 // Reason is a policy.Reason without its parameters: codes and places, no values.
 type Reason struct {
-	Code    string `json:"code"`
-	Rule    string `json:"rule"`
 	Clause  string `json:"clause"`
+	Code    string `json:"code"`
 	Outcome string `json:"outcome"`
+	Rule    string `json:"rule"`
 }
 
 // Engine is what evaluated.
 type Engine struct {
-	Module string `json:"module"`
 	Go     string `json:"go"`
-	Target string `json:"target"`
+	Module string `json:"module"`
 	Strict bool   `json:"strict"`
+	Target string `json:"target"`
 }
 
 // Credential is one credential that was relied on.
 type Credential struct {
-	Type     string `json:"type"`
-	ID       string `json:"id"`     // C
 	Digest   string `json:"digest"` // D, of the presented bytes
+	ID       string `json:"id"`     // C
 	NotAfter string `json:"not_after"`
+	Type     string `json:"type"`
 }
 
 // Performed is what an operator, or the connector itself, did.
 type Performed struct {
+	Actor   string `json:"actor"` // C
 	Code    string `json:"code"`
-	Actor   string `json:"actor"`             // C
-	Subject string `json:"subject"`           // C
 	Details string `json:"details,omitempty"` // C
+	Subject string `json:"subject"`           // C
 }
 
 // Serve accounts for bytes of the data plane.
 type Serve struct {
 	Decision string `json:"decision"` // id of the decision record that allows it
-	Granted  string `json:"granted"`  // bytes this flow may have sent by now, decimal
-	Sent     string `json:"sent"`     // bytes sent so far, decimal
 	Digest   string `json:"digest,omitempty"`
+	Granted  string `json:"granted"` // bytes this flow may have sent by now, decimal
+	Sent     string `json:"sent"`    // bytes sent so far, decimal
 	Whole    bool   `json:"whole,omitempty"`
 }
 

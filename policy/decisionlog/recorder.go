@@ -75,7 +75,7 @@ func (r *Recorder) Decision(q policy.Question, d policy.Decision) (Entry, error)
 	}
 	rec.Query, rec.Bundle, rec.Caps, rec.InputSchema, rec.Engine = r.query, d.Bundle, d.Caps, d.Schema, &r.engine
 	for _, reason := range d.Reasons {
-		rec.Reasons = append(rec.Reasons, Reason{reason.Code, reason.Rule, reason.Clause, string(reason.Outcome)})
+		rec.Reasons = append(rec.Reasons, Reason{Code: reason.Code, Rule: reason.Rule, Clause: reason.Clause, Outcome: string(reason.Outcome)})
 	}
 	if !d.Limits.NotAfter.IsZero() {
 		rec.Limits = &Limits{NotAfter: stamp(d.Limits.NotAfter)}

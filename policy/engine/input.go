@@ -17,40 +17,40 @@ var inputSchema string
 
 // document is the one input document of all doors. Times are milliseconds since 1970; 0 is "none".
 type document struct {
+	Accepts   []string        `json:"accepts"`
+	Action    string          `json:"action"`
+	Agreement agreement       `json:"agreement"`
+	Asset     asset           `json:"asset"`
 	Door      string          `json:"door"`
 	Now       int64           `json:"now"`
-	Action    string          `json:"action"`
-	Profile   string          `json:"profile"`
-	Role      string          `json:"role"`
 	Own       party           `json:"own"`
 	Peer      party           `json:"peer"`
-	Accepts   []string        `json:"accepts"`
 	Policies  []policyInForce `json:"policies"`
-	Asset     asset           `json:"asset"`
-	Agreement agreement       `json:"agreement"`
 	Process   process         `json:"process"`
+	Profile   string          `json:"profile"`
 	Request   request         `json:"request"`
+	Role      string          `json:"role"`
 }
 
 type party struct {
-	DID         string       `json:"did"`
 	BPN         string       `json:"bpn"`
 	Credentials []credential `json:"credentials"`
+	DID         string       `json:"did"`
 }
 
 type credential struct {
-	Type      string            `json:"type"`
-	Issuer    string            `json:"issuer"`
-	ID        string            `json:"id"`
-	Subject   map[string]string `json:"subject"`
-	NotBefore int64             `json:"not_before"`
-	NotAfter  int64             `json:"not_after"`
 	Digest    string            `json:"digest"`
+	ID        string            `json:"id"`
+	Issuer    string            `json:"issuer"`
+	NotAfter  int64             `json:"not_after"`
+	NotBefore int64             `json:"not_before"`
+	Subject   map[string]string `json:"subject"`
+	Type      string            `json:"type"`
 }
 
 type policyInForce struct {
-	Digest  string   `json:"digest"`
 	Clauses []clause `json:"clauses"`
+	Digest  string   `json:"digest"`
 }
 
 // clause is one atomic constraint with its place in the policy. What is no atomic constraint under "and" becomes a clause with
@@ -64,23 +64,23 @@ type clause struct {
 
 type asset struct {
 	ID         string `json:"id"`
+	SemanticID string `json:"semantic_id"`
 	Type       string `json:"type"`
 	Version    string `json:"version"`
-	SemanticID string `json:"semantic_id"`
 }
 
 type agreement struct {
-	ID     string `json:"id"`
 	Digest string `json:"digest"`
+	ID     string `json:"id"`
 	Signed int64  `json:"signed"`
 }
 
 type process struct {
 	ConsumerPID string `json:"consumer_pid"`
-	ProviderPID string `json:"provider_pid"`
-	OfferID     string `json:"offer_id"`
 	Format      string `json:"format"`
 	Message     string `json:"message"`
+	OfferID     string `json:"offer_id"`
+	ProviderPID string `json:"provider_pid"`
 }
 
 type request struct {
@@ -92,10 +92,11 @@ type request struct {
 func Input(q policy.Question) ([]byte, error) {
 	doc := document{Door: string(q.Door), Now: q.Now.UnixMilli(), Action: q.Action, Profile: q.Profile, Role: q.Role,
 		Own: partyOf(q.Own), Peer: partyOf(q.Peer), Accepts: append([]string{}, q.Accepts...), Policies: []policyInForce{},
-		Asset:     asset{q.Asset.ID, q.Asset.Type, q.Asset.Version, q.Asset.SemanticID},
-		Agreement: agreement{q.Agreement.ID, q.Agreement.Digest, millis(q.Agreement.Signed)},
-		Process:   process{q.Process.ConsumerPID, q.Process.ProviderPID, q.Process.OfferID, q.Process.Format, q.Process.MessageDigest},
-		Request:   request{q.Request.Method, q.Request.Path}}
+		Asset:     asset{ID: q.Asset.ID, Type: q.Asset.Type, Version: q.Asset.Version, SemanticID: q.Asset.SemanticID},
+		Agreement: agreement{ID: q.Agreement.ID, Digest: q.Agreement.Digest, Signed: millis(q.Agreement.Signed)},
+		Process: process{ConsumerPID: q.Process.ConsumerPID, ProviderPID: q.Process.ProviderPID, OfferID: q.Process.OfferID,
+			Format: q.Process.Format, Message: q.Process.MessageDigest},
+		Request: request{Method: q.Request.Method, Path: q.Request.Path}}
 	for _, p := range q.Policies {
 		doc.Policies = append(doc.Policies, inForce(p, q.Action))
 	}
@@ -109,7 +110,8 @@ func partyOf(p policy.Party) party {
 		if subject == nil {
 			subject = map[string]string{}
 		}
-		out.Credentials = append(out.Credentials, credential{c.Type, c.Issuer, c.ID, subject, millis(c.NotBefore), millis(c.NotAfter), c.Digest})
+		out.Credentials = append(out.Credentials, credential{Type: c.Type, Issuer: c.Issuer, ID: c.ID, Subject: subject,
+			NotBefore: millis(c.NotBefore), NotAfter: millis(c.NotAfter), Digest: c.Digest})
 	}
 	return out
 }
@@ -128,21 +130,21 @@ func inForce(p odrl.Policy, action string) policyInForce {
 	for i, rule := range p.Permission {
 		place := "permission/" + strconv.Itoa(i)
 		if rule.Action != action && !(rule.Action == "access" && action == "use") {
-			out.Clauses = append(out.Clauses, clause{place + "/action", "action", rule.Action, []string{}})
+			out.Clauses = append(out.Clauses, clause{Clause: place + "/action", Operand: "action", Operator: rule.Action, Values: []string{}})
 		}
 		if len(rule.Constraint) == 0 {
 			// Without terms a permission still asks for a member.
-			out.Clauses = append(out.Clauses, clause{place, "Membership", "eq", []string{"active"}})
+			out.Clauses = append(out.Clauses, clause{Clause: place, Operand: "Membership", Operator: "eq", Values: []string{"active"}})
 		}
 		for j, c := range rule.Constraint {
 			out.Clauses = flatten(out.Clauses, place+"/constraint/"+strconv.Itoa(j), c)
 		}
 	}
 	for i := range p.Prohibition {
-		out.Clauses = append(out.Clauses, clause{"prohibition/" + strconv.Itoa(i), "prohibition", "", []string{}})
+		out.Clauses = append(out.Clauses, clause{Clause: "prohibition/" + strconv.Itoa(i), Operand: "prohibition", Operator: "", Values: []string{}})
 	}
 	for i := range p.Obligation {
-		out.Clauses = append(out.Clauses, clause{"obligation/" + strconv.Itoa(i), "obligation", "", []string{}})
+		out.Clauses = append(out.Clauses, clause{Clause: "obligation/" + strconv.Itoa(i), Operand: "obligation", Operator: "", Values: []string{}})
 	}
 	return out
 }
@@ -153,11 +155,11 @@ func flatten(out []clause, place string, c odrl.Constraint) []clause {
 	}
 	for name, nested := range map[string][]odrl.Constraint{"or": c.Or, "xone": c.Xone, "andSequence": c.AndSequence} {
 		if len(nested) > 0 {
-			out = append(out, clause{place + "/" + name, name, "", []string{}})
+			out = append(out, clause{Clause: place + "/" + name, Operand: name, Operator: "", Values: []string{}})
 		}
 	}
 	if c.LeftOperand != "" {
-		out = append(out, clause{place, c.LeftOperand, c.Operator, append([]string{}, c.RightOperand...)})
+		out = append(out, clause{Clause: place, Operand: c.LeftOperand, Operator: c.Operator, Values: append([]string{}, c.RightOperand...)})
 	}
 	return out
 }

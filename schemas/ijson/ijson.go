@@ -110,8 +110,11 @@ func shape(err error) error {
 	return &Error{Kind: Shape, Want: "the members of this message: " + err.Error()}
 }
 
-// Canonical returns the RFC 8785 form. data must have passed Check without BigNumbers.
+// Canonical returns the RFC 8785 form; it may be data itself. data must have passed Check without BigNumbers.
 func Canonical(data []byte) ([]byte, error) {
+	if plainlyCanonical(data) {
+		return data, nil
+	}
 	out, err := jcs.Transform(data)
 	if err != nil {
 		return nil, fmt.Errorf("canonical form: %w", err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gowebpki/jcs"
+
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
@@ -105,7 +107,7 @@ func TestDigestsOfDifferentTypesDiffer(t *testing.T) {
 }
 
 func FuzzCheckAgreesWithEncodingJSON(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"a":[1,2,{"b":null}]}`, `"\ud83d\ude00"`, `1e5`, `{"a":1,"A":2}`, "[\"\xff\"]"} {
+	for _, seed := range []string{`{}`, `{"a":[1,2,{"b":null}]}`, `"\ud83d\ude00"`, `1e5`, `-0`, `[0,-1,10]`, `{"a":[],"b":{},"c":"x"}`, `{"b":1,"a":2}`, `{"a":1,"A":2}`, "[\"\xff\"]"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -119,6 +121,10 @@ func FuzzCheckAgreesWithEncodingJSON(f *testing.F) {
 		canonical, err := ijson.Canonical(data)
 		if err != nil {
 			t.Fatalf("accepted %q, which has no canonical form: %v", data, err)
+		}
+		slow, err := jcs.Transform(data)
+		if err != nil || !bytes.Equal(slow, canonical) {
+			t.Fatalf("canonical form of %q is %q, want %q, %v", data, canonical, slow, err)
 		}
 		again, err := ijson.Canonical(canonical)
 		if err != nil || !bytes.Equal(again, canonical) {

@@ -2,10 +2,13 @@ package sqlstore
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // micros is how times are kept.
@@ -26,19 +29,8 @@ func fromMicros(n int64) time.Time {
 // effects writes what commits with a change of state. The settled message goes first: its process may owe the next one.
 func (t *tx) effects(ctx context.Context, p participant.ID, e commit.Effects) error {
 	t.touched = append(t.touched, int64(p))
-	for _, entry := range e.Decisions {
-		_, err := t.exec(ctx, `INSERT INTO log_entries (id, participant, kind, process, time, bytes) VALUES ($1, $2, $3, $4, $5, $6)`,
-			entry.ID, int64(p), entry.Kind, entry.Process, micros(entry.Time), entry.Bytes)
-		if err != nil {
-			return err
-		}
-		for _, o := range entry.Archive {
-			_, err := t.exec(ctx, `INSERT INTO archive (participant, digest, type, bytes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-				int64(p), o.Digest, o.Type, o.Bytes)
-			if err != nil {
-				return err
-			}
-		}
+	if err := t.records(ctx, int64(p), e.Decisions); err != nil {
+		return err
 	}
 	if e.Agreement != nil {
 		if err := t.agreement(ctx, *e.Agreement); err != nil {
@@ -79,17 +71,69 @@ func (t *tx) events(ctx context.Context, p participant.ID, events []commit.Event
 	if err != nil {
 		return err
 	}
+	rows := make([][]any, len(events))
 	for i, e := range events {
 		e.Seq = last - int64(len(events)) + int64(i) + 1
 		doc, err := encode(e)
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `INSERT INTO events (participant, seq, doc) VALUES ($1, $2, $3)`, int64(p), e.Seq, doc); err != nil {
-			return err
+		rows[i] = []any{int64(p), e.Seq, doc}
+	}
+	return t.insert(ctx, `INSERT INTO events (participant, seq, doc) VALUES `, "", rows)
+}
+
+// records writes log entries without index, and what is archived with them.
+func (t *tx) records(ctx context.Context, p int64, entries []decisionlog.Entry) error {
+	var records, objects [][]any
+	for _, e := range entries {
+		records = append(records, []any{e.ID, p, e.Kind, e.Process, micros(e.Time), e.Bytes})
+		for _, o := range e.Archive {
+			objects = append(objects, []any{p, o.Digest, o.Type, o.Bytes})
 		}
 	}
+	if err := t.insert(ctx, `INSERT INTO log_entries (id, participant, kind, process, time, bytes) VALUES `, "", records); err != nil {
+		return err
+	}
+	return t.insert(ctx, `INSERT INTO archive (participant, digest, type, bytes) VALUES `, ` ON CONFLICT DO NOTHING`, objects)
+}
+
+// insert writes rows of equal length with few statements: sixteen at a time, then one by one, so that two forms of each are prepared.
+func (t *tx) insert(ctx context.Context, head, tail string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := 1
+		if len(rows) >= wide {
+			n = wide
+		}
+		var args []any
+		for _, row := range rows[:n] {
+			args = append(args, row...)
+		}
+		if _, err := t.exec(ctx, head+places(n, len(rows[0]))+tail, args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
 	return nil
+}
+
+const wide = 16
+
+// places is ($1, $2), ($3, $4), …
+func places(rows, columns int) string {
+	var b strings.Builder
+	for i := range rows * columns {
+		switch {
+		case i == 0:
+			b.WriteString("($")
+		case i%columns == 0:
+			b.WriteString("), ($")
+		default:
+			b.WriteString(", $")
+		}
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	return b.String() + ")"
 }
 
 // EventsSince implements store.Events.
@@ -117,5 +161,8 @@ func (s *Store) Notify(ctx context.Context, p participant.ID) <-chan struct{} {
 
 // Record implements catalog.Store: effects that change nothing else.
 func (s *Store) Record(ctx context.Context, p participant.ID, e commit.Effects) error {
-	return s.update(ctx, func(ctx context.Context, t *tx) error { return t.effects(ctx, p, e) })
+	if e.Agreement != nil || e.Owed != nil || e.Settled != "" || len(e.Events) > 0 {
+		return s.update(ctx, func(ctx context.Context, t *tx) error { return t.effects(ctx, p, e) })
+	}
+	return s.submit(ctx, &op{ctx: ctx, records: e.Decisions, participant: int64(p), done: make(chan struct{})})
 }

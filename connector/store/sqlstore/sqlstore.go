@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // Dialect is what differs between the databases.
@@ -78,27 +79,34 @@ func (s *Store) Close() error {
 	return err
 }
 
-// op is one caller's part of a transaction. It may run twice: alone, after the group that it was part of could not be committed.
+// op is one caller's part of a transaction. It may run twice: alone, after the group that it was part of could not be committed. Records that
+// change nothing else have no run: those of a group are written together.
 type op struct {
-	ctx     context.Context
-	run     func(context.Context, *tx) error
+	ctx         context.Context
+	run         func(context.Context, *tx) error
+	records     []decisionlog.Entry
+	participant int64
+
 	err     error
 	touched []int64 // participants whose subscribers are told after the commit
 	done    chan struct{}
 }
 
 // maxGroup bounds how many callers share a transaction.
-const maxGroup = 128
+const maxGroup = 256
 
 var errClosed = fault.New("store", fault.Unavailable, "the store is closed")
 
 // update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run twice, and may
 // run while the caller has gone; callers wait for it in any case, so it may write to their variables.
 func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error) error {
+	return s.submit(ctx, &op{ctx: ctx, run: fn, done: make(chan struct{})})
+}
+
+func (s *Store) submit(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Wrap("store", fault.Unavailable, err)
 	}
-	o := &op{ctx: ctx, run: fn, done: make(chan struct{})}
 	select {
 	case <-s.done:
 		return errClosed
@@ -225,20 +233,39 @@ func (w *writer) commit(ops []*op) error {
 		w.close() // a connection that cannot begin is of no use: the next group gets another
 		return w.s.classify(err)
 	}
-	for _, o := range ops {
-		t := &tx{w: w}
-		if err := o.run(ctx, t); err != nil {
-			if w.plain(ctx, "ROLLBACK") != nil {
-				w.close()
-			}
-			return w.s.classify(err)
+	if err := w.run(ctx, ops); err != nil {
+		if w.plain(ctx, "ROLLBACK") != nil {
+			w.close()
 		}
-		o.touched = t.touched
+		return w.s.classify(err)
 	}
 	if err := w.plain(ctx, "COMMIT"); err != nil {
 		_ = w.plain(ctx, "ROLLBACK")
 		w.close()
 		return w.s.classify(err)
+	}
+	return nil
+}
+
+// run runs the parts in order; records that stand alone go last, together for each participant.
+func (w *writer) run(ctx context.Context, ops []*op) error {
+	records := map[int64][]decisionlog.Entry{}
+	for _, o := range ops {
+		t := &tx{w: w}
+		if o.run == nil {
+			records[o.participant] = append(records[o.participant], o.records...)
+			o.touched = []int64{o.participant}
+			continue
+		}
+		if err := o.run(ctx, t); err != nil {
+			return err
+		}
+		o.touched = t.touched
+	}
+	for p, entries := range records {
+		if err := (&tx{w: w}).records(ctx, p, entries); err != nil {
+			return err
+		}
 	}
 	return nil
 }
