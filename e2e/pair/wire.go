@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/outbox"
@@ -128,4 +129,43 @@ func (n *Network) Run() []string {
 		}
 	}
 	return kinds
+}
+
+// Restart forgets what the side had in hand to send, as a crash does: what is owed comes again from the store.
+func (s *Side) Restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = nil
+}
+
+// Due takes what the side owes according to its store, once the time has come.
+func (s *Side) Due() []commit.Owed {
+	t := s.net.t
+	t.Helper()
+	s.net.Advance(time.Minute)
+	owed, err := s.Store.Claim(t.Context(), s.net.Now(), time.Second, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return owed
+}
+
+// Settle delivers what the stores still owe until nobody owes anything.
+func (n *Network) Settle() {
+	n.t.Helper()
+	for range 100 {
+		quiet := true
+		for _, slug := range slices.Sorted(maps.Keys(n.sides)) {
+			side := n.sides[slug]
+			side.Restart()
+			for _, o := range side.Due() {
+				quiet = false
+				n.Deliver(o, side)
+			}
+		}
+		if quiet {
+			return
+		}
+	}
+	n.t.Fatal("the companies never stop owing each other something")
 }
