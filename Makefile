@@ -26,8 +26,8 @@ test: ## everything CI runs: vet, layers, all tests on both stores, the race det
 	$(MAKE) race
 
 # The packages in which goroutines share memory; the rest is sequential and would only cost time.
-RACE := ./connector/outbox/... ./connector/negotiation/... ./connector/transfer/... ./connector/dataplane/... \
-        ./connector/identity/... ./connector/credential/... ./connector/store/... ./connector/wire/... ./policy/decisionlog/...
+RACE := ./connector/outbox/... ./connector/dataplane/... ./connector/identity/... ./connector/credential/... \
+        ./connector/store/... ./connector/wire/... ./e2e
 
 .PHONY: race
 race: ## the race detector over the concurrent packages

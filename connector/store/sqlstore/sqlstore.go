@@ -25,7 +25,8 @@ type Dialect struct {
 	Unique     func(error) bool          // a unique or primary key was violated
 	Lock       string                    // statement that makes migrations exclusive, "" when opening is
 	Snapshot   *sql.TxOptions            // for a consistent backup
-	Begin      string                    // statement that begins a write early, "" for none
+	Begin      string                    // begins a write transaction
+	Local      bool                      // reads end by themselves, and soon: they are not broken off in the middle
 }
 
 // Store implements store.Store. It is safe for concurrent use.
@@ -384,8 +385,23 @@ func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
+// reading refuses a caller that has gone, and lets the others' reads come to their end where that is soon.
+func (s *Store) reading(ctx context.Context) (context.Context, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fault.Wrap("store", fault.Unavailable, err)
+	}
+	if s.dialect.Local {
+		return context.WithoutCancel(ctx), nil
+	}
+	return ctx, nil
+}
+
 // query reads rows; scan is called for each.
 func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	ctx, err := s.reading(ctx)
+	if err != nil {
+		return err
+	}
 	stmt, err := s.prepared(ctx, query)
 	if err != nil {
 		return s.classify(err)
@@ -405,6 +421,10 @@ func (s *Store) query(ctx context.Context, scan func(scanner) error, query strin
 
 // get reads one row; NotFound when there is none.
 func (s *Store) get(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	ctx, err := s.reading(ctx)
+	if err != nil {
+		return err
+	}
 	stmt, err := s.prepared(ctx, query)
 	if err != nil {
 		return s.classify(err)
