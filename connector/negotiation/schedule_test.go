@@ -98,7 +98,7 @@ func (c *chaos) interfere(t *testing.T, side *pair.Side) {
 // nothing is open, the sides agree on the end, and what ended well is one agreement, equal on both sides.
 func TestWhateverTheNetworkDoesBothSidesEndAlike(t *testing.T) {
 	t.Parallel()
-	seeds := 24
+	seeds := 40
 	if testing.Short() {
 		seeds = 6
 	}

@@ -48,10 +48,19 @@ type Outbox struct {
 	wake  chan time.Time // something is due then, maybe earlier than the timer thinks
 
 	mu      sync.Mutex
-	busy    map[string]bool                   // owed ids under way or waiting in this process: one attempt at a time
+	busy    map[process]string                // the owed id that is under way or waiting for a place: one attempt per process at a time
+	after   map[process]commit.Owed           // owed by a process that is busy with what it owed before: sent next, so that order is kept
 	peers   map[participant.DID]int           // attempts under way per peer
 	waiting map[participant.DID][]commit.Owed // more than perPeer at once, in order of arrival
 }
+
+type process struct {
+	participant participant.ID
+	kind        commit.ProcessKind
+	id          string
+}
+
+func processOf(o commit.Owed) process { return process{o.Participant, o.Process, o.ProcessID} }
 
 // New returns an Outbox.
 func New(cfg Config) *Outbox {
@@ -61,8 +70,8 @@ func New(cfg Config) *Outbox {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = 24 * time.Hour
 	}
-	return &Outbox{cfg: cfg, began: cfg.Now(), queue: make(chan commit.Owed, 4096), wake: make(chan time.Time, 1), busy: map[string]bool{},
-		peers: map[participant.DID]int{}, waiting: map[participant.DID][]commit.Owed{}}
+	return &Outbox{cfg: cfg, began: cfg.Now(), queue: make(chan commit.Owed, 4096), wake: make(chan time.Time, 1), busy: map[process]string{},
+		after: map[process]commit.Owed{}, peers: map[participant.DID]int{}, waiting: map[participant.DID][]commit.Owed{}}
 }
 
 // Send hands a committed message over for its first attempt. It never blocks: when the queue is full the message is left to the timer,
@@ -132,39 +141,49 @@ func (b *Outbox) Run(ctx context.Context) {
 func (b *Outbox) admit(o commit.Owed) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.busy[o.ID] {
+	if id, ok := b.busy[processOf(o)]; ok {
+		if id != o.ID {
+			b.after[processOf(o)] = o
+		}
 		return false
 	}
 	if b.peers[o.Peer] >= perPeer {
 		if len(b.waiting[o.Peer]) < perPeerLine {
-			b.busy[o.ID] = true
+			b.busy[processOf(o)] = o.ID
 			b.waiting[o.Peer] = append(b.waiting[o.Peer], o)
 		}
 		return false
 	}
-	b.busy[o.ID] = true
+	b.busy[processOf(o)] = o.ID
 	b.peers[o.Peer]++
 	return true
 }
 
+// release gives the place up, and lets what waited for it, or for this message, come next.
 func (b *Outbox) release(o commit.Owed) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.busy, o.ID)
+	delete(b.busy, processOf(o))
 	if b.peers[o.Peer]--; b.peers[o.Peer] <= 0 {
 		delete(b.peers, o.Peer)
 	}
-	waiting := b.waiting[o.Peer]
-	if len(waiting) == 0 {
-		return
+	if next, ok := b.after[processOf(o)]; ok {
+		delete(b.after, processOf(o))
+		b.requeue(next)
 	}
-	delete(b.busy, waiting[0].ID)
+	if waiting := b.waiting[o.Peer]; len(waiting) > 0 {
+		delete(b.busy, processOf(waiting[0]))
+		b.requeue(waiting[0])
+		if b.waiting[o.Peer] = waiting[1:]; len(waiting) == 1 {
+			delete(b.waiting, o.Peer)
+		}
+	}
+}
+
+func (b *Outbox) requeue(o commit.Owed) {
 	select {
-	case b.queue <- waiting[0]:
+	case b.queue <- o:
 	default: // the timer finds it
-	}
-	if b.waiting[o.Peer] = waiting[1:]; len(waiting) == 1 {
-		delete(b.waiting, o.Peer)
 	}
 }
 
@@ -267,6 +286,13 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	if !ok {
 		log.ErrorContext(ctx, "nobody owns this kind of process", slog.String("kind", string(o.Process)))
 		b.postpone(ctx, o, "nobody owns processes of kind "+string(o.Process))
+		return
+	}
+	if owes, err := owner.Owes(ctx, o); err == nil && !owes || ctx.Err() != nil {
+		return
+	} else if err != nil {
+		log.ErrorContext(ctx, "process not read, will be tried again", slog.Any("error", err))
+		b.postpone(ctx, o, err.Error())
 		return
 	}
 	sendCtx, cancel := context.WithTimeout(ctx, attemptLimit)

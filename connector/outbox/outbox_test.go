@@ -89,7 +89,12 @@ func (b *bench) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) 
 
 func (b *bench) Look(_ context.Context, o commit.Owed) (outbox.Answer, error) { return b.look(o) }
 
-// Delivered and Rejected are the service: the process goes on, and the message is settled in the same commit.
+// Owes, Delivered and Rejected are the service: the process goes on, and the message is settled in the same commit.
+func (b *bench) Owes(ctx context.Context, o commit.Owed) (bool, error) {
+	n, err := b.store.Negotiation(ctx, o.Participant, "", o.ProcessID)
+	return n.Pending.Owed == o.ID, err
+}
+
 func (b *bench) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return b.finish(ctx, o, told{o.ID, true, a, o.LastError})
 }
@@ -309,6 +314,58 @@ func TestNoMessageIsUnderWayTwiceInOneProcess(t *testing.T) {
 			t.Errorf("%d messages were delivered, want 60", len(b.told))
 		}
 		b.wantNothingOwed()
+	})
+}
+
+func TestWhatAProcessOwesNextWaitsForTheAttemptBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		first := b.owe("1", "did:web:cobalt")
+		b.send = func(_ context.Context, o commit.Owed, _ int) (outbox.Answer, error) {
+			if o.ID == first.ID {
+				time.Sleep(10 * time.Second) // slow on the way
+			}
+			return accepted, nil
+		}
+		box, _ := b.run(0)
+		box.Send(first)
+		synctest.Wait()
+		begin := time.Now()
+		n, err := b.store.Negotiation(t.Context(), b.local.ID, "", first.ProcessID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := first // an operator ends the process meanwhile: the first message is withdrawn, another one is owed
+		second.ID, second.Message = "owed-2", "ContractNegotiationTerminationMessage"
+		next := n
+		next.Pending.Owed = second.ID
+		if err := b.store.ReplaceNegotiation(t.Context(), n, next, commit.Effects{Settled: first.ID, Owed: &second}); err != nil {
+			t.Fatal(err)
+		}
+		box.Send(second)
+		pass(time.Minute)
+		if len(b.attempts) != 2 || b.attempts[1].id != second.ID || b.attempts[1].at.Sub(begin) != 10*time.Second {
+			t.Errorf("attempts %v, want the second when the first has ended", b.attempts)
+		}
+		b.wantNothingOwed()
+	})
+}
+
+func TestWhatWasWithdrawnWhileItWaitedIsNotSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		o := b.owe("1", "did:web:cobalt")
+		if err := b.finish(t.Context(), o, told{}); err != nil {
+			t.Fatal(err)
+		}
+		box, _ := b.run(0)
+		box.Send(o)
+		pass(time.Hour)
+		if len(b.attempts) != 0 {
+			t.Errorf("attempts %v, want none", b.attempts)
+		}
 	})
 }
 

@@ -41,6 +41,9 @@ func (a Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
 
 // Owner is the service whose process owes the message; it commits what the answer means.
 type Owner interface {
+	// Owes reports whether the process still owes the message. One that was settled or withdrawn while it waited is not sent: the
+	// protocol numbers no messages, and a late copy could undo what came after it.
+	Owes(ctx context.Context, o commit.Owed) (bool, error)
 	// Delivered completes the outgoing transition. Called again after a crash: it must be idempotent.
 	Delivered(ctx context.Context, o commit.Owed, a Answer) error
 	// Rejected ends the attempts: the peer said 4xx for good, or the deadline passed (Answer zero).

@@ -35,7 +35,8 @@ func (s *Service) Complete(ctx context.Context, local participant.Participant, i
 	return s.operate(ctx, local, id, Message{Kind: Completion}, "transfer.complete", actor)
 }
 
-// Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it.
+// Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it. While the peer is still
+// being told of the pause it is a Conflict.
 func (s *Service) Resume(ctx context.Context, local participant.Participant, id, actor string) (Transfer, error) {
 	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.resume", actor)
 }
@@ -48,6 +49,10 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		to, err := Next(t.State, m.Kind, t.Role)
 		if err != nil {
 			return illegal(err)
+		}
+		if m.Kind == Start && t.Pending.Kind != "" {
+			// The peer may not have heard of the pause yet: it would take a start for nothing, and keep a token that opens no more.
+			return illegal(fault.New("transfer.Resume", fault.Conflict, "a %s is on its way to the peer; try again when it has arrived", t.Pending.Kind))
 		}
 		entry, err := s.record(ctx, local, t, code, actor, reasonDetail(m))
 		if err != nil {
@@ -93,9 +98,6 @@ func reasonDetail(m Message) map[string]string {
 
 // restart is the provider's own start of a suspended transfer.
 func (s *Service) restart(ctx context.Context, local participant.Participant, t *Transfer) (*commit.Owed, []decisionlog.Entry, error) {
-	if t.Pending.Kind == Start {
-		return nil, nil, illegal(fault.New("transfer.Resume", fault.Conflict, "a start is on its way already"))
-	}
 	if _, err := s.usable(ctx, local, t.AgreementID); err != nil {
 		return nil, nil, err
 	}
@@ -220,6 +222,12 @@ func (s *Service) watch(ctx context.Context, local participant.Participant, t Tr
 	return s.endRetired(context.WithoutCancel(ctx), local, t)
 }
 
+// Owes implements outbox.Owner.
+func (s *Service) Owes(ctx context.Context, o commit.Owed) (bool, error) {
+	t, err := s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID)
+	return t.Pending.Owed == o.ID, err
+}
+
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
@@ -244,6 +252,9 @@ func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer)
 func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
 		switch {
+		case t.State.Final() && t.Pending.Kind == Completion && !State(a.State).Final() && a.Status != 0:
+			// A peer that paused meanwhile cannot complete; a termination it takes in any state, and must not wait for us.
+			return t, notTaken(Completion)
 		case t.State.Final():
 			return t, nil // we ended it; what the peer thinks of it changes nothing
 		case a.OK() && !t.wishes() && reached(State(a.State), t.Pending.To):
@@ -267,8 +278,12 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		if t.PeerPID == "" || seen.Final() {
 			return t, nil
 		}
-		return t, &Message{Kind: Termination, Code: "message.refused", Reasons: []string{"our " + string(kind) + " was not taken"}}
+		return t, notTaken(kind)
 	})
+}
+
+func notTaken(kind Kind) *Message {
+	return &Message{Kind: Termination, Code: "message.refused", Reasons: []string{"our " + string(kind) + " was not taken"}}
 }
 
 // wishes reports a consumer's wish to resume on its way: it changes nothing by itself.

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/pair"
@@ -256,6 +257,13 @@ func TestEitherSideEndsItInAnyState(t *testing.T) {
 					t.Errorf("%s right after the operator ended it", got.State)
 				}
 				b.Run()
+				if name == "as soon as it is asked for" { // the request was withdrawn before it left
+					all, err := b.cobalt.Transfers.List(t.Context(), b.cobalt.Local, transfer.Filter{}, page.Request{})
+					if err != nil || len(all.Items) != 0 {
+						t.Errorf("the provider has %d transfers (%v), want none", len(all.Items), err)
+					}
+					return
+				}
 				b.want(t, transfer.Terminated)
 				if err := terminate(side.Transfers, t, side); !fault.Is(err, fault.Conflict) {
 					t.Errorf("ending it twice: %v, want a conflict", err)

@@ -24,14 +24,33 @@ func (s *Side) Send(o commit.Owed) {
 
 // Next takes the oldest message that the side sends; false when there is none.
 func (s *Side) Next() (commit.Owed, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.sent) == 0 {
-		return commit.Owed{}, false
+	return s.NextOf(func(commit.Owed) bool { return true })
+}
+
+// NextOf takes the oldest message that may be sent now and is still owed.
+func (s *Side) NextOf(may func(commit.Owed) bool) (commit.Owed, bool) {
+	for {
+		s.mu.Lock()
+		i := slices.IndexFunc(s.sent, may)
+		if i < 0 {
+			s.mu.Unlock()
+			return commit.Owed{}, false
+		}
+		o := s.sent[i]
+		s.sent = slices.Delete(s.sent, i, i+1)
+		s.mu.Unlock()
+		owes, err := s.owner(o).Owes(s.net.t.Context(), o)
+		if err != nil {
+			s.net.t.Fatal(err)
+		}
+		if owes {
+			return o, true
+		}
 	}
-	o := s.sent[0]
-	s.sent = s.sent[1:]
-	return o, true
+}
+
+func (s *Side) owner(o commit.Owed) outbox.Owner {
+	return map[commit.ProcessKind]outbox.Owner{commit.Negotiation: s.Negotiations, commit.Transfer: s.Transfers}[o.Process]
 }
 
 // Take is Next of a message that must be there and of the kind.
@@ -82,7 +101,7 @@ func (n *Network) Hand(o commit.Owed, from *Side) outbox.Answer {
 // Tell lets the sender learn the answer to its message, as the outbox does: a refusal is believed only after a look.
 func (n *Network) Tell(o commit.Owed, from *Side, a outbox.Answer) {
 	n.t.Helper()
-	owner := map[commit.ProcessKind]outbox.Owner{commit.Negotiation: from.Negotiations, commit.Transfer: from.Transfers}[o.Process]
+	owner := from.owner(o)
 	var err error
 	if a.OK() {
 		err = owner.Delivered(n.t.Context(), o, a)
