@@ -269,7 +269,7 @@ func (c *Connector) joinServices() {
 		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
 		Directory: c.client, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
-		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log})
+		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})
 	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Catalogs: c.client, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
@@ -345,6 +345,14 @@ func (c *Connector) Run(ctx context.Context) error {
 			}
 		}
 	})
+	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served.
+	for _, p := range c.hosted.all() {
+		if _, err := c.transfers.Sweep(ctx, p); err != nil && ctx.Err() == nil {
+			stop()
+			background.Wait()
+			return errors.Join(fmt.Errorf("transfers of %s: %w", p.Slug, err), public.Close(), management.Close())
+		}
+	}
 	failed := make(chan error, 2)
 	servers := []*drained{c.server(c.public, nil), c.server(c.rpc, rpc.Protocols())}
 	for i, l := range []net.Listener{public, management} {
