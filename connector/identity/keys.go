@@ -108,6 +108,13 @@ func verifySignature(token string, key any) error {
 	if err != nil {
 		return err
 	}
+	header, _, err := ParseJWT(token, len(token))
+	if err != nil {
+		return err
+	}
+	if header.Algorithm != alg.String() {
+		return fmt.Errorf("the header names %s, the key signs %s", header.Algorithm, alg)
+	}
 	_, err = jws.Verify([]byte(token), jws.WithKey(alg, key))
 	return err
 }
