@@ -52,3 +52,8 @@ func (c *Connector) PublishAsset(ctx context.Context, local participant.Particip
 func (c *Connector) Address(ctx context.Context, local participant.Participant, id string) (transfer.Address, error) {
 	return c.transfers.Address(ctx, local, id)
 }
+
+// Suspend pauses a started transfer; its streams are cut before it returns.
+func (c *Connector) Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error) {
+	return c.transfers.Suspend(ctx, local, id, actor, reason)
+}
