@@ -73,7 +73,7 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 	if next.Size != old.Size+uint64(len(ids)) {
 		return fmt.Errorf("sequence: %d ids do not lead from size %d to %d", len(ids), old.Size, next.Size)
 	}
-	var hashes []byte
+	hashes := []byte{}
 	for _, h := range next.Range {
 		hashes = append(hashes, h...)
 	}

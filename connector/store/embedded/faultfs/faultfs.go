@@ -1,0 +1,237 @@
+// Package faultfs is a disk for tests: it counts every write, sync, truncation and deletion that SQLite makes, and fails at the one it is
+// told to, by an I/O error, by having no room, or by losing its power, which takes with it what was not synced.
+package faultfs
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// Mode is how the disk fails.
+type Mode string
+
+// The modes.
+const (
+	None      Mode = "none"
+	IOError   Mode = "I/O error"
+	NoRoom    Mode = "no room"
+	PowerLoss Mode = "power loss"
+)
+
+// Disk implements vfs.VFS over the operating system's file layer.
+type Disk struct {
+	vfs.VFS
+	name string
+	mode Mode
+	at   int // operation that fails, from 1
+
+	mu    sync.Mutex
+	count int
+	log   []string
+	dead  bool
+	files map[string]*image
+}
+
+// image is what of a file would survive.
+type image struct {
+	durable []byte
+	exists  bool
+	pending []write // since the last sync
+}
+
+type write struct {
+	offset   int64
+	data     []byte
+	truncate bool
+}
+
+// Register makes a disk that fails in the mode at the given operation; its name opens it. Close unregisters it.
+func Register(name string, mode Mode, at int) *Disk {
+	d := &Disk{VFS: vfs.Find(""), name: name, mode: mode, at: at, files: map[string]*image{}}
+	vfs.Register(name, d)
+	return d
+}
+
+// Close takes the disk out of the registry.
+func (d *Disk) Close() { vfs.Unregister(d.name) }
+
+// Operations lists what was done, in order.
+func (d *Disk) Operations() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.log...)
+}
+
+// step counts an operation and says whether it fails. The caller holds mu.
+func (d *Disk) step(what, path string) error {
+	if d.dead {
+		return sqlite3.IOERR
+	}
+	d.count++
+	d.log = append(d.log, fmt.Sprintf("%s %s", what, path[strings.LastIndexByte(path, '/')+1:]))
+	if d.count != d.at {
+		return nil
+	}
+	switch d.mode {
+	case IOError:
+		return sqlite3.IOERR
+	case NoRoom:
+		if what != "write" {
+			return nil // a full disk refuses writes only
+		}
+		return sqlite3.FULL
+	case PowerLoss:
+		d.dead = true
+		return sqlite3.IOERR
+	}
+	return nil
+}
+
+// Restore puts the files into the state after the power came back: what was synced, then half of the writes that were not, the next one torn.
+// It must be called after the database was closed.
+func (d *Disk) Restore() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, f := range d.files {
+		_ = os.Remove(path + "-shm")
+		content := append([]byte(nil), f.durable...)
+		for i, w := range f.pending[:(len(f.pending)+1)/2] {
+			if i == len(f.pending)/2 {
+				w.data = w.data[:len(w.data)/2]
+			}
+			content = apply(content, w)
+		}
+		if !f.exists && len(content) == 0 {
+			_ = os.Remove(path)
+			continue
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func apply(content []byte, w write) []byte {
+	if w.truncate {
+		return resize(content, w.offset)
+	}
+	if end := w.offset + int64(len(w.data)); end > int64(len(content)) {
+		content = resize(content, end)
+	}
+	copy(content[w.offset:], w.data)
+	return content
+}
+
+func resize(content []byte, size int64) []byte {
+	if size <= int64(len(content)) {
+		return content[:size]
+	}
+	return append(content, make([]byte, size-int64(len(content)))...)
+}
+
+// Open implements vfs.VFS.
+func (d *Disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	return d.opened(name, func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpen(d.VFS, name, flags) })
+}
+
+// OpenFilename implements vfs.VFSFilename.
+func (d *Disk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	return d.opened(name.String(), func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpenFilename(d.VFS, name, flags) })
+}
+
+func (d *Disk) opened(name string, open func() (vfs.File, vfs.OpenFlag, error)) (vfs.File, vfs.OpenFlag, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dead {
+		return nil, 0, sqlite3.CANTOPEN
+	}
+	before, statErr := os.ReadFile(name)
+	f, flags, err := open()
+	if err != nil || name == "" {
+		return f, flags, err
+	}
+	if d.files[name] == nil {
+		d.files[name] = &image{durable: before, exists: statErr == nil}
+	}
+	return &file{File: f, disk: d, path: name, image: d.files[name]}, flags, nil
+}
+
+// Delete implements vfs.VFS.
+func (d *Disk) Delete(name string, sync bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.step("delete", name); err != nil {
+		return err
+	}
+	if f := d.files[name]; f != nil && sync {
+		*f = image{}
+	}
+	return d.VFS.Delete(name, sync)
+}
+
+// file passes everything on and keeps the image.
+type file struct {
+	vfs.File
+	disk  *Disk
+	path  string
+	image *image
+}
+
+func (f *file) WriteAt(b []byte, offset int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if err := f.disk.step("write", f.path); err != nil {
+		return 0, err
+	}
+	f.image.pending = append(f.image.pending, write{offset: offset, data: append([]byte(nil), b...)})
+	return f.File.WriteAt(b, offset)
+}
+
+func (f *file) Truncate(size int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if err := f.disk.step("truncate", f.path); err != nil {
+		return err
+	}
+	f.image.pending = append(f.image.pending, write{offset: size, truncate: true})
+	return f.File.Truncate(size)
+}
+
+func (f *file) Sync(flags vfs.SyncFlag) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if err := f.disk.step("sync", f.path); err != nil {
+		return err
+	}
+	for _, w := range f.image.pending {
+		f.image.durable = apply(f.image.durable, w)
+	}
+	f.image.pending, f.image.exists = nil, true
+	return f.File.Sync(flags)
+}
+
+func (f *file) ReadAt(b []byte, offset int64) (int, error) {
+	f.disk.mu.Lock()
+	dead := f.disk.dead
+	f.disk.mu.Unlock()
+	if dead {
+		return 0, sqlite3.IOERR
+	}
+	return f.File.ReadAt(b, offset)
+}
+
+// What follows keeps the optional abilities of the file below: without its shared memory there would be no write-ahead log.
+
+func (f *file) SharedMemory() vfs.SharedMemory { return vfsutil.WrapSharedMemory(f.File) }
+func (f *file) LockState() vfs.LockLevel       { return vfsutil.WrapLockState(f.File) }
+func (f *file) PersistWAL() bool               { return vfsutil.WrapPersistWAL(f.File) }
+func (f *file) SetPersistWAL(keep bool)        { vfsutil.WrapSetPersistWAL(f.File, keep) }
+func (f *file) HasMoved() (bool, error)        { return vfsutil.WrapHasMoved(f.File) }
+func (f *file) Unwrap() vfs.File               { return f.File }
