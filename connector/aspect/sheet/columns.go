@@ -24,8 +24,9 @@ type column struct {
 	name     string
 	kind     kind
 	required bool
-	fallback string   // what an empty cell means
-	choices  []string // of a choice
+	fallback string         // what an empty cell means
+	choices  []string       // of a choice
+	pattern  *regexp.Regexp // of a text; nil: any
 	example  string
 	hint     string
 }
@@ -41,7 +42,7 @@ var columns = []column{
 	{name: "part_id", required: true, example: "CC-21700-50", hint: "manufacturer part id"},
 	{name: "part_name", required: true, example: "Cylindrical cell 21700, 5.0 Ah", hint: "name of the part"},
 	{name: "company", required: true, example: "Cobalt Cells", hint: "legal name of the manufacturer"},
-	{name: "bpn", required: true, example: "BPNL00000000COB1", hint: "business partner number, BPNL and 12 characters"},
+	{name: "bpn", required: true, pattern: regexp.MustCompile(`^BPNL[0-9A-Za-z]{12}$`), example: "BPNL00000000COB1", hint: "business partner number, BPNL and 12 characters"},
 	{name: "unit", kind: choice, required: true, choices: units, example: "piece", hint: "declared unit"},
 	{name: "amount", kind: decimal, fallback: "1", example: "1", hint: "declared amount, usually 1"},
 	{name: "mass_kg", kind: decimal, required: true, example: "0.070", hint: "mass per declared unit without packaging, kg"},
@@ -57,7 +58,7 @@ var columns = []column{
 	{name: "primary_data_share", kind: decimal, example: "62.5", hint: "percent"},
 	{name: "exempted_percent", kind: decimal, fallback: "0", example: "1.5", hint: "emissions left out, percent, less than 3"},
 	{name: "region", kind: choice, required: true, choices: regions, example: "Northern Europe", hint: "where it is made"},
-	{name: "country", example: "SE", hint: "two letters, optional"},
+	{name: "country", pattern: regexp.MustCompile(`^[A-Z]{2}$`), example: "SE", hint: "two letters, optional"},
 	{name: "period_start", kind: date, required: true, example: "2025-01-01", hint: "reference period, YYYY-MM-DD"},
 	{name: "period_end", kind: date, required: true, example: "2025-12-31", hint: "reference period, YYYY-MM-DD"},
 	{name: "valid_until", kind: date, required: true, example: "2028-12-31", hint: "end of validity, YYYY-MM-DD"},

@@ -352,6 +352,9 @@ func (in *reader) cell(c column, s string) (value, problem, want string) {
 		}
 		return "", "this is not one of the known values", strings.Join(c.choices, ", ")
 	}
+	if c.pattern != nil && !c.pattern.MatchString(s) {
+		return "", "this does not have the form of a " + c.name, c.hint
+	}
 	return s, "", ""
 }
 

@@ -94,6 +94,8 @@ func TestEveryFaultNamesRowColumnAndWhatWouldBeRight(t *testing.T) {
 		{"an exponent", strings.Replace(good, ",2,2,", `,2e3,2,`, 1), "pcf_including_uptake (H)", "exponent"},
 		{"a word for a number", strings.Replace(good, ",2,2,", `,much,2,`, 1), "pcf_including_uptake (H)", "3.412"},
 		{"an empty cell that is required", strings.Replace(good, ",Part,", ",,", 1), "part_name (B)", "name"},
+		{"a number that is no business partner number", strings.Replace(good, "BPNL00000000COB1", "BPNX", 1), "bpn (D)", "12 characters"},
+		{"a country in words", strings.Replace(good, "Europe,,", "Europe,Sweden,", 1), "country (T)", "two letters"},
 		{"an unknown unit", strings.Replace(good, "piece", "barrel", 1), "unit (E)", "kilogram"},
 		{"a date the other way round", strings.Replace(good, "2025-01-01", "01.01.2025", 1), "period_start (U)", "2025-12-31"},
 		{"a day that does not exist", strings.Replace(good, "2025-01-01", "2025-02-30", 1), "period_start (U)", "2025-12-31"},
