@@ -57,3 +57,11 @@ func (c *Connector) Address(ctx context.Context, local participant.Participant, 
 func (c *Connector) Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error) {
 	return c.transfers.Suspend(ctx, local, id, actor, reason)
 }
+
+// DIDDocument is the document that a hosted participant's DID resolves to.
+func (c *Connector) DIDDocument(local participant.Participant) ([]byte, error) {
+	return c.agent.Document(local)
+}
+
+// ForgetLeases makes the data plane judge every next request anew: after a change of assets or settings that must be felt at once.
+func (c *Connector) ForgetLeases() { c.plane.Forget() }

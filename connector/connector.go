@@ -280,7 +280,7 @@ func (c *Connector) joinWire() {
 	c.agent.Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.agent, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: identity.Cursors{Vault: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}}, Base: c.base, Log: c.cfg.Log}).Mount(mux)
-	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: noSecrets{}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
+	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: secrets(c.cfg.Settings.Egress.Secrets), Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
 	c.public = mux
 }
 

@@ -2,8 +2,6 @@ package connector
 
 import (
 	"context"
-	"errors"
-	"net/url"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/credential"
@@ -84,11 +82,4 @@ func (c *Connector) Export(ctx context.Context, local participant.Participant, d
 func (c *Connector) Retire(ctx context.Context, local participant.Participant, id, actor, reason string) error {
 	_, err := c.transfers.Retire(ctx, local, c.store, id, actor, reason)
 	return err
-}
-
-// noSecrets is the answer while no secrets for upstreams are configured: an asset that needs one is not served.
-type noSecrets struct{}
-
-func (noSecrets) Header(string, *url.URL) (string, string, error) {
-	return "", "", errors.New("no secrets are configured")
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/schemas"
@@ -41,10 +44,18 @@ func openPlane(t *testing.T, upstream http.HandlerFunc) *plane {
 		upstream(w, r)
 	}))
 	t.Cleanup(source.Close)
+	secret := filepath.Join(t.TempDir(), "erp.secret")
+	if err := os.WriteFile(secret, []byte("Bearer of-the-house\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: []network.Member{members[1], members[2]},
 		Change: func(slug string, cfg *connector.Config) {
 			if slug == "cobalt" {
 				cfg.Settings.Egress.Upstreams = []string{source.URL}
+				cfg.Settings.Egress.Secrets = []settings.Secret{
+					{Name: "erp", Origins: []string{source.URL}, Header: "Authorization", File: secret},
+					{Name: "elsewhere", Origins: []string{"https://erp.example:443"}, Header: "Authorization", File: secret},
+				}
 			}
 		}})
 	if err != nil {
@@ -198,6 +209,38 @@ func TestThePeersHeadersStayHereAndItsNameGoesOn(t *testing.T) {
 	}
 	if last.Header.Get("Edc-Bpn") != "BPNL00000000BOR1" || last.Header.Get("Edc-Did") != string(p.boreal.Local.DID) || last.Header.Get("Edc-Contract-Agreement-Id") == "" {
 		t.Errorf("the source was told %v", last.Header)
+	}
+}
+
+func TestACredentialGoesToItsOwnOriginOnly(t *testing.T) {
+	t.Parallel()
+	p := openPlane(t, answerAll)
+	asset := catalog.Asset{ID: "urn:sluice:test:api", Title: "An API", Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0", SemanticID: schemas.PCF}
+	stored, err := p.cobalt.Store().Asset(t.Context(), p.cobalt.Local.ID, asset.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		secret string
+		status int
+		got    string
+	}{{"erp", 200, "Bearer of-the-house"}, {"elsewhere", 502, ""}, {"unknown", 502, ""}} {
+		stored.Address.SecretRef = tt.secret
+		if err := p.cobalt.PublishAsset(t.Context(), p.cobalt.Local, stored, "test"); err != nil {
+			t.Fatal(err)
+		}
+		stored.Version++
+		p.cobalt.ForgetLeases()
+		before := len(p.seen)
+		res, _ := p.get(t, "/ok")
+		if res.StatusCode != tt.status {
+			t.Errorf("%s: status %d, want %d", tt.secret, res.StatusCode, tt.status)
+		}
+		for _, r := range p.seen[before:] {
+			if got := r.Header.Get("Authorization"); got != tt.got {
+				t.Errorf("%s: the source got %q, want %q", tt.secret, got, tt.got)
+			}
+		}
 	}
 }
 

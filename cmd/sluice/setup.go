@@ -159,7 +159,7 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 	if err != nil {
 		return err
 	}
-	secret, did, key, err := a.first(ctx, c, o.slug)
+	secret, did, key, err := a.first(ctx, c, o.slug, s.In(dir).Data)
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
@@ -180,12 +180,20 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 }
 
 // first makes the first token and reads what there is to tell of the first participant.
-func (a *app) first(ctx context.Context, c *connector.Connector, slug string) (secret, did, key string, err error) {
+func (a *app) first(ctx context.Context, c *connector.Connector, slug, data string) (secret, did, key string, err error) {
 	p, err := c.Participant(ctx, slug)
 	if err != nil {
 		return "", "", "", err
 	}
 	if key, err = c.VerifierKey(ctx, p); err != nil {
+		return "", "", "", err
+	}
+	document, err := c.DIDDocument(p)
+	if err != nil {
+		return "", "", "", err
+	}
+	// For eyes, and for a web server in front that would rather serve a file; the connector serves the document itself.
+	if err := writeNew(filepath.Join(data, slug+".did.json"), 0o644, func(w io.Writer) error { _, err := w.Write(append(document, '\n')); return err }); err != nil {
 		return "", "", "", err
 	}
 	secret, token, err := rpc.NewToken(a.rand, store.Token{Role: rpc.Operator, Label: "init", Created: a.now()})

@@ -112,6 +112,14 @@ func (p *Plane) Stop(owner participant.ID, transferID string) {
 	}
 }
 
+// Forget withdraws every lease: the next request of each token is judged anew. Called when what leases rest on was changed here.
+func (p *Plane) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stops++
+	clear(p.leases)
+}
+
 // Running returns how many flows are open, for metrics and for tests that nothing is left behind.
 func (p *Plane) Running() int {
 	p.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -80,6 +81,15 @@ type Egress struct {
 	Peers     []string `yaml:"peers"`     // scheme://host:port
 	Upstreams []string `yaml:"upstreams"` // scheme://host:port
 	Roots     string   `yaml:"roots"`
+	Secrets   []Secret `yaml:"secrets"`
+}
+
+// Secret is a credential for the company's own servers. Assets name it; it is sent to its origins only.
+type Secret struct {
+	Name    string   `yaml:"name"`
+	Origins []string `yaml:"origins"` // scheme://host:port
+	Header  string   `yaml:"header"`
+	File    string   `yaml:"file"` // holds the value of the header
 }
 
 // Limits are bounds.
@@ -107,7 +117,7 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444"},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
-		Egress:       Egress{Peers: []string{}, Upstreams: []string{}},
+		Egress:       Egress{Peers: []string{}, Upstreams: []string{}, Secrets: []Secret{}},
 		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Streams: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 	}
@@ -141,6 +151,12 @@ func (s Settings) In(dir string) Settings {
 		&s.Profile.File, &s.Profile.Bundle, &s.Egress.Roots} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
+		}
+	}
+	s.Egress.Secrets = slices.Clone(s.Egress.Secrets)
+	for i, secret := range s.Egress.Secrets {
+		if !filepath.IsAbs(secret.File) {
+			s.Egress.Secrets[i].File = filepath.Join(dir, secret.File)
 		}
 	}
 	return s

@@ -46,6 +46,7 @@ func (s Settings) Validate() error {
 	c.profile(s.Profile)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.origins("egress.upstreams", s.Egress.Upstreams)
+	c.secrets(s.Egress.Secrets)
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
 	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
@@ -158,5 +159,19 @@ func (c *checker) origins(key string, all []string) {
 		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Port() != "" &&
 			u.Scheme+"://"+u.Host == origin
 		c.expect(fmt.Sprintf("%s[%d]", key, i), origin, ok, "scheme://host:port and nothing else")
+	}
+}
+
+// secrets must be bound to origins, and each must come from a file of its own.
+func (c *checker) secrets(secrets []Secret) {
+	seen := map[string]bool{}
+	for i, s := range secrets {
+		key := fmt.Sprintf("egress.secrets[%d]", i)
+		c.expect(key+".name", s.Name, s.Name != "" && !seen[s.Name], "a name that no other secret has")
+		c.expect(key+".header", s.Header, s.Header != "" && strings.Trim(s.Header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == "", "the name of a header")
+		c.expect(key+".file", s.File, s.File != "", "a file that holds the value of the header")
+		c.expect(key+".origins", strings.Join(s.Origins, ", "), len(s.Origins) > 0, "at least one origin that it may be sent to")
+		c.origins(key+".origins", s.Origins)
+		seen[s.Name] = true
 	}
 }

@@ -112,7 +112,7 @@ func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
 		return
 	}
-	body, err := a.own(local)
+	body, err := a.Document(local)
 	if err != nil {
 		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))
 		problem.Write(w, r, err)
@@ -123,8 +123,8 @@ func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// own returns the DID document of a hosted participant; it changes only with the keys, which are read at the start.
-func (a *Agent) own(local participant.Participant) ([]byte, error) {
+// Document returns the DID document of a hosted participant; it changes only with the keys, which are read at the start.
+func (a *Agent) Document(local participant.Participant) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if body, ok := a.documents[local.ID]; ok {
