@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
+	"github.com/sluice-connector/sluice/policy/reason"
 )
 
 // MaxOpen is how many negotiations one peer may have open with one hosted participant.
@@ -209,14 +210,8 @@ func Refusal(d policy.Decision) (code string, reasons []string) {
 	return "policy.refused", reasons
 }
 
-// Explain is one reason for a peer: stable code, place and wanted value.
-func Explain(r policy.Reason) string {
-	text := r.Code + ": " + r.Operand
-	if want := r.Params["want"]; want != "" {
-		text += " " + r.Params["operator"] + " " + want
-	}
-	return text + " (" + r.Clause + ")"
-}
+// Explain is one reason for a peer: stable code, plain words, and the constraint.
+func Explain(r policy.Reason) string { return reason.Line("en", r) }
 
 // Get returns the negotiation for the operator.
 func (s *Service) Get(ctx context.Context, local participant.Participant, id string) (Negotiation, error) {
