@@ -51,6 +51,10 @@ func (r *Resolver) Resolve(ctx context.Context, did participant.DID, fresh bool)
 		// The fetch serves everybody who waits, so it does not hang on one caller's context.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
+		// Who missed the cache just before another fetch ended finds its result here.
+		if doc, err, ok := r.cached(did, fresh); ok {
+			return doc, err
+		}
 		doc, err := r.load(ctx, did)
 		r.keep(did, doc, err)
 		return doc, err
