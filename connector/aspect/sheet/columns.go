@@ -2,11 +2,9 @@ package sheet
 
 import (
 	"fmt"
-	"math/big"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // kind says how a cell is read.
@@ -22,11 +20,13 @@ const (
 // column is one column of the template.
 type column struct {
 	name     string
+	member   string // of the aspect, that its faults are told by
 	kind     kind
 	required bool
 	fallback string         // what an empty cell means
 	choices  []string       // of a choice
 	pattern  *regexp.Regexp // of a text; nil: any
+	longest  int            // of a text, in bytes; 0: maxCell
 	example  string
 	hint     string
 }
@@ -37,32 +37,35 @@ var regions = []string{"Africa", "Americas", "Asia", "Europe", "Oceania", "Austr
 	"Latin America and the Caribbean", "Melanesia", "Micronesia", "Northern Africa", "Northern America", "Northern Europe", "Polynesia", "South-eastern Asia",
 	"Southern Asia", "Southern Europe", "Sub-Saharan Africa", "Western Asia", "Western Europe", "Global", "Several"}
 
+// longestID keeps the id of the asset, in which a byte may become three, within what a catalog takes.
+const longestID = 128
+
 // columns is the template, in order.
 var columns = []column{
-	{name: "part_id", required: true, example: "CC-21700-50", hint: "manufacturer part id"},
-	{name: "part_name", required: true, example: "Cylindrical cell 21700, 5.0 Ah", hint: "name of the part"},
-	{name: "company", required: true, example: "Cobalt Cells", hint: "legal name of the manufacturer"},
-	{name: "bpn", required: true, pattern: regexp.MustCompile(`^BPNL[0-9A-Za-z]{12}$`), example: "BPNL00000000COB1", hint: "business partner number, BPNL and 12 characters"},
-	{name: "unit", kind: choice, required: true, choices: units, example: "piece", hint: "declared unit"},
-	{name: "amount", kind: decimal, fallback: "1", example: "1", hint: "declared amount, usually 1"},
-	{name: "mass_kg", kind: decimal, required: true, example: "0.070", hint: "mass per declared unit without packaging, kg"},
-	{name: "pcf_including_uptake", kind: decimal, required: true, example: "3.412", hint: "kg CO2e per declared unit, with biogenic uptake"},
-	{name: "pcf_excluding_uptake", kind: decimal, required: true, example: "3.412", hint: "kg CO2e per declared unit, without biogenic uptake"},
-	{name: "fossil", kind: decimal, example: "3.380", hint: "fossil greenhouse gases, kg CO2e"},
-	{name: "biogenic_non_co2", kind: decimal, example: "0.012", hint: "biogenic, not CO2, kg CO2e"},
-	{name: "biogenic_uptake", kind: decimal, example: "0", hint: "CO2 uptake, 0 or negative"},
-	{name: "land_use_change", kind: decimal, example: "0.020", hint: "kg CO2e"},
-	{name: "land_management", kind: decimal, example: "0", hint: "kg CO2e"},
-	{name: "land_removals", kind: decimal, example: "0", hint: "removals, 0 or negative"},
-	{name: "aircraft", kind: decimal, example: "0", hint: "kg CO2e"},
-	{name: "primary_data_share", kind: decimal, example: "62.5", hint: "percent"},
-	{name: "exempted_percent", kind: decimal, fallback: "0", example: "1.5", hint: "emissions left out, percent, less than 3"},
-	{name: "region", kind: choice, required: true, choices: regions, example: "Northern Europe", hint: "where it is made"},
-	{name: "country", pattern: regexp.MustCompile(`^[A-Z]{2}$`), example: "SE", hint: "two letters, optional"},
-	{name: "period_start", kind: date, required: true, example: "2025-01-01", hint: "reference period, YYYY-MM-DD"},
-	{name: "period_end", kind: date, required: true, example: "2025-12-31", hint: "reference period, YYYY-MM-DD"},
-	{name: "valid_until", kind: date, required: true, example: "2028-12-31", hint: "end of validity, YYYY-MM-DD"},
-	{name: "rules", fallback: "PCF Rulebook 4.0.1", example: "PCF Rulebook 4.0.1", hint: "product or sector rules"},
+	{name: "part_id", member: "productIds", required: true, longest: longestID, example: "CC-21700-50", hint: "manufacturer part id"},
+	{name: "part_name", member: "productNameCompany", required: true, example: "Cylindrical cell 21700, 5.0 Ah", hint: "name of the part"},
+	{name: "company", member: "companyName", required: true, example: "Cobalt Cells", hint: "legal name of the manufacturer"},
+	{name: "bpn", member: "companyIds", required: true, pattern: regexp.MustCompile(`^BPNL[0-9A-Za-z]{12}$`), example: "BPNL00000000COB1", hint: "business partner number, BPNL and 12 characters"},
+	{name: "unit", member: "declaredUnitOfMeasurement", kind: choice, required: true, choices: units, example: "piece", hint: "declared unit"},
+	{name: "amount", member: "declaredUnitAmount", kind: decimal, fallback: "1", example: "1", hint: "declared amount, usually 1"},
+	{name: "mass_kg", member: "productMassPerDeclaredUnit", kind: decimal, required: true, example: "0.070", hint: "mass per declared unit without packaging, kg"},
+	{name: "pcf_including_uptake", member: "pcfIncludingBiogenicUptake", kind: decimal, required: true, example: "3.412", hint: "kg CO2e per declared unit, with biogenic uptake"},
+	{name: "pcf_excluding_uptake", member: "pcfExcludingBiogenicUptake", kind: decimal, required: true, example: "3.412", hint: "kg CO2e per declared unit, without biogenic uptake"},
+	{name: "fossil", member: "fossilGhgEmissions", kind: decimal, example: "3.380", hint: "fossil greenhouse gases, kg CO2e"},
+	{name: "biogenic_non_co2", member: "biogenicNonCO2Emissions", kind: decimal, example: "0.012", hint: "biogenic, not CO2, kg CO2e"},
+	{name: "biogenic_uptake", member: "biogenicCO2Uptake", kind: decimal, example: "0", hint: "CO2 uptake, 0 or negative"},
+	{name: "land_use_change", member: "landUseChangeGhgEmissions", kind: decimal, example: "0.020", hint: "kg CO2e"},
+	{name: "land_management", member: "landManagementBiogenicCO2Emissions", kind: decimal, example: "0", hint: "kg CO2e"},
+	{name: "land_removals", member: "landManagementBiogenicCO2Removals", kind: decimal, example: "0", hint: "removals, 0 or negative"},
+	{name: "aircraft", member: "aircraftGhgEmissions", kind: decimal, example: "0", hint: "kg CO2e"},
+	{name: "primary_data_share", member: "primaryDataShare", kind: decimal, example: "62.5", hint: "percent"},
+	{name: "exempted_percent", member: "exemptedEmissionsPercent", kind: decimal, fallback: "0", example: "1.5", hint: "emissions left out, percent, less than 3"},
+	{name: "region", member: "geographyRegionOrSubregion", kind: choice, required: true, choices: regions, example: "Northern Europe", hint: "where it is made"},
+	{name: "country", member: "geographyCountry", pattern: regexp.MustCompile(`^[A-Z]{2}$`), example: "SE", hint: "two letters, optional"},
+	{name: "period_start", member: "referencePeriodStart", kind: date, required: true, example: "2025-01-01", hint: "reference period, YYYY-MM-DD"},
+	{name: "period_end", member: "referencePeriodEnd", kind: date, required: true, example: "2025-12-31", hint: "reference period, YYYY-MM-DD"},
+	{name: "valid_until", member: "validityPeriodEnd", kind: date, required: true, example: "2028-12-31", hint: "end of validity, YYYY-MM-DD"},
+	{name: "rules", member: "productOrSectorSpecificRules", fallback: "PCF Rulebook 4.0.1", example: "PCF Rulebook 4.0.1", hint: "product or sector rules"},
 }
 
 func columnOf(name string) (int, bool) {
@@ -70,15 +73,39 @@ func columnOf(name string) (int, bool) {
 	return i, i >= 0
 }
 
-// nearest suggests the column that a misspelt header probably means; "" when nothing is near.
-func nearest(name string) string {
+// columnAt finds the column that a place of the aspect comes from: by the last name in the JSON pointer.
+func columnAt(pointer string) (int, bool) {
+	steps := strings.Split(pointer, "/")
+	for _, step := range slices.Backward(steps) {
+		if i := slices.IndexFunc(columns, func(c column) bool { return c.member == step }); i >= 0 {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// key is a header as it is compared: people write capitals, blanks and hyphens as they please.
+func key(header string) string {
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(header))
+}
+
+// nearest suggests the word that a misspelt one probably means; "" when nothing is near.
+func nearest(word string, known []string) string {
 	best, distance := "", 4
-	for _, c := range columns {
-		if d := edits(name, c.name); d < distance {
-			best, distance = c.name, d
+	for _, k := range known {
+		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance && d < len(k)/2+1 {
+			best, distance = k, d
 		}
 	}
 	return best
+}
+
+func names() []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c.name
+	}
+	return out
 }
 
 // edits is the Levenshtein distance of two short strings.
@@ -103,61 +130,6 @@ func edits(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-var (
-	plainDecimal = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,29})(\.[0-9]{1,30})?$`)
-	commaDecimal = regexp.MustCompile(`^-?[0-9]{1,30},[0-9]{1,30}$`)
-	scientific   = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]{1,3}$`)
-)
-
-// readDecimal returns the number as JSON writes it, or what would be right. typed says that the file keeps numbers as numbers (Excel):
-// their stored form is exact to 15 digits.
-func readDecimal(s string, typed bool) (string, string) {
-	if typed && (scientific.MatchString(s) || digits(s) >= 15) {
-		if r, ok := new(big.Rat).SetString(s); ok {
-			return trimZeros(new(big.Float).SetPrec(256).SetRat(r)), ""
-		}
-	}
-	switch {
-	case plainDecimal.MatchString(s):
-		return s, ""
-	case commaDecimal.MatchString(s):
-		return "", "a decimal point: " + strings.Replace(s, ",", ".", 1)
-	case scientific.MatchString(s):
-		return "", "the number written out, without an exponent"
-	}
-	return "", "a number such as 3.412"
-}
-
-func digits(s string) int {
-	n := 0
-	for _, c := range strings.TrimLeft(s, "-0.") {
-		if c >= '0' && c <= '9' {
-			n++
-		}
-	}
-	return n
-}
-
-// trimZeros writes a stored number with its 15 good digits.
-func trimZeros(f *big.Float) string {
-	rounded, ok := new(big.Rat).SetString(f.Text('e', 14))
-	if !ok {
-		return "0"
-	}
-	out := rounded.FloatString(30)
-	return strings.TrimSuffix(strings.TrimRight(out, "0"), ".")
-}
-
-// readDate returns the start of the day in UTC.
-func readDate(s string) (time.Time, bool) {
-	for _, layout := range []string{"2006-01-02", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
 }
 
 // letter is a column's name in a spreadsheet.

@@ -1,12 +1,8 @@
 package sheet
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/csv"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,30 +11,27 @@ import (
 	"sync"
 	"time"
 
-	"github.com/xuri/excelize/v2"
-
 	"github.com/sluice-connector/sluice/connector/aspect"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/schemas"
-	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
+// Bounds of a file. Above maxFaults they are counted only.
 const (
-	maxRows   = 1_000_000
+	maxRows   = 100_000
 	maxFaults = 10_000
-	maxCell   = 4096
+	maxCell   = 4096 // bytes
 	maxFile   = 256 << 20
-	maxUnzip  = 512 << 20
-	chunk     = 256
+	chunk     = 256 // rows that a worker takes at once
 )
 
 // Fault is one thing wrong in a file.
 type Fault struct {
-	Row     int    // from 1, the header is 1; 0: the whole file
-	Column  string // header and letter; "" when it is not about one
+	Row     int    // from 1, the header is 1; in JSON the item, or the line; 0: the whole file
+	Column  string // header and letter, in JSON the place in the item; "" when it is not about one
 	Value   string // what stands there, cut
 	Problem string
-	Want    string
+	Want    string // what would be right
 }
 
 // Part is one row that became a footprint.
@@ -46,27 +39,27 @@ type Part struct {
 	Row     int
 	ID      string // manufacturer part id
 	Name    string
-	Payload []byte // the aspect
+	Payload []byte // the aspect: members in order, without blanks, numbers digit for digit
 }
 
-// Result is a whole file.
+// Result is a whole file. Parts has the rows that are right, in order, also when others are not: whether to take them is the caller's decision.
 type Result struct {
 	Rows   int
 	Parts  []Part
-	Faults []Fault
-	Total  int // faults, also those that are not in Faults
+	Faults []Fault // ordered by row; at most 10,000
+	Total  int     // faults, also those that are not in Faults
 }
 
 // Options say how to read.
 type Options struct {
-	Format   string // "csv", "xlsx" or "json"
-	Models   *aspect.Models
-	Now      time.Time
-	Progress func(done, total int) // may be nil; total is 0 while unknown
+	Format   string                // "csv", "xlsx" or "json"
+	Models   *aspect.Models        // required
+	Now      time.Time             // when the footprints are declared
+	Progress func(done, total int) // may be nil; called from the goroutine of Read
 }
 
-// Read reads a file of at most 256 MiB and a million rows. Faults in the content are in the Result; an error means that the file
-// could not be read as what it claims to be.
+// Read reads a file of at most 256 MiB and 100,000 rows. Faults in the content are in the Result; an error means that the file
+// could not be read as what it claims to be (fault.Malformed, fault.TooLarge), or that ctx ended.
 func Read(ctx context.Context, r io.Reader, o Options) (*Result, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
@@ -96,398 +89,232 @@ func Read(ctx context.Context, r io.Reader, o Options) (*Result, error) {
 }
 
 type reader struct {
-	o      Options
-	result *Result
-	seen   map[string]int // part id -> row
-	typed  bool           // the file keeps numbers and dates as numbers
+	o        Options
+	result   *Result
+	seen     map[string]int // part id -> row
+	date1904 bool           // days are counted from 1904
 
-	header []int // column of the file -> column of the template, -1 for unknown
+	header []int // column of the file -> column of the template, -1 for one that is not to be read
+	places []int // column of the template -> column of the file, -1 for one that is not there
 	rows   []row
 }
 
+// row keeps the cells of the template's columns only, in their order: how wide a file is decides nothing.
 type row struct {
 	number int
-	cells  []string
+	cells  []cell
+	faults []Fault // known already
+}
+
+// entry is what becomes of a row or of an item.
+type entry struct {
+	part   Part // its ID is there whenever it could be read
+	faults []Fault
 }
 
 func (in *reader) fail(f Fault) {
 	in.result.Total++
 	if len(in.result.Faults) < maxFaults {
-		if len(f.Value) > 80 {
-			f.Value = strings.ToValidUTF8(f.Value[:80], "") + "…"
-		}
+		f.Column, f.Value, f.Want = cut(f.Column, 400), cut(f.Value, 80), cut(f.Want, 400)
 		in.result.Faults = append(in.result.Faults, f)
 	}
 }
 
+// cut shortens text to n bytes and makes it valid: what stands in a file may be anything.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return strings.ToValidUTF8(strings.ToValidUTF8(s[:n], "\uFFFD"), "") + "…"
+}
+
 func (in *reader) finish() *Result {
-	slices.SortStableFunc(in.result.Faults, func(a, b Fault) int { return a.Row - b.Row })
+	slices.SortStableFunc(in.result.Faults, func(a, b Fault) int { return cmp.Compare(a.Row, b.Row) })
 	if in.result.Rows == 0 && in.result.Total == 0 {
 		in.fail(Fault{Problem: "the file has no rows", Want: "a header and at least one part"})
 	}
 	return in.result
 }
 
-// separator finds the one that the header uses.
-func separator(line string) rune {
-	best, count := ',', 0
-	for _, s := range []rune{',', ';', '\t'} {
-		if n := strings.Count(line, string(s)); n > count {
-			best, count = s, n
-		}
-	}
-	return best
-}
-
-func (in *reader) csv(ctx context.Context, data []byte) error {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if bytes.IndexByte(data, 0) >= 0 {
-		return fault.New("sheet.csv", fault.Malformed, "the file is not text; save it as CSV in UTF-8")
-	}
-	first, _, _ := bytes.Cut(data, []byte("\n"))
-	c := csv.NewReader(bytes.NewReader(data))
-	c.Comma, c.FieldsPerRecord, c.LazyQuotes, c.ReuseRecord = separator(string(first)), -1, false, false
-	for {
-		record, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return in.build(ctx)
-		}
-		if err != nil {
-			var parse *csv.ParseError
-			if errors.As(err, &parse) {
-				in.fail(Fault{Row: parse.Line, Problem: "the row cannot be read: " + parse.Err.Error(), Want: "quotes only around whole cells, doubled inside"})
-				return in.build(ctx)
-			}
-			return fault.Wrap("sheet.csv", fault.Malformed, err)
-		}
-		line, _ := c.FieldPos(0)
-		if stop := in.take(line, record); stop {
-			return in.build(ctx)
-		}
-	}
-}
-
-func (in *reader) xlsx(ctx context.Context, data []byte) error {
-	in.typed = true
-	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{UnzipSizeLimit: maxUnzip, UnzipXMLSizeLimit: 64 << 20, RawCellValue: true})
-	if err != nil {
-		return fault.New("sheet.xlsx", fault.Malformed, "the file is not an Excel workbook that can be read")
-	}
-	defer f.Close()
-	sheets := f.GetSheetList()
-	if len(sheets) == 0 {
-		return fault.New("sheet.xlsx", fault.Malformed, "the workbook has no sheet")
-	}
-	rows, err := f.Rows(sheets[0])
-	if err != nil {
-		return fault.New("sheet.xlsx", fault.Malformed, "the first sheet cannot be read")
-	}
-	defer rows.Close()
-	for number := 1; rows.Next(); number++ {
-		cells, err := rows.Columns()
-		if err != nil {
-			return fault.New("sheet.xlsx", fault.Malformed, "row %d cannot be read", number)
-		}
-		if stop := in.take(number, cells); stop {
-			break
-		}
-	}
-	if err := rows.Error(); err != nil {
-		return fault.New("sheet.xlsx", fault.Malformed, "the first sheet cannot be read to its end")
-	}
-	return in.build(ctx)
-}
-
 // take keeps a row for the second pass; the first that is not empty is the header.
-func (in *reader) take(number int, cells []string) (stop bool) {
+func (in *reader) take(number int, cells []cell) (stop bool) {
 	empty := true
 	for i := range cells {
-		cells[i] = strings.TrimSpace(cells[i])
-		empty = empty && cells[i] == ""
+		cells[i].text = strings.TrimSpace(cells[i].text)
+		empty = empty && cells[i] == cell{}
 	}
 	switch {
-	case empty || strings.HasPrefix(cells[0], "#"):
+	case empty || cells[0].text == "#" || strings.HasPrefix(cells[0].text, "# "):
 		return false
 	case in.header == nil:
 		return in.takeHeader(number, cells)
 	}
 	if len(in.rows) == maxRows {
-		in.fail(Fault{Row: number, Problem: "the file has more rows than can be read", Want: "at most 1,000,000; split the file"})
+		in.fail(Fault{Row: number, Problem: "the file has more rows than are read", Want: fmt.Sprintf("at most %d; split the file", maxRows)})
 		return true
 	}
-	in.rows = append(in.rows, row{number, cells})
+	r := row{number: number, cells: make([]cell, len(columns))}
+	for i, c := range cells {
+		switch {
+		case i < len(in.header) && in.header[i] >= 0:
+			r.cells[in.header[i]] = c
+		case c.text != "" && (i >= len(in.header) || in.header[i] == unnamed) && len(r.faults) == 0:
+			r.faults = append(r.faults, Fault{Row: number, Column: letter(i), Value: c.text, Problem: "the value is in a column without a name",
+				Want: "as many cells as the header has; in CSV, quotes around a cell that holds the separator"})
+		}
+	}
+	in.rows = append(in.rows, r)
 	return false
 }
 
-func (in *reader) takeHeader(number int, cells []string) (stop bool) {
-	in.header = make([]int, len(cells))
-	found := map[int]bool{}
-	for i, name := range cells {
-		key := strings.ReplaceAll(strings.ToLower(name), " ", "_")
-		c, ok := columnOf(key)
-		in.header[i] = -1
+// What a column of the file is when it is none of the template's.
+const (
+	unknown = -1 // reported already
+	unnamed = -2
+)
+
+func (in *reader) takeHeader(number int, cells []cell) (stop bool) {
+	in.header, in.places = make([]int, len(cells)), make([]int, len(columns))
+	for i := range in.places {
+		in.places[i] = -1
+	}
+	before := in.result.Total
+	for i, c := range cells {
+		name := c.text
+		place, ok := columnOf(key(name))
+		in.header[i] = unknown
 		switch {
 		case name == "":
+			in.header[i] = unnamed
 		case !ok:
 			want := "one of the template's columns"
-			if near := nearest(key); near != "" {
-				want = near
+			if near := nearest(key(name), names()); near != "" {
+				want = "probably " + near
 			}
 			in.fail(Fault{Row: number, Column: label(i, name), Value: name, Problem: "the column is not known", Want: want})
-		case found[c]:
+		case in.places[place] >= 0:
 			in.fail(Fault{Row: number, Column: label(i, name), Value: name, Problem: "the column is there twice", Want: "each column once"})
 		default:
-			in.header[i], found[c] = c, true
+			in.header[i], in.places[place] = place, i
 		}
 	}
 	for i, c := range columns {
-		if c.required && !found[i] {
+		if c.required && in.places[i] < 0 {
 			in.fail(Fault{Row: number, Column: c.name, Problem: "the column is missing", Want: c.name + ": " + c.hint})
 		}
 	}
-	return in.result.Total > 0 // without a good header every row would be wrong
+	return in.result.Total > before // without a good header every row would be wrong
 }
 
-// build turns rows into footprints, a few at a time on every core, and keeps their order.
-func (in *reader) build(ctx context.Context) error {
-	in.result.Rows = len(in.rows)
-	type outcome struct {
-		part   Part
-		faults []Fault
+// label names a column of the template as it is found in the file.
+func (in *reader) label(i int) string {
+	if in.places[i] < 0 {
+		return columns[i].name
 	}
-	outcomes := make([]outcome, len(in.rows))
+	return label(in.places[i], columns[i].name)
+}
+
+// build turns rows into footprints.
+func (in *reader) build(ctx context.Context) error {
+	return in.collect(ctx, len(in.rows), func(i int) entry { return in.convert(in.rows[i]) })
+}
+
+// collect makes n entries, a few at a time on two cores, and keeps their order. More cores would be taken from those whom the
+// connector serves meanwhile.
+func (in *reader) collect(ctx context.Context, n int, one func(int) entry) error {
+	in.result.Rows = n
+	entries := make([]entry, n)
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range 2 {
 		workers.Go(func() {
 			for from := range next {
-				for i := from; i < min(from+chunk, len(in.rows)); i++ {
-					outcomes[i].part, outcomes[i].faults = in.convert(in.rows[i])
+				for i := from; i < min(from+chunk, n); i++ {
+					entries[i] = one(i)
 				}
 			}
 		})
 	}
-	var err error
-	for from := 0; from < len(in.rows) && err == nil; from += chunk {
+	for from := 0; from < n && ctx.Err() == nil; from += chunk {
 		next <- from
-		in.o.Progress(from, len(in.rows))
-		err = ctx.Err()
+		in.o.Progress(from, n)
 	}
 	close(next)
 	workers.Wait()
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return fault.Wrap("sheet.Read", fault.Unavailable, err)
 	}
-	in.o.Progress(len(in.rows), len(in.rows))
-	for _, o := range outcomes {
-		if len(o.faults) == 0 {
-			if before, twice := in.seen[o.part.ID]; twice {
-				o.faults = []Fault{{Row: o.part.Row, Column: "part_id", Value: o.part.ID, Problem: "the part is in row " + strconv.Itoa(before) + " already", Want: "each part once"}}
-			} else {
-				in.seen[o.part.ID] = o.part.Row
-				in.result.Parts = append(in.result.Parts, o.part)
-			}
-		}
-		for _, f := range o.faults {
-			in.fail(f)
-		}
+	in.o.Progress(n, n)
+	for _, e := range entries {
+		in.keep(e)
 	}
 	return nil
 }
 
-// convert reads one row; every fault in it is returned.
-func (in *reader) convert(r row) (Part, []Fault) {
-	values := make([]string, len(columns))
-	at := make([]int, len(columns)) // place in the file
-	for i, cell := range r.cells {
-		if i < len(in.header) && in.header[i] >= 0 {
-			values[in.header[i]], at[in.header[i]] = cell, i
+// keep takes an entry into the result. A part that is there twice is a fault of the second, however right it is otherwise.
+func (in *reader) keep(e entry) {
+	if before, twice := in.seen[e.part.ID]; twice && e.part.ID != "" {
+		f := Fault{Row: e.part.Row, Value: e.part.ID, Problem: "the part is in row " + strconv.Itoa(before) + " already", Want: "each part once"}
+		if in.header != nil {
+			f.Column = in.label(0)
 		}
+		e.faults = append(e.faults, f)
+	} else {
+		in.seen[e.part.ID] = e.part.Row
 	}
-	var faults []Fault
+	if len(e.faults) == 0 {
+		in.result.Parts = append(in.result.Parts, e.part)
+	}
+	for _, f := range e.faults {
+		in.fail(f)
+	}
+}
+
+// convert reads one row; every fault in it is returned.
+func (in *reader) convert(r row) entry {
+	values := make([]string, len(columns))
+	faults := r.faults
 	for i, c := range columns {
-		value, problem, want := in.cell(c, values[i])
-		if problem != "" {
-			faults = append(faults, Fault{Row: r.number, Column: label(at[i], c.name), Value: values[i], Problem: problem, Want: want})
+		value, bad := in.readCell(c, r.cells[i])
+		if bad != (wrong{}) {
+			faults = append(faults, Fault{Row: r.number, Column: in.label(i), Value: r.cells[i].text, Problem: bad.problem, Want: bad.want})
 		}
 		values[i] = value
 	}
+	e := entry{part: Part{Row: r.number, ID: values[0], Name: values[1]}, faults: faults}
 	if len(faults) > 0 {
-		return Part{}, faults
+		return e
 	}
 	payload, err := in.payload(values)
 	if err != nil {
-		return Part{}, []Fault{{Row: r.number, Problem: err.Error()}}
+		e.faults = []Fault{{Row: r.number, Problem: err.Error()}}
+		return e
 	}
-	part := Part{Row: r.number, ID: values[0], Name: values[1], Payload: payload}
-	return part, in.check(r.number, at, payload)
-}
-
-// cell reads one cell by the kind of its column.
-func (in *reader) cell(c column, s string) (value, problem, want string) {
-	if s == "" {
-		if c.required {
-			return "", "the cell is empty", c.hint
-		}
-		s = c.fallback
-	}
-	switch {
-	case s == "":
-		return "", "", ""
-	case len(s) > maxCell:
-		return "", "the cell is too long", "at most " + strconv.Itoa(maxCell) + " bytes"
-	case c.kind == decimal:
-		n, want := readDecimal(s, in.typed)
-		if want != "" {
-			return "", "this is not a number", want
-		}
-		return n, "", ""
-	case c.kind == date:
-		return in.date(s)
-	case c.kind == choice:
-		for _, known := range c.choices {
-			if strings.EqualFold(known, s) {
-				return known, "", ""
-			}
-		}
-		return "", "this is not one of the known values", strings.Join(c.choices, ", ")
-	}
-	if c.pattern != nil && !c.pattern.MatchString(s) {
-		return "", "this does not have the form of a " + c.name, c.hint
-	}
-	return s, "", ""
-}
-
-func (in *reader) date(s string) (value, problem, want string) {
-	if t, ok := readDate(s); ok {
-		return t.Format(time.RFC3339), "", ""
-	}
-	if serial, err := strconv.ParseFloat(s, 64); in.typed && err == nil && serial > 20000 && serial < 110000 {
-		if t, err := excelize.ExcelDateToTime(serial, false); err == nil {
-			return t.UTC().Format(time.RFC3339), "", ""
-		}
-	}
-	return "", "this is not a date", "a date such as 2025-12-31"
-}
-
-// places maps paths of the aspect to the columns they come from.
-var places = []struct{ path, column string }{
-	{"companyIds", "bpn"}, {"companyName", "company"}, {"productNameCompany", "part_name"}, {"productIds", "part_id"},
-	{"declaredUnitAmount", "amount"}, {"productMassPerDeclaredUnit", "mass_kg"}, {"declaredUnit", "unit"},
-	{"pcfIncludingBiogenicUptake", "pcf_including_uptake"}, {"pcfExcludingBiogenicUptake", "pcf_excluding_uptake"}, {"fossilGhgEmissions", "fossil"},
-	{"biogenicNonCO2Emissions", "biogenic_non_co2"}, {"biogenicCO2Uptake", "biogenic_uptake"}, {"landUseChangeGhgEmissions", "land_use_change"},
-	{"landManagementBiogenicCO2Emissions", "land_management"}, {"landManagementBiogenicCO2Removals", "land_removals"}, {"aircraftGhgEmissions", "aircraft"},
-	{"primaryDataShare", "primary_data_share"}, {"exemptedEmissionsPercent", "exempted_percent"}, {"geographyCountry", "country"},
-	{"referencePeriodStart", "period_start"}, {"referencePeriodEnd", "period_end"}, {"validityPeriod", "valid_until"},
+	e.part.Payload, e.faults = payload, in.check(r, payload)
+	return e
 }
 
 // check holds the aspect against its model and tells the faults in terms of the sheet.
-func (in *reader) check(number int, at []int, payload []byte) []Fault {
+func (in *reader) check(r row, payload []byte) []Fault {
 	found, err := in.o.Models.Check(schemas.PCF, payload)
 	if err != nil {
-		return []Fault{{Row: number, Problem: err.Error()}}
+		return []Fault{{Row: r.number, Problem: err.Error()}}
 	}
 	var out []Fault
 	for _, f := range found {
 		if f.Warn {
 			continue
 		}
-		fault := Fault{Row: number, Problem: f.Problem}
-		for _, p := range places {
-			if strings.Contains(f.Path, "/"+p.path) {
-				i, _ := columnOf(p.column)
-				fault.Column, fault.Want = label(at[i], p.column), columns[i].hint
-				break
-			}
+		i, ok := columnAt(f.Path)
+		if !ok {
+			out = append(out, Fault{Row: r.number, Value: f.Value, Problem: f.Path + ": " + f.Problem, Want: f.Want})
+			continue
 		}
-		if fault.Column == "" {
-			fault.Problem = f.Error()
+		want := columns[i].hint
+		if f.Want != "" {
+			want = f.Want + " (" + columns[i].hint + ")"
 		}
-		out = append(out, fault)
+		out = append(out, Fault{Row: r.number, Column: in.label(i), Value: r.cells[i].text, Problem: f.Problem, Want: want})
 	}
 	return out
-}
-
-// json reads one aspect, an array of them, or one per line.
-func (in *reader) json(ctx context.Context, data []byte) error {
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	var items []json.RawMessage
-	switch {
-	case len(data) == 0:
-		return nil
-	case data[0] == '[':
-		lim := ijson.Limits{MaxBytes: maxFile, Depth: 32, Members: 1000, Items: maxRows, String: 64 << 10, BigNumbers: true}
-		if err := ijson.Unmarshal(data, lim, &items); err != nil {
-			return fault.New("sheet.json", fault.Malformed, "%s", err.Error())
-		}
-	default:
-		items = lines(data)
-	}
-	for i, item := range items {
-		if err := ctx.Err(); err != nil {
-			return fault.Wrap("sheet.json", fault.Unavailable, err)
-		}
-		in.item(i+1, item)
-		if i%chunk == 0 {
-			in.o.Progress(i, len(items))
-		}
-	}
-	in.result.Rows = len(items)
-	in.o.Progress(len(items), len(items))
-	return nil
-}
-
-// lines splits NDJSON; a text that is one document is one item.
-func lines(data []byte) []json.RawMessage {
-	if json.Valid(data) {
-		return []json.RawMessage{data}
-	}
-	var out []json.RawMessage
-	s := bufio.NewScanner(bytes.NewReader(data))
-	s.Buffer(make([]byte, 64<<10), aspect.MaxPayload)
-	for s.Scan() {
-		if line := bytes.TrimSpace(s.Bytes()); len(line) > 0 {
-			out = append(out, bytes.Clone(line))
-		}
-	}
-	return out
-}
-
-// item takes one aspect as it is.
-func (in *reader) item(number int, payload []byte) {
-	found, err := in.o.Models.Check(schemas.PCF, payload)
-	if err != nil {
-		in.fail(Fault{Row: number, Problem: err.Error()})
-		return
-	}
-	bad := 0
-	for _, f := range found {
-		if !f.Warn {
-			bad++
-			in.fail(Fault{Row: number, Column: f.Path, Problem: f.Problem})
-		}
-	}
-	if bad > 0 {
-		return
-	}
-	var doc struct {
-		Company []struct {
-			Product []struct {
-				Name string   `json:"productNameCompany"`
-				IDs  []string `json:"productIds"`
-			} `json:"productInformation"`
-		} `json:"companyAndProductInformation"`
-	}
-	if json.Unmarshal(payload, &doc) != nil || len(doc.Company) != 1 || len(doc.Company[0].Product) != 1 || len(doc.Company[0].Product[0].IDs) == 0 {
-		in.fail(Fault{Row: number, Problem: "the product cannot be named", Want: "one product with at least one id"})
-		return
-	}
-	p := doc.Company[0].Product[0]
-	id := p.IDs[0][strings.LastIndexByte(p.IDs[0], ':')+1:]
-	if before, twice := in.seen[id]; twice {
-		in.fail(Fault{Row: number, Value: id, Problem: fmt.Sprintf("the part is in item %d already", before), Want: "each part once"})
-		return
-	}
-	in.seen[id] = number
-	in.result.Parts = append(in.result.Parts, Part{Row: number, ID: id, Name: p.Name, Payload: payload})
 }

@@ -97,7 +97,7 @@ func TestEveryFaultNamesRowColumnAndWhatWouldBeRight(t *testing.T) {
 		{"a number that is no business partner number", strings.Replace(good, "BPNL00000000COB1", "BPNX", 1), "bpn (D)", "12 characters"},
 		{"a country in words", strings.Replace(good, "Europe,,", "Europe,Sweden,", 1), "country (T)", "two letters"},
 		{"an unknown unit", strings.Replace(good, "piece", "barrel", 1), "unit (E)", "kilogram"},
-		{"a date the other way round", strings.Replace(good, "2025-01-01", "01.01.2025", 1), "period_start (U)", "2025-12-31"},
+		{"a date the other way round", strings.Replace(good, "2025-01-01", "01.01.2025", 1), "period_start (U)", "2025-01-01"},
 		{"a day that does not exist", strings.Replace(good, "2025-01-01", "2025-02-30", 1), "period_start (U)", "2025-12-31"},
 		{"a negative mass", strings.Replace(good, ",1,1,2,", ",1,-1,2,", 1), "mass_kg (G)", "kg"},
 		{"an end before the start", strings.Replace(good, "2025-12-31", "2024-12-31", 1), "period_end (V)", "YYYY-MM-DD"},
