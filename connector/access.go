@@ -3,6 +3,8 @@ package connector
 import (
 	"context"
 
+	"github.com/sluice-connector/sluice/connector/commit"
+
 	"github.com/sluice-connector/sluice/connector/aspect"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
@@ -54,8 +56,8 @@ func (c *Connector) Address(ctx context.Context, local participant.Participant, 
 }
 
 // Suspend pauses a started transfer; its streams are cut before it returns.
-func (c *Connector) Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error) {
-	return c.transfers.Suspend(ctx, local, id, actor, reason)
+func (c *Connector) Suspend(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error) {
+	return c.transfers.Suspend(ctx, local, id, order)
 }
 
 // DIDDocument is the document that a hosted participant's DID resolves to.

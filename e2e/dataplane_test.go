@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
+
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
@@ -268,7 +270,7 @@ func TestATokenOpensItsOwnTransferOnly(t *testing.T) {
 			t.Errorf("%s: %d", method, res.StatusCode)
 		}
 	}
-	if _, err := p.cobalt.Suspend(t.Context(), p.cobalt.Local, p.providerTransfer(t), "test", "pause"); err != nil {
+	if _, err := p.cobalt.Suspend(t.Context(), p.cobalt.Local, p.providerTransfer(t), commit.Order{Actor: "test", Reason: "pause"}); err != nil {
 		t.Fatal(err)
 	}
 	if res, _ := p.get(t, "/ok"); res.StatusCode != http.StatusUnauthorized {

@@ -106,6 +106,15 @@ func (a *app) negotiationsCommand() *cobra.Command {
 		}
 		return a.showNegotiation(n)
 	})
+	accept := &cobra.Command{Use: "accept ID", Short: "Take the provider's counter-offer, if our own policy allows it", Args: cobra.ExactArgs(1),
+		Example: "  sluice negotiations list --state OFFERED --role consumer\n  sluice negotiations accept urn:uuid:5f6c…"}
+	accept.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
+		n, err := pb.NewNegotiationServiceClient(conn).AcceptNegotiation(ctx, &pb.AcceptNegotiationRequest{Participant: slug, Id: args[0]})
+		if err != nil {
+			return err
+		}
+		return a.showNegotiation(n)
+	})
 	end := &cobra.Command{Use: "terminate ID", Short: "End one that is not in a final state", Args: cobra.ExactArgs(1)}
 	reason := end.Flags().String("reason", "", "one sentence for the peer")
 	end.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
@@ -115,7 +124,7 @@ func (a *app) negotiationsCommand() *cobra.Command {
 		}
 		return a.showNegotiation(n)
 	})
-	return group("negotiations", "Contract negotiations", a.remote(list), a.remote(show), a.remote(end))
+	return group("negotiations", "Contract negotiations", a.remote(list), a.remote(show), a.remote(accept), a.remote(end))
 }
 
 func (a *app) showNegotiation(n *pb.Negotiation) error {

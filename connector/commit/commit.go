@@ -1,9 +1,12 @@
 package commit
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
@@ -54,4 +57,42 @@ type Event struct {
 	Data    map[string]string // small facts: state, peer, agreement
 	Actor   string            // who caused it: operator label, peer DID, or "" for ourselves
 	Trace   string
+}
+
+// Order is what an operator orders to be done to a process.
+type Order struct {
+	Actor   string
+	Reason  string // one sentence for the peer
+	Version int64  // of the process that the operator saw; 0: whatever it is now
+}
+
+// On refuses an order about another version than the one that is there: Conflict, with a code of its own, for trying again does not help.
+func (o Order) On(version int64) error {
+	if o.Version == 0 || o.Version == version {
+		return nil
+	}
+	return &fault.Error{Op: "commit.Order", Kind: fault.Conflict, Code: "version.stale",
+		Reason: fmt.Sprintf("it has changed since version %d and is at %d: look again", o.Version, version)}
+}
+
+// Once is the idempotency key of the call on whose behalf something is committed. The store writes it with the first thing
+// that the call changes, so that a crash before the answer leaves either both or none.
+type Once struct {
+	Participant participant.ID
+	Key         string // of the caller alone
+	Digest      string // of the request
+	Time        time.Time
+}
+
+type onceKey struct{}
+
+// WithOnce makes what is committed under the context carry the key.
+func WithOnce(ctx context.Context, o Once) context.Context {
+	return context.WithValue(ctx, onceKey{}, o)
+}
+
+// OnceOf returns the key of the context; the zero value when there is none.
+func OnceOf(ctx context.Context) Once {
+	o, _ := ctx.Value(onceKey{}).(Once)
+	return o
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -32,7 +33,7 @@ type Transfers interface {
 	Begin(ctx context.Context, local participant.Participant, r transfer.BeginRequest) (transfer.Transfer, error)
 	Get(ctx context.Context, local participant.Participant, id string) (transfer.Transfer, error)
 	Address(ctx context.Context, local participant.Participant, id string) (transfer.Address, error)
-	Complete(ctx context.Context, local participant.Participant, id, actor string) (transfer.Transfer, error)
+	Complete(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
 }
 
 // Agreements finds the agreements in force with a peer about an asset, newest first.

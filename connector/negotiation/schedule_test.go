@@ -87,7 +87,7 @@ func (c *chaos) interfere(t *testing.T, side *pair.Side) {
 		return
 	}
 	n := all.Items[c.rand.IntN(len(all.Items))]
-	if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "chaos"); err == nil {
+	if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, commit.Order{Actor: "operator", Reason: "chaos"}); err == nil {
 		c.seen["ended"]++
 	} else if !fault.Is(err, fault.Conflict) {
 		t.Fatal(err)

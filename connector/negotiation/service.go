@@ -305,10 +305,13 @@ func (s *Service) record(ctx context.Context, local participant.Participant, n N
 
 // Terminate ends a negotiation that is not final, as an operator's action on record. It is over for us when the call returns; the peer is
 // told until it hears it. A final negotiation, and one whose finalization is on its way, is a Conflict.
-func (s *Service) Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (Negotiation, error) {
+func (s *Service) Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (Negotiation, error) {
 	var out Negotiation
 	var owed *commit.Owed
 	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+		if err := order.On(n.Version); err != nil {
+			return err
+		}
 		if _, err := Next(n.State, Termination, n.Role); err != nil {
 			return illegal(err)
 		}
@@ -316,11 +319,11 @@ func (s *Service) Terminate(ctx context.Context, local participant.Participant, 
 			// The peer may have heard it already, and nothing follows FINALIZED: ending it here would leave the two sides apart.
 			return illegal(fault.New("negotiation.Terminate", fault.Conflict, "the negotiation is being finalized; retire the agreement instead"))
 		}
-		entry, err := s.record(ctx, local, n, "negotiation.terminate", actor, map[string]string{"reason": reason})
+		entry, err := s.record(ctx, local, n, "negotiation.terminate", order.Actor, map[string]string{"reason": order.Reason})
 		if err != nil {
 			return err
 		}
-		out, owed, err = s.end(ctx, n, "operator.terminated", []string{reason}, actor, entry)
+		out, owed, err = s.end(ctx, n, "operator.terminated", []string{order.Reason}, order.Actor, entry)
 		return err
 	})
 	if err == nil && owed != nil {
@@ -331,11 +334,14 @@ func (s *Service) Terminate(ctx context.Context, local participant.Participant, 
 
 // Accept takes the provider's offer that waits for an operator, as an action on record, after the policy engine allowed it. A denial is
 // Refused with its reasons; the negotiation stays as it was, and the denial is on record.
-func (s *Service) Accept(ctx context.Context, local participant.Participant, id, actor string) (Negotiation, error) {
+func (s *Service) Accept(ctx context.Context, local participant.Participant, id string, order commit.Order) (Negotiation, error) {
 	const op = "negotiation.Accept"
 	var out Negotiation
 	var owed *commit.Owed
 	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+		if err := order.On(n.Version); err != nil {
+			return err
+		}
 		to, err := Next(n.State, Acceptance, n.Role)
 		if err != nil {
 			return illegal(err)
@@ -343,7 +349,7 @@ func (s *Service) Accept(ctx context.Context, local participant.Participant, id,
 		if n.Pending.Kind != "" {
 			return illegal(fault.New(op, fault.Conflict, "a %s is on its way already", n.Pending.Kind))
 		}
-		action, err := s.record(ctx, local, n, "negotiation.accept", actor, map[string]string{"offer": n.Offer.ID})
+		action, err := s.record(ctx, local, n, "negotiation.accept", order.Actor, map[string]string{"offer": n.Offer.ID})
 		if err != nil {
 			return err
 		}
@@ -370,7 +376,7 @@ func (s *Service) Accept(ctx context.Context, local participant.Participant, id,
 		if e.Owed, err = s.owe(&next, Message{Kind: Acceptance}, to); err != nil {
 			return err
 		}
-		e.Events = []commit.Event{event("accepting", next, next.Updated, actor)}
+		e.Events = []commit.Event{event("accepting", next, next.Updated, order.Actor)}
 		if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
 			return err
 		}

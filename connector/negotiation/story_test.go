@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
+
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -333,7 +335,7 @@ func TestATerminationThatOvertakesAStepWins(t *testing.T) {
 	b.Deliver(b.cobalt.Take(agreed), b.cobalt)
 	o := b.boreal.Take(verification)
 	b.cobalt.Store.Before(func() {
-		if _, err := b.cobalt.Negotiations.Terminate(t.Context(), b.cobalt.Local, b.cobalt.Negotiation("").ID, "operator", "recall"); err != nil {
+		if _, err := b.cobalt.Negotiations.Terminate(t.Context(), b.cobalt.Local, b.cobalt.Negotiation("").ID, commit.Order{Actor: "operator", Reason: "recall"}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -369,12 +371,16 @@ func TestEitherOperatorEndsItAtAnyTime(t *testing.T) {
 				}
 				n := side.Negotiation("")
 				if who == "cobalt" && delivered == 3 { // its finalization is on the way
-					if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "too late"); !fault.Is(err, fault.Conflict) {
+					if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, commit.Order{Actor: "operator", Reason: "too late"}); !fault.Is(err, fault.Conflict) {
 						t.Errorf("ending what is being finalized: %v, want a conflict", err)
 					}
 					return
 				}
-				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "changed our mind"); err != nil {
+				seen := commit.Order{Actor: "operator", Reason: "as it was", Version: n.Version + 1}
+				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, seen); codeOf(err) != "version.stale" {
+					t.Errorf("an order about another version: %v", err)
+				}
+				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, commit.Order{Actor: "operator", Reason: "changed our mind", Version: n.Version}); err != nil {
 					t.Fatal(err)
 				}
 				if got := side.Negotiation(""); got.State != negotiation.Terminated || got.Reasons[0] != "changed our mind" {
@@ -392,7 +398,7 @@ func TestEitherOperatorEndsItAtAnyTime(t *testing.T) {
 						}
 					}
 				}
-				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, "operator", "again"); !fault.Is(err, fault.Conflict) {
+				if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, commit.Order{Actor: "operator", Reason: "again"}); !fault.Is(err, fault.Conflict) {
 					t.Errorf("ending it twice: %v, want a conflict", err)
 				}
 			})
@@ -524,16 +530,16 @@ func TestAnInitialOfferWaitsForAnOperator(t *testing.T) {
 			n := wantState(t, b.boreal, negotiation.Offered)
 			want := string(negotiation.Acceptance)
 			if accept {
-				_, err = b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, "operator")
+				_, err = b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"})
 			} else {
 				want = termination
-				_, err = b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, n.ID, "operator", "no need")
+				_, err = b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator", Reason: "no need"})
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			b.boreal.Take(want)
-			if _, err := b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, "operator"); !fault.Is(err, fault.Conflict) {
+			if _, err := b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
 				t.Errorf("accepting it twice: %v, want a conflict", err)
 			}
 		})
@@ -580,4 +586,13 @@ func TestTheDigestOfAnAgreementIsOfItsTermsAlone(t *testing.T) {
 			t.Errorf("another %s has the same digest", name)
 		}
 	}
+}
+
+func codeOf(err error) string {
+	var f *fault.Error
+	errors.As(err, &f)
+	if f == nil {
+		return ""
+	}
+	return f.Code
 }

@@ -114,8 +114,9 @@ type Replay interface {
 
 // Idempotency keeps answers of mutating API calls by the caller's key.
 type Idempotency interface {
-	// Answered returns the stored answer for (participant, key): NotFound when none. Digest is the request's.
+	// Answered returns the stored answer for (participant, key): NotFound when none. Digest is the request's. An empty answer says that the
+	// call changed something under commit.WithOnce and no answer was kept.
 	Answered(ctx context.Context, p participant.ID, key string) (digest string, answer []byte, err error)
-	// Keep stores it; Conflict when the key exists.
+	// Keep stores it; Conflict when the key has an answer, or belongs to another request.
 	Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error
 }

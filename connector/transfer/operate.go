@@ -21,31 +21,34 @@ type Retirer interface {
 }
 
 // Terminate ends a transfer that is not final. Its flows are cut before it returns.
-func (s *Service) Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Termination, Code: "operator.terminated", Reasons: []string{reason}}, "transfer.terminate", actor)
+func (s *Service) Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
+	return s.operate(ctx, local, id, Message{Kind: Termination, Code: "operator.terminated", Reasons: []string{order.Reason}}, "transfer.terminate", order)
 }
 
 // Suspend pauses a started transfer. Its flows are cut before it returns.
-func (s *Service) Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Suspension, Code: "operator.suspended", Reasons: []string{reason}}, "transfer.suspend", actor)
+func (s *Service) Suspend(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
+	return s.operate(ctx, local, id, Message{Kind: Suspension, Code: "operator.suspended", Reasons: []string{order.Reason}}, "transfer.suspend", order)
 }
 
 // Complete ends a started transfer in good order.
-func (s *Service) Complete(ctx context.Context, local participant.Participant, id, actor string) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Completion}, "transfer.complete", actor)
+func (s *Service) Complete(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
+	return s.operate(ctx, local, id, Message{Kind: Completion}, "transfer.complete", order)
 }
 
 // Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it. While the peer is still
 // being told of the pause it is a Conflict.
-func (s *Service) Resume(ctx context.Context, local participant.Participant, id, actor string) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.resume", actor)
+func (s *Service) Resume(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
+	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.resume", order)
 }
 
 // operate applies an operator's message: on record, committed with what is owed, then told to the peer.
-func (s *Service) operate(ctx context.Context, local participant.Participant, id string, m Message, code, actor string) (Transfer, error) {
+func (s *Service) operate(ctx context.Context, local participant.Participant, id string, m Message, code string, order commit.Order) (Transfer, error) {
 	var out Transfer
 	var r Received
 	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, "", id) }, func(t Transfer) error {
+		if err := order.On(t.Version); err != nil {
+			return err
+		}
 		to, err := Next(t.State, m.Kind, t.Role)
 		if err != nil {
 			return illegal(err)
@@ -54,7 +57,7 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 			// The peer may not have heard of the pause yet: it would take a start for nothing, and keep a token that opens no more.
 			return illegal(fault.New("transfer.Resume", fault.Conflict, "a %s is on its way to the peer; try again when it has arrived", t.Pending.Kind))
 		}
-		entry, err := s.record(ctx, local, t, code, actor, reasonDetail(m))
+		entry, err := s.record(ctx, local, t, code, order.Actor, reasonDetail(m))
 		if err != nil {
 			return err
 		}
@@ -78,7 +81,7 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 			}
 		}
 		out = next
-		r, err = s.commit(ctx, local, t, next, e, kindOf(m.Kind), actor)
+		r, err = s.commit(ctx, local, t, next, e, kindOf(m.Kind), order.Actor)
 		return err
 	})
 	if err != nil {
@@ -205,7 +208,8 @@ func (s *Service) endRetired(ctx context.Context, local participant.Participant,
 		return false, err
 	}
 	s.cfg.Flows.Stop(local.ID, t.ID)
-	_, err = s.operate(ctx, local, t.ID, Message{Kind: Termination, Code: "agreement.retired", Reasons: []string{a.Retired.Reason}}, "transfer.terminate", a.Retired.Actor)
+	_, err = s.operate(ctx, local, t.ID, Message{Kind: Termination, Code: "agreement.retired", Reasons: []string{a.Retired.Reason}}, "transfer.terminate",
+		commit.Order{Actor: a.Retired.Actor})
 	if isIllegal(err) { // it ended by itself in between
 		return false, nil
 	}

@@ -90,15 +90,15 @@ func (c *chaos) operate(t *testing.T, side *pair.Side) {
 	switch c.rand.IntN(10) {
 	case 0:
 		what = "terminated"
-		_, err = side.Transfers.Terminate(t.Context(), side.Local, id, "operator", "chaos")
+		_, err = side.Transfers.Terminate(t.Context(), side.Local, id, commit.Order{Actor: "operator", Reason: "chaos"})
 	case 1:
 		what = "completed"
-		_, err = side.Transfers.Complete(t.Context(), side.Local, id, "operator")
+		_, err = side.Transfers.Complete(t.Context(), side.Local, id, commit.Order{Actor: "operator"})
 	case 2, 3, 4, 5:
 		what = "resumed"
-		_, err = side.Transfers.Resume(t.Context(), side.Local, id, "operator")
+		_, err = side.Transfers.Resume(t.Context(), side.Local, id, commit.Order{Actor: "operator"})
 	default:
-		_, err = side.Transfers.Suspend(t.Context(), side.Local, id, "operator", "chaos")
+		_, err = side.Transfers.Suspend(t.Context(), side.Local, id, commit.Order{Actor: "operator", Reason: "chaos"})
 	}
 	if err == nil {
 		c.seen[what]++

@@ -93,22 +93,27 @@ func (b bench) opens(t *testing.T) bool {
 type operation func(*transfer.Service, *testing.T, *pair.Side) error
 
 func terminate(s *transfer.Service, t *testing.T, side *pair.Side) error {
-	_, err := s.Terminate(t.Context(), side.Local, side.Transfer("").ID, "operator", "enough")
+	_, err := s.Terminate(t.Context(), side.Local, side.Transfer("").ID, commit.Order{Actor: "operator", Reason: "enough"})
 	return err
 }
 
 func suspend(s *transfer.Service, t *testing.T, side *pair.Side) error {
-	_, err := s.Suspend(t.Context(), side.Local, side.Transfer("").ID, "operator", "pause")
+	seen := side.Transfer("")
+	var stale *fault.Error
+	if _, err := s.Suspend(t.Context(), side.Local, seen.ID, commit.Order{Actor: "operator", Version: seen.Version + 1}); !errors.As(err, &stale) || stale.Code != "version.stale" {
+		t.Errorf("an order about another version: %v", err)
+	}
+	_, err := s.Suspend(t.Context(), side.Local, side.Transfer("").ID, commit.Order{Actor: "operator", Reason: "pause"})
 	return err
 }
 
 func resume(s *transfer.Service, t *testing.T, side *pair.Side) error {
-	_, err := s.Resume(t.Context(), side.Local, side.Transfer("").ID, "operator")
+	_, err := s.Resume(t.Context(), side.Local, side.Transfer("").ID, commit.Order{Actor: "operator"})
 	return err
 }
 
 func complete(s *transfer.Service, t *testing.T, side *pair.Side) error {
-	_, err := s.Complete(t.Context(), side.Local, side.Transfer("").ID, "operator")
+	_, err := s.Complete(t.Context(), side.Local, side.Transfer("").ID, commit.Order{Actor: "operator"})
 	return err
 }
 

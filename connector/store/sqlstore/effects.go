@@ -50,6 +50,16 @@ func (t *tx) effects(ctx context.Context, p participant.ID, e commit.Effects) er
 	return t.events(ctx, p, e.Events)
 }
 
+// claim writes the key of the call that this is part of, without an answer yet.
+func (t *tx) claim(ctx context.Context, o commit.Once) error {
+	if o.Key == "" {
+		return nil
+	}
+	_, err := t.exec(ctx, `INSERT INTO answers (participant, key, digest, answer, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		int64(o.Participant), o.Key, o.Digest, []byte{}, micros(o.Time))
+	return err
+}
+
 func (t *tx) owe(ctx context.Context, o commit.Owed) error {
 	doc, err := encode(o)
 	if err != nil {

@@ -171,8 +171,8 @@ func (s *Store) Answered(ctx context.Context, p participant.ID, key string) (dig
 // Keep implements store.Idempotency.
 func (s *Store) Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO answers (participant, key, digest, answer, created) VALUES ($1, $2, $3, $4, $5)`,
-			int64(p), key, digest, answer, micros(now))
-		return err
+		return t.one(ctx, fault.New("store.Keep", fault.Conflict, "the key has an answer"), `INSERT INTO answers (participant, key, digest, answer, created)
+			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (participant, key) DO UPDATE SET answer = excluded.answer
+			WHERE answers.digest = excluded.digest AND length(answers.answer) = 0`, int64(p), key, digest, answer, micros(now))
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -259,6 +260,9 @@ func (w *writer) run(ctx context.Context, ops []*op) error {
 			continue
 		}
 		if err := o.run(ctx, t); err != nil {
+			return err
+		}
+		if err := t.claim(ctx, commit.OnceOf(o.ctx)); err != nil {
 			return err
 		}
 		o.touched = t.touched

@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"events have no gaps under concurrency":             events,
 		"due work is shared without overlap":                claim,
 		"a token id is fresh once":                          replay,
+		"a key commits with what its call changes":          once,
 		"lists page in order to the last row":               paging,
 		"times come back in UTC to the microsecond":         times,
 		"a cancelled caller changes nothing":                cancelled,
@@ -363,6 +364,30 @@ func replay(t *testing.T, f bench) {
 	if ok := must(f.Remember(t.Context(), "did:web:y", "jti", now.Add(time.Minute), now))(t); !ok {
 		t.Error("another issuer's jti is not fresh")
 	}
+}
+
+func once(t *testing.T, f bench) {
+	o := commit.Once{Participant: f.a.ID, Key: "k", Digest: "d", Time: now}
+	ctx := commit.WithOnce(t.Context(), o)
+	stale := f.negotiation("none")
+	wantKind(t, f.ReplaceNegotiation(ctx, stale, stale, commit.Effects{}), fault.Conflict)
+	_, _, err := f.Answered(t.Context(), f.a.ID, "k")
+	wantKind(t, err, fault.NotFound)
+	for _, id := range []string{"n1", "n2"} { // a call may change several things
+		check(t, f.CreateNegotiation(ctx, f.negotiation(id), commit.Effects{}))
+		digest, answer, err := f.Answered(t.Context(), f.a.ID, "k")
+		if err != nil || digest != "d" || len(answer) != 0 {
+			t.Fatalf("after %s: got %q, %q, %v; want the request's digest and no answer", id, digest, answer, err)
+		}
+	}
+	wantKind(t, f.Keep(t.Context(), f.a.ID, "k", "other", []byte("x"), now), fault.Conflict)
+	check(t, f.Keep(t.Context(), f.a.ID, "k", "d", []byte("answer"), now))
+	wantKind(t, f.Keep(t.Context(), f.a.ID, "k", "d", []byte("x"), now), fault.Conflict)
+	if _, answer, err := f.Answered(t.Context(), f.a.ID, "k"); err != nil || string(answer) != "answer" {
+		t.Errorf("got %q, %v", answer, err)
+	}
+	_, _, err = f.Answered(t.Context(), f.b.ID, "k")
+	wantKind(t, err, fault.NotFound)
 }
 
 func paging(t *testing.T, f bench) {

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -37,10 +38,11 @@ import (
 
 // bench is one running API over a real store.
 type bench struct {
-	store  store.Store
-	server *rpc.Server
-	http   *httptest.Server
-	conn   *grpc.ClientConn
+	answers *forgetful
+	store   store.Store
+	server  *rpc.Server
+	http    *httptest.Server
+	conn    *grpc.ClientConn
 	// Bearer tokens.
 	process, operator, reader, auditor, foreign, expired string
 	parts                                                *parts
@@ -128,9 +130,22 @@ type completer struct {
 	completed []string
 }
 
-func (c *completer) Complete(_ context.Context, _ participant.Participant, id, _ string) (transfer.Transfer, error) {
+func (c *completer) Complete(_ context.Context, _ participant.Participant, id string, _ commit.Order) (transfer.Transfer, error) {
 	c.completed = append(c.completed, id)
 	return transfer.Transfer{}, nil
+}
+
+// forgetful is a store that can lose answers as a crash behind the effect does.
+type forgetful struct {
+	rpc.Store
+	loses bool
+}
+
+func (f *forgetful) Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error {
+	if f.loses {
+		return fault.New("test", fault.Unavailable, "the disk is gone")
+	}
+	return f.Store.Keep(ctx, p, key, digest, answer, now)
 }
 
 func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
@@ -147,7 +162,7 @@ func setup(t testing.TB) *bench {
 	if p.recorder, err = decisionlog.NewRecorder("aurora", "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{store: st, parts: p}
+	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}}
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
 		made, err := p.CreateParticipant(ctx, slug, slug, "")
@@ -173,7 +188,7 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Store: st, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{},

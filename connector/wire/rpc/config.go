@@ -80,7 +80,8 @@ type Negotiations interface {
 	Begin(ctx context.Context, local participant.Participant, r negotiation.BeginRequest) (negotiation.Negotiation, error)
 	Get(ctx context.Context, local participant.Participant, id string) (negotiation.Negotiation, error)
 	List(ctx context.Context, local participant.Participant, f negotiation.Filter, r page.Request) (page.Of[negotiation.Negotiation], error)
-	Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (negotiation.Negotiation, error)
+	Accept(ctx context.Context, local participant.Participant, id string, order commit.Order) (negotiation.Negotiation, error)
+	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (negotiation.Negotiation, error)
 }
 
 // Transfers runs transfer processes. A *transfer.Service keeps it.
@@ -88,10 +89,10 @@ type Transfers interface {
 	Begin(ctx context.Context, local participant.Participant, r transfer.BeginRequest) (transfer.Transfer, error)
 	Get(ctx context.Context, local participant.Participant, id string) (transfer.Transfer, error)
 	List(ctx context.Context, local participant.Participant, f transfer.Filter, r page.Request) (page.Of[transfer.Transfer], error)
-	Suspend(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error)
-	Resume(ctx context.Context, local participant.Participant, id, actor string) (transfer.Transfer, error)
-	Complete(ctx context.Context, local participant.Participant, id, actor string) (transfer.Transfer, error)
-	Terminate(ctx context.Context, local participant.Participant, id, actor, reason string) (transfer.Transfer, error)
+	Suspend(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
+	Resume(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
+	Complete(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
+	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
 }
 
 // Peers asks peers what they offer a hosted participant.

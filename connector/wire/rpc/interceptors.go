@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -90,8 +91,8 @@ func survive(call func() (any, error)) (answer any, err error) {
 	return call()
 }
 
-// once answers a repeated call with the answer of the first. The answer is kept after the effect: a crash in between makes the repeat a
-// second call, which the versions and ids inside the requests then judge.
+// once answers a repeated call with the answer of the first. The key commits with the effects of the call, the answer after them: when the
+// answer was lost, or the call failed behind its effects, a repeat is told that it was carried out. Nothing is ever done twice.
 func (s *Server) once(ctx context.Context, key, method string, req any, handler grpc.UnaryHandler) (any, error) {
 	const op = "rpc.once"
 	message, ok := req.(proto.Message)
@@ -112,6 +113,9 @@ func (s *Server) once(ctx context.Context, key, method string, req any, handler 
 	}
 	kept, answer, err := s.cfg.Store.Answered(ctx, who.local.ID, key)
 	switch {
+	case err == nil && kept == digest && len(answer) == 0:
+		return nil, &fault.Error{Op: op, Kind: fault.Conflict, Code: "idempotency.answered",
+			Reason: "the call under this idempotency key was carried out, and its answer was not kept: look at what it changed"}
 	case err == nil && kept == digest:
 		return unpack(answer)
 	case err == nil:
@@ -119,7 +123,7 @@ func (s *Server) once(ctx context.Context, key, method string, req any, handler 
 	case !fault.Is(err, fault.NotFound):
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	out, err := handler(ctx, req)
+	out, err := handler(commit.WithOnce(ctx, commit.Once{Participant: who.local.ID, Key: key, Digest: digest, Time: s.cfg.Now()}), req)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -165,31 +166,14 @@ func (s negotiations) ListNegotiations(ctx context.Context, req *pb.ListNegotiat
 func (s negotiations) TerminateNegotiation(ctx context.Context, req *pb.TerminateNegotiationRequest) (*pb.Negotiation, error) {
 	const op = "rpc.TerminateNegotiation"
 	who := from(ctx)
-	err := expect(req.GetVersion(), func() (int64, error) {
-		n, err := s.cfg.Negotiations.Get(ctx, who.local, req.GetId())
-		return n.Version, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	n, err := s.cfg.Negotiations.Terminate(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
+	n, err := s.cfg.Negotiations.Terminate(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Reason: req.GetReason(), Version: req.GetVersion()})
 	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
 }
 
-// expect refuses a call whose caller saw another version. The services compare and swap for themselves; this only keeps an operator from
-// acting on what it no longer is.
-func expect(saw int64, current func() (int64, error)) error {
-	if saw == 0 {
-		return nil
-	}
-	now, err := current()
-	if err != nil {
-		return err
-	}
-	if now != saw {
-		return &fault.Error{Op: "rpc.expect", Kind: fault.Conflict, Code: "version.stale", Reason: "it has changed since: look again"}
-	}
-	return nil
+func (s negotiations) AcceptNegotiation(ctx context.Context, req *pb.AcceptNegotiationRequest) (*pb.Negotiation, error) {
+	who := from(ctx)
+	n, err := s.cfg.Negotiations.Accept(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
+	return negotiationOut(n), fault.Wrap("rpc.AcceptNegotiation", fault.Internal, err)
 }
 
 type agreements struct {
@@ -282,45 +266,26 @@ func (s transfers) ListTransfers(ctx context.Context, req *pb.ListTransfersReque
 	return &pb.ListTransfersResponse{Transfers: out, NextPageToken: next}, err
 }
 
-// operation is what the four requests that act on a transfer have in common.
-type operation interface {
-	GetId() string
-	GetVersion() int64
-}
-
-func (s transfers) operate(ctx context.Context, op string, req operation, act func(caller) (transfer.Transfer, error)) (*pb.Transfer, error) {
-	who := from(ctx)
-	err := expect(req.GetVersion(), func() (int64, error) {
-		t, err := s.cfg.Transfers.Get(ctx, who.local, req.GetId())
-		return t.Version, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	t, err := act(who)
-	return transferOut(t), fault.Wrap(op, fault.Internal, err)
-}
-
 func (s transfers) SuspendTransfer(ctx context.Context, req *pb.SuspendTransferRequest) (*pb.Transfer, error) {
-	return s.operate(ctx, "rpc.SuspendTransfer", req, func(who caller) (transfer.Transfer, error) {
-		return s.cfg.Transfers.Suspend(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
-	})
+	who := from(ctx)
+	t, err := s.cfg.Transfers.Suspend(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Reason: req.GetReason(), Version: req.GetVersion()})
+	return transferOut(t), fault.Wrap("rpc.SuspendTransfer", fault.Internal, err)
 }
 
 func (s transfers) ResumeTransfer(ctx context.Context, req *pb.ResumeTransferRequest) (*pb.Transfer, error) {
-	return s.operate(ctx, "rpc.ResumeTransfer", req, func(who caller) (transfer.Transfer, error) {
-		return s.cfg.Transfers.Resume(ctx, who.local, req.GetId(), who.actor())
-	})
+	who := from(ctx)
+	t, err := s.cfg.Transfers.Resume(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
+	return transferOut(t), fault.Wrap("rpc.ResumeTransfer", fault.Internal, err)
 }
 
 func (s transfers) CompleteTransfer(ctx context.Context, req *pb.CompleteTransferRequest) (*pb.Transfer, error) {
-	return s.operate(ctx, "rpc.CompleteTransfer", req, func(who caller) (transfer.Transfer, error) {
-		return s.cfg.Transfers.Complete(ctx, who.local, req.GetId(), who.actor())
-	})
+	who := from(ctx)
+	t, err := s.cfg.Transfers.Complete(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
+	return transferOut(t), fault.Wrap("rpc.CompleteTransfer", fault.Internal, err)
 }
 
 func (s transfers) TerminateTransfer(ctx context.Context, req *pb.TerminateTransferRequest) (*pb.Transfer, error) {
-	return s.operate(ctx, "rpc.TerminateTransfer", req, func(who caller) (transfer.Transfer, error) {
-		return s.cfg.Transfers.Terminate(ctx, who.local, req.GetId(), who.actor(), req.GetReason())
-	})
+	who := from(ctx)
+	t, err := s.cfg.Transfers.Terminate(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Reason: req.GetReason(), Version: req.GetVersion()})
+	return transferOut(t), fault.Wrap("rpc.TerminateTransfer", fault.Internal, err)
 }

@@ -331,6 +331,30 @@ func TestAPageOfAPeersCatalogGoesOnWhereThePeerSaid(t *testing.T) {
 	}
 }
 
+func TestACallWhoseAnswerWasLostIsNotDoneTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.answers.loses = true
+	body, key := `{"role":"ROLE_READER","label":"console"}`, []string{"Idempotency-Key", "k-1"}
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, body, key...); code != 200 {
+		t.Fatalf("the first time: %d %s", code, text)
+	}
+	b.answers.loses = false
+	if code, text, _ := b.call(t, "POST", "/v1/participants/aurora/tokens", b.operator, body, key...); code != 409 || !strings.Contains(text, "idempotency.answered") {
+		t.Errorf("the repeat: got %d %s, want 409 and that it was carried out", code, text)
+	}
+	all, err := b.store.Tokens(t.Context(), from(t, b, "aurora"))
+	made := 0
+	for _, token := range all {
+		if token.Label == "console" {
+			made++
+		}
+	}
+	if err != nil || made != 1 {
+		t.Errorf("%d tokens were made, %v; want one", made, err)
+	}
+}
+
 func TestARepeatUnderAnIdempotencyKeyIsAnsweredAndNotDone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

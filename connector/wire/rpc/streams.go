@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sluice-connector/sluice/connector/commit"
+
 	"google.golang.org/grpc"
 
 	"github.com/sluice-connector/sluice/connector/exchange"
@@ -50,7 +52,7 @@ func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(ste
 	if result.Body.Length >= 0 && n != result.Body.Length {
 		return fault.New(op, fault.Unavailable, "the data ended after %d of %d bytes", n, result.Body.Length)
 	}
-	_, err = s.cfg.Transfers.Complete(ctx, who.local, result.Transfer, who.actor())
+	_, err = s.cfg.Transfers.Complete(ctx, who.local, result.Transfer, commit.Order{Actor: who.actor()})
 	return fault.Wrap(op, fault.Internal, err)
 }
 

@@ -496,6 +496,70 @@ func (x *ListNegotiationsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// AcceptNegotiationRequest names one.
+type AcceptNegotiationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// Our process id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The version the caller saw; 0: whatever it is now.
+	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptNegotiationRequest) Reset() {
+	*x = AcceptNegotiationRequest{}
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptNegotiationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptNegotiationRequest) ProtoMessage() {}
+
+func (x *AcceptNegotiationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptNegotiationRequest.ProtoReflect.Descriptor instead.
+func (*AcceptNegotiationRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AcceptNegotiationRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *AcceptNegotiationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AcceptNegotiationRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // TerminateNegotiationRequest names one.
 type TerminateNegotiationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -513,7 +577,7 @@ type TerminateNegotiationRequest struct {
 
 func (x *TerminateNegotiationRequest) Reset() {
 	*x = TerminateNegotiationRequest{}
-	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +589,7 @@ func (x *TerminateNegotiationRequest) String() string {
 func (*TerminateNegotiationRequest) ProtoMessage() {}
 
 func (x *TerminateNegotiationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +602,7 @@ func (x *TerminateNegotiationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateNegotiationRequest.ProtoReflect.Descriptor instead.
 func (*TerminateNegotiationRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TerminateNegotiationRequest) GetParticipant() string {
@@ -612,16 +676,21 @@ const file_sluice_v1_negotiations_proto_rawDesc = "" +
 	"page_token\x18\a \x01(\tR\tpageToken\"~\n" +
 	"\x18ListNegotiationsResponse\x12:\n" +
 	"\fnegotiations\x18\x01 \x03(\v2\x16.sluice.v1.NegotiationR\fnegotiations\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x81\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n" +
+	"\x18AcceptNegotiationRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"\x81\x01\n" +
 	"\x1bTerminateNegotiationRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x03R\aversion2\xe5\x02\n" +
+	"\aversion\x18\x04 \x01(\x03R\aversion2\xb7\x03\n" +
 	"\x12NegotiationService\x12N\n" +
 	"\x10BeginNegotiation\x12\".sluice.v1.BeginNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12J\n" +
 	"\x0eGetNegotiation\x12 .sluice.v1.GetNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12[\n" +
-	"\x10ListNegotiations\x12\".sluice.v1.ListNegotiationsRequest\x1a#.sluice.v1.ListNegotiationsResponse\x12V\n" +
+	"\x10ListNegotiations\x12\".sluice.v1.ListNegotiationsRequest\x1a#.sluice.v1.ListNegotiationsResponse\x12P\n" +
+	"\x11AcceptNegotiation\x12#.sluice.v1.AcceptNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12V\n" +
 	"\x14TerminateNegotiation\x12&.sluice.v1.TerminateNegotiationRequest\x1a\x16.sluice.v1.NegotiationB\xaa\x01\n" +
 	"\rcom.sluice.v1B\x11NegotiationsProtoP\x01ZAgithub.com/sluice-connector/sluice/schemas/gen/sluice/v1;sluicev1\xa2\x02\x03SXX\xaa\x02\tSluice.V1\xca\x02\tSluice\\V1\xe2\x02\x15Sluice\\V1\\GPBMetadata\xea\x02\n" +
 	"Sluice::V1b\x06proto3"
@@ -638,32 +707,35 @@ func file_sluice_v1_negotiations_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_negotiations_proto_rawDescData
 }
 
-var file_sluice_v1_negotiations_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_sluice_v1_negotiations_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_sluice_v1_negotiations_proto_goTypes = []any{
 	(*Negotiation)(nil),                 // 0: sluice.v1.Negotiation
 	(*BeginNegotiationRequest)(nil),     // 1: sluice.v1.BeginNegotiationRequest
 	(*GetNegotiationRequest)(nil),       // 2: sluice.v1.GetNegotiationRequest
 	(*ListNegotiationsRequest)(nil),     // 3: sluice.v1.ListNegotiationsRequest
 	(*ListNegotiationsResponse)(nil),    // 4: sluice.v1.ListNegotiationsResponse
-	(*TerminateNegotiationRequest)(nil), // 5: sluice.v1.TerminateNegotiationRequest
-	(*timestamppb.Timestamp)(nil),       // 6: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),             // 7: google.protobuf.Struct
+	(*AcceptNegotiationRequest)(nil),    // 5: sluice.v1.AcceptNegotiationRequest
+	(*TerminateNegotiationRequest)(nil), // 6: sluice.v1.TerminateNegotiationRequest
+	(*timestamppb.Timestamp)(nil),       // 7: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),             // 8: google.protobuf.Struct
 }
 var file_sluice_v1_negotiations_proto_depIdxs = []int32{
-	6, // 0: sluice.v1.Negotiation.created:type_name -> google.protobuf.Timestamp
-	6, // 1: sluice.v1.Negotiation.updated:type_name -> google.protobuf.Timestamp
-	7, // 2: sluice.v1.BeginNegotiationRequest.odrl:type_name -> google.protobuf.Struct
+	7, // 0: sluice.v1.Negotiation.created:type_name -> google.protobuf.Timestamp
+	7, // 1: sluice.v1.Negotiation.updated:type_name -> google.protobuf.Timestamp
+	8, // 2: sluice.v1.BeginNegotiationRequest.odrl:type_name -> google.protobuf.Struct
 	0, // 3: sluice.v1.ListNegotiationsResponse.negotiations:type_name -> sluice.v1.Negotiation
 	1, // 4: sluice.v1.NegotiationService.BeginNegotiation:input_type -> sluice.v1.BeginNegotiationRequest
 	2, // 5: sluice.v1.NegotiationService.GetNegotiation:input_type -> sluice.v1.GetNegotiationRequest
 	3, // 6: sluice.v1.NegotiationService.ListNegotiations:input_type -> sluice.v1.ListNegotiationsRequest
-	5, // 7: sluice.v1.NegotiationService.TerminateNegotiation:input_type -> sluice.v1.TerminateNegotiationRequest
-	0, // 8: sluice.v1.NegotiationService.BeginNegotiation:output_type -> sluice.v1.Negotiation
-	0, // 9: sluice.v1.NegotiationService.GetNegotiation:output_type -> sluice.v1.Negotiation
-	4, // 10: sluice.v1.NegotiationService.ListNegotiations:output_type -> sluice.v1.ListNegotiationsResponse
-	0, // 11: sluice.v1.NegotiationService.TerminateNegotiation:output_type -> sluice.v1.Negotiation
-	8, // [8:12] is the sub-list for method output_type
-	4, // [4:8] is the sub-list for method input_type
+	5, // 7: sluice.v1.NegotiationService.AcceptNegotiation:input_type -> sluice.v1.AcceptNegotiationRequest
+	6, // 8: sluice.v1.NegotiationService.TerminateNegotiation:input_type -> sluice.v1.TerminateNegotiationRequest
+	0, // 9: sluice.v1.NegotiationService.BeginNegotiation:output_type -> sluice.v1.Negotiation
+	0, // 10: sluice.v1.NegotiationService.GetNegotiation:output_type -> sluice.v1.Negotiation
+	4, // 11: sluice.v1.NegotiationService.ListNegotiations:output_type -> sluice.v1.ListNegotiationsResponse
+	0, // 12: sluice.v1.NegotiationService.AcceptNegotiation:output_type -> sluice.v1.Negotiation
+	0, // 13: sluice.v1.NegotiationService.TerminateNegotiation:output_type -> sluice.v1.Negotiation
+	9, // [9:14] is the sub-list for method output_type
+	4, // [4:9] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -680,7 +752,7 @@ func file_sluice_v1_negotiations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_negotiations_proto_rawDesc), len(file_sluice_v1_negotiations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

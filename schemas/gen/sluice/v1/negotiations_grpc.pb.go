@@ -22,6 +22,7 @@ const (
 	NegotiationService_BeginNegotiation_FullMethodName     = "/sluice.v1.NegotiationService/BeginNegotiation"
 	NegotiationService_GetNegotiation_FullMethodName       = "/sluice.v1.NegotiationService/GetNegotiation"
 	NegotiationService_ListNegotiations_FullMethodName     = "/sluice.v1.NegotiationService/ListNegotiations"
+	NegotiationService_AcceptNegotiation_FullMethodName    = "/sluice.v1.NegotiationService/AcceptNegotiation"
 	NegotiationService_TerminateNegotiation_FullMethodName = "/sluice.v1.NegotiationService/TerminateNegotiation"
 )
 
@@ -38,6 +39,9 @@ type NegotiationServiceClient interface {
 	GetNegotiation(ctx context.Context, in *GetNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 	// ListNegotiations shows them, newest first.
 	ListNegotiations(ctx context.Context, in *ListNegotiationsRequest, opts ...grpc.CallOption) (*ListNegotiationsResponse, error)
+	// AcceptNegotiation takes the provider's counter-offer that waits for an operator, if our own policy allows it. A denial leaves the
+	// negotiation as it was.
+	AcceptNegotiation(ctx context.Context, in *AcceptNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 	// TerminateNegotiation ends one that is not in a final state; the peer is told.
 	TerminateNegotiation(ctx context.Context, in *TerminateNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 }
@@ -80,6 +84,16 @@ func (c *negotiationServiceClient) ListNegotiations(ctx context.Context, in *Lis
 	return out, nil
 }
 
+func (c *negotiationServiceClient) AcceptNegotiation(ctx context.Context, in *AcceptNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Negotiation)
+	err := c.cc.Invoke(ctx, NegotiationService_AcceptNegotiation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *negotiationServiceClient) TerminateNegotiation(ctx context.Context, in *TerminateNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Negotiation)
@@ -103,6 +117,9 @@ type NegotiationServiceServer interface {
 	GetNegotiation(context.Context, *GetNegotiationRequest) (*Negotiation, error)
 	// ListNegotiations shows them, newest first.
 	ListNegotiations(context.Context, *ListNegotiationsRequest) (*ListNegotiationsResponse, error)
+	// AcceptNegotiation takes the provider's counter-offer that waits for an operator, if our own policy allows it. A denial leaves the
+	// negotiation as it was.
+	AcceptNegotiation(context.Context, *AcceptNegotiationRequest) (*Negotiation, error)
 	// TerminateNegotiation ends one that is not in a final state; the peer is told.
 	TerminateNegotiation(context.Context, *TerminateNegotiationRequest) (*Negotiation, error)
 	mustEmbedUnimplementedNegotiationServiceServer()
@@ -123,6 +140,9 @@ func (UnimplementedNegotiationServiceServer) GetNegotiation(context.Context, *Ge
 }
 func (UnimplementedNegotiationServiceServer) ListNegotiations(context.Context, *ListNegotiationsRequest) (*ListNegotiationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNegotiations not implemented")
+}
+func (UnimplementedNegotiationServiceServer) AcceptNegotiation(context.Context, *AcceptNegotiationRequest) (*Negotiation, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptNegotiation not implemented")
 }
 func (UnimplementedNegotiationServiceServer) TerminateNegotiation(context.Context, *TerminateNegotiationRequest) (*Negotiation, error) {
 	return nil, status.Error(codes.Unimplemented, "method TerminateNegotiation not implemented")
@@ -202,6 +222,24 @@ func _NegotiationService_ListNegotiations_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NegotiationService_AcceptNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptNegotiationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NegotiationServiceServer).AcceptNegotiation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NegotiationService_AcceptNegotiation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NegotiationServiceServer).AcceptNegotiation(ctx, req.(*AcceptNegotiationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NegotiationService_TerminateNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TerminateNegotiationRequest)
 	if err := dec(in); err != nil {
@@ -238,6 +276,10 @@ var NegotiationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNegotiations",
 			Handler:    _NegotiationService_ListNegotiations_Handler,
+		},
+		{
+			MethodName: "AcceptNegotiation",
+			Handler:    _NegotiationService_AcceptNegotiation_Handler,
 		},
 		{
 			MethodName: "TerminateNegotiation",
