@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -73,6 +74,36 @@ func (o Order) On(version int64) error {
 	}
 	return &fault.Error{Op: "commit.Order", Kind: fault.Conflict, Code: "version.stale",
 		Reason: fmt.Sprintf("it has changed since version %d and is at %d: look again", o.Version, version)}
+}
+
+// Used is the id of a token that may be used once (security rule T-10). The store remembers it with the first thing that is committed under
+// its context, and refuses that as Unauthenticated when the id was known: one commit instead of two for each message.
+type Used struct {
+	Issuer string
+	ID     string
+	Until  time.Time // how long it must be remembered
+	Now    time.Time
+	kept   atomic.Bool
+}
+
+// Keep tells that the id is remembered. The store calls it after the commit.
+func (u *Used) Keep() { u.kept.Store(true) }
+
+// Kept reports whether the id is remembered.
+func (u *Used) Kept() bool { return u.kept.Load() }
+
+type usedKey struct{}
+
+// WithUsed makes what is committed under the context use the token; nil: none.
+func WithUsed(ctx context.Context, u *Used) context.Context { return context.WithValue(ctx, usedKey{}, u) }
+
+// UsedOf returns the token of the context that is not remembered yet; nil when there is none.
+func UsedOf(ctx context.Context) *Used {
+	u, _ := ctx.Value(usedKey{}).(*Used)
+	if u == nil || u.Kept() {
+		return nil
+	}
+	return u
 }
 
 // Once is the idempotency key of the call on whose behalf something is committed. The store writes it with the first thing

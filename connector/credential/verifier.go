@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -55,6 +56,9 @@ type Verifier struct {
 	cache map[cacheKey]cached
 }
 
+// patience is how long a peer's credential service may take, its DID document included.
+const patience = 10 * time.Second
+
 type cacheKey struct{ own, peer participant.DID }
 
 type cached struct {
@@ -79,6 +83,9 @@ func (v *Verifier) Claims(ctx context.Context, local participant.Participant, pe
 		if party, ok := v.cached(key); ok {
 			return party, nil
 		}
+		// What is asked serves everybody who waits: it hangs neither on one caller's token nor on its patience.
+		ctx, cancel := context.WithTimeout(commit.WithUsed(context.WithoutCancel(ctx), nil), patience)
+		defer cancel()
 		party, expires, err := v.ask(ctx, local, peer)
 		if err != nil {
 			return policy.Party{}, err
@@ -88,7 +95,8 @@ func (v *Verifier) Claims(ctx context.Context, local participant.Participant, pe
 	})
 	if err != nil {
 		v.cfg.Log.WarnContext(ctx, "presentation refused", slog.String("peer", string(peer.DID)), slog.Any("error", err))
-		return policy.Party{}, fault.Wrap("credential.Claims", fault.Unauthenticated, err)
+		// No Wrap: what was found at an address that the peer chose is for the operator alone (T-04).
+		return policy.Party{}, &fault.Error{Op: "credential.Claims", Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: err}
 	}
 	return result.(policy.Party), nil
 }

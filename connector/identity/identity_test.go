@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -65,6 +66,15 @@ func setup(t testing.TB) world {
 	return w
 }
 
+// accept verifies a token and uses it up, under a context that carries it, as a server does.
+func (w world) accept(t *testing.T, token string) (participant.Peer, error) {
+	peer, used, err := w.verifier.Verify(t.Context(), token, cobalt)
+	if err == nil {
+		err = w.verifier.Settle(commit.WithUsed(t.Context(), used), used)
+	}
+	return peer, err
+}
+
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -77,13 +87,19 @@ func TestAFreshTokenProvesItsSenderOnce(t *testing.T) {
 	w := setup(t)
 	token, err := identity.IssueToken(boreal, cobalt, w.keys[boreal], "access", now, rand.Reader)
 	check(t, err)
-	peer, err := w.verifier.Verify(t.Context(), token, cobalt)
+	peer, err := w.accept(t, token)
 	check(t, err)
 	if peer.DID != boreal || peer.AccessToken != "access" || len(peer.Origins) != 1 {
 		t.Errorf("peer %+v", peer)
 	}
-	if _, err := w.verifier.Verify(t.Context(), token, cobalt); err == nil || !strings.Contains(err.Error(), "token.replayed") {
+	if _, err := w.accept(t, token); err == nil || !strings.Contains(err.Error(), "token.replayed") {
 		t.Errorf("the second time: %v", err)
+	}
+	again := &identity.Verifier{Documents: w.verifier.Documents, Replay: w.verifier.Replay, Now: w.verifier.Now} // the next process
+	_, used, err := again.Verify(t.Context(), token, cobalt)
+	check(t, err)
+	if err := again.Settle(t.Context(), used); err == nil || !strings.Contains(err.Error(), "token.replayed") {
+		t.Errorf("after a restart: %v", err)
 	}
 }
 
@@ -96,7 +112,7 @@ func TestOfAThousandCopiesOneIsAccepted(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
-			if _, err := w.verifier.Verify(t.Context(), token, cobalt); err == nil {
+			if _, err := w.accept(t, token); err == nil {
 				accepted.Add(1)
 			}
 		})
@@ -136,7 +152,7 @@ func TestEachStepOfVerificationRefuses(t *testing.T) {
 	}
 	at := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
 	good := forge(t, w.keys[boreal], header(), payload())
-	if _, err := w.verifier.Verify(t.Context(), good, cobalt); err != nil {
+	if _, err := w.accept(t, good); err != nil {
 		t.Fatalf("the token that the others are made from: %v", err)
 	}
 	own, other := w.keys[boreal], w.keys[cobalt]
@@ -180,7 +196,7 @@ func TestEachStepOfVerificationRefuses(t *testing.T) {
 		"a JSON serialization":            `{"payload":"` + parts[1] + `","signatures":[]}`,
 		"nothing":                         "",
 	} {
-		if peer, err := w.verifier.Verify(t.Context(), token, cobalt); err == nil {
+		if peer, err := w.accept(t, token); err == nil {
 			t.Errorf("%s: accepted as %s", name, peer.DID)
 		}
 	}

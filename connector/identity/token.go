@@ -2,15 +2,18 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
@@ -57,40 +60,58 @@ type Documents interface {
 	Resolve(ctx context.Context, did participant.DID, fresh bool) (*Document, error)
 }
 
-// Verifier verifies the self-issued tokens of peers.
+// Verifier verifies the self-issued tokens of peers. It must not be copied.
 type Verifier struct {
 	Documents Documents
 	Replay    Replay
 	Now       func() time.Time
+
+	recent recent
 }
 
-// Verify checks a token that was sent to own, in the order of DCP 1.0 section 1.3, and returns who sent it. The error says which step
-// failed, for the operator; the peer is to be told none of it.
-func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID) (participant.Peer, error) {
+// recent spares work: a token that this process saw lately is refused before anything is decided for it. Whether a token is new is decided
+// by the store alone. It is two generations of ids, each at most maxRecent.
+type recent struct {
+	mu       sync.Mutex
+	now, old map[[sha256.Size]byte]struct{}
+	began    time.Time // of the newer generation
+}
+
+const maxRecent = 1 << 16
+
+// add reports whether the token was not there yet.
+func (r *recent) add(issuer, id string, now time.Time) bool {
+	key := sha256.Sum256([]byte(issuer + "\x00" + id))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now == nil || len(r.now) >= maxRecent || now.Sub(r.began) > MaxTokenLife+2*Leeway {
+		r.now, r.old, r.began = map[[sha256.Size]byte]struct{}{}, r.now, now
+	}
+	_, known := r.now[key]
+	_, before := r.old[key]
+	r.now[key] = struct{}{}
+	return !known && !before
+}
+
+// Verify checks a token that was sent to own, in the order of DCP 1.0 section 1.3, and returns who sent it, and the token's id, which must be
+// new: it is remembered with the first thing committed under commit.WithUsed, or by Settle, before anything is answered. The error says which
+// step failed, for the operator; the peer is to be told none of it.
+func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID) (participant.Peer, *commit.Used, error) {
 	header, payload, err := ParseJWT(token, MaxToken)
 	if err != nil {
-		return participant.Peer{}, err
+		return participant.Peer{}, nil, err
 	}
 	claims, err := readClaims(payload)
 	if err != nil {
-		return participant.Peer{}, err
+		return participant.Peer{}, nil, err
 	}
 	did, err := v.claims(header, claims, own)
 	if err != nil {
-		return participant.Peer{}, err
+		return participant.Peer{}, nil, err
 	}
 	doc, err := v.signature(ctx, did, header.KeyID, token, CapabilityInvocation)
 	if err != nil {
-		return participant.Peer{}, err
-	}
-	// Last, so that unsigned junk cannot burn somebody's id.
-	until := time.Unix(claims.Expires, 0).Add(Leeway)
-	fresh, err := v.Replay.Remember(ctx, claims.Issuer, claims.ID, until, v.Now())
-	if err != nil {
-		return participant.Peer{}, fmt.Errorf("token.replay: %w", err)
-	}
-	if !fresh {
-		return participant.Peer{}, errors.New("token.replayed")
+		return participant.Peer{}, nil, err
 	}
 	peer := participant.Peer{DID: did, AccessToken: claims.Token}
 	for _, s := range doc.Services {
@@ -98,7 +119,27 @@ func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID
 			peer.Origins = append(peer.Origins, s.Endpoint)
 		}
 	}
-	return peer, nil
+	// Last, so that unsigned junk cannot burn somebody's id.
+	if !v.recent.add(claims.Issuer, claims.ID, v.Now()) {
+		return participant.Peer{}, nil, errors.New("token.replayed")
+	}
+	return peer, &commit.Used{Issuer: claims.Issuer, ID: claims.ID, Until: time.Unix(claims.Expires, 0).Add(Leeway), Now: v.Now()}, nil
+}
+
+// Settle remembers a token that nothing was committed for; ctx may be the one that carries it. A token that was used before is an error.
+func (v *Verifier) Settle(ctx context.Context, u *commit.Used) error {
+	if u.Kept() {
+		return nil
+	}
+	fresh, err := v.Replay.Remember(commit.WithUsed(ctx, nil), u.Issuer, u.ID, u.Until, u.Now)
+	if err != nil {
+		return fmt.Errorf("token.replay: %w", err)
+	}
+	if !fresh {
+		return errors.New("token.replayed")
+	}
+	u.Keep()
+	return nil
 }
 
 func readClaims(payload []byte) (tokenClaims, error) {

@@ -27,9 +27,11 @@ func slugOf(did participant.DID) string {
 // caller believes what a request says of its sender.
 type caller struct{}
 
-func (caller) Authenticate(r *http.Request, _ participant.Participant) (participant.Peer, error) {
-	return participant.Peer{DID: participant.DID(r.Header.Get("Authorization"))}, nil
+func (caller) Authenticate(r *http.Request, _ participant.Participant) (participant.Peer, *commit.Used, error) {
+	return participant.Peer{DID: participant.DID(r.Header.Get("Authorization"))}, nil, nil
 }
+
+func (caller) Settle(context.Context, *commit.Used) error { return nil }
 
 // directory knows everybody in the network.
 type directory struct{ net *Network }

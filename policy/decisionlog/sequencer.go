@@ -76,7 +76,7 @@ func (s *Sequencer) Wake() {
 }
 
 const (
-	gather    = 20 * time.Millisecond // what comes within this time shares a transaction
+	gather    = 100 * time.Millisecond // what comes within this time shares a transaction
 	signEvery = time.Second           // at most one unasked checkpoint in this time
 )
 

@@ -2,7 +2,9 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -88,13 +90,38 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 			` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence); err != nil {
 			return err
 		}
-		for i, id := range ids {
-			err := t.one(ctx, stale, `UPDATE log_entries SET idx = $2 WHERE participant = `+ofLog+` AND id = $3 AND idx IS NULL`,
-				log, int64(old.Size)+int64(i), id)
-			if err != nil {
+		for at := 0; at < len(ids); {
+			n := 1
+			if len(ids)-at >= wide {
+				n = wide
+			}
+			if err := t.index(ctx, stale, log, int64(old.Size)+int64(at), ids[at:at+n]); err != nil {
 				return err
 			}
+			at += n
 		}
 		return nil
 	})
+}
+
+// index gives the entries their place in the log, from first on.
+func (t *tx) index(ctx context.Context, stale error, log string, first int64, ids []string) error {
+	var pairs strings.Builder
+	args := []any{log}
+	for i, id := range ids {
+		if i > 0 {
+			pairs.WriteString(", ")
+		}
+		fmt.Fprintf(&pairs, "(CAST($%d AS TEXT), CAST($%d AS BIGINT))", len(args)+1, len(args)+2)
+		args = append(args, id, first+int64(i))
+	}
+	res, err := t.exec(ctx, `UPDATE log_entries SET idx = v.column2 FROM (VALUES `+pairs.String()+`) AS v
+		WHERE log_entries.id = v.column1 AND log_entries.idx IS NULL AND log_entries.participant = `+ofLog, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != int64(len(ids)) {
+		return errors.Join(stale, err)
+	}
+	return nil
 }

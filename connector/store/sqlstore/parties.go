@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
@@ -143,22 +144,35 @@ func (s *Store) DeleteCredential(ctx context.Context, p participant.ID, id strin
 	})
 }
 
-// Remember implements store.Replay. What has expired is swept in the same statement's transaction, a few at a time.
+// Remember implements store.Replay.
 func (s *Store) Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error) {
 	err = s.update(ctx, func(ctx context.Context, t *tx) error {
-		res, err := t.exec(ctx, `INSERT INTO replay (issuer, jti, until) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, issuer, jti, micros(until))
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		fresh = n == 1
-		if err != nil || !fresh {
-			return err
-		}
-		_, err = t.exec(ctx, `DELETE FROM replay WHERE (issuer, jti) IN (SELECT issuer, jti FROM replay WHERE until < $1 ORDER BY until LIMIT 2)`, micros(now))
+		fresh, err = t.remember(ctx, &commit.Used{Issuer: issuer, ID: jti, Until: until, Now: now})
 		return err
 	})
 	return fresh && err == nil, err
+}
+
+const (
+	sweepEach = 32 // new ids
+	sweepMost = 64 // expired ones
+)
+
+// remember adds the id of a token and reports whether it is new. What has expired is swept now and then, more than comes in.
+func (t *tx) remember(ctx context.Context, u *commit.Used) (fresh bool, err error) {
+	res, err := t.exec(ctx, `INSERT INTO replay (issuer, jti, until) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, u.Issuer, u.ID, micros(u.Until))
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n != 1 {
+		return false, err
+	}
+	if t.w.remembered++; t.w.remembered%sweepEach == 0 {
+		_, err = t.exec(ctx, `DELETE FROM replay WHERE (issuer, jti) IN (SELECT issuer, jti FROM replay WHERE until < $1 ORDER BY until LIMIT $2)`,
+			micros(u.Now), sweepMost)
+	}
+	return true, err
 }
 
 // Answered implements store.Idempotency.

@@ -90,6 +90,7 @@ type op struct {
 	participant int64
 
 	err     error
+	refused error   // of this part alone; the others of its transaction do not mind
 	touched []int64 // participants whose subscribers are told after the commit
 	done    chan struct{}
 }
@@ -170,6 +171,8 @@ type writer struct {
 	s     *Store
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
+
+	remembered int // ids of tokens
 }
 
 func (w *writer) close() {
@@ -205,6 +208,12 @@ func (w *writer) serve(ops []*op) {
 	touched := map[int64]struct{}{}
 	for _, o := range live {
 		if o.err == nil {
+			o.err = o.refused
+		}
+		if o.err == nil {
+			if used := commit.UsedOf(o.ctx); used != nil {
+				used.Keep()
+			}
 			for _, p := range o.touched {
 				touched[p] = struct{}{}
 			}
@@ -254,6 +263,13 @@ func (w *writer) run(ctx context.Context, ops []*op) error {
 	records := map[int64][]decisionlog.Entry{}
 	for _, o := range ops {
 		t := &tx{w: w}
+		fresh, err := t.use(ctx, o)
+		if err != nil {
+			return err
+		}
+		if !fresh {
+			continue
+		}
 		if o.run == nil {
 			records[o.participant] = append(records[o.participant], o.records...)
 			o.touched = []int64{o.participant}
@@ -273,6 +289,19 @@ func (w *writer) run(ctx context.Context, ops []*op) error {
 		}
 	}
 	return nil
+}
+
+// use remembers the token on whose strength the part is written; a part whose token was used before is left out.
+func (t *tx) use(ctx context.Context, o *op) (fresh bool, err error) {
+	o.refused = nil
+	used := commit.UsedOf(o.ctx)
+	if used == nil {
+		return true, nil
+	}
+	if fresh, err = t.remember(ctx, used); err == nil && !fresh {
+		o.refused = &fault.Error{Op: "store", Kind: fault.Unauthenticated, Code: "token.replayed", Reason: "the token was used before"}
+	}
+	return fresh, err
 }
 
 func (w *writer) plain(ctx context.Context, statement string) error {

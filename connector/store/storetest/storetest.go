@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"due work is shared without overlap":                claim,
 		"a token id is fresh once":                          replay,
 		"a key commits with what its call changes":          once,
+		"what comes with a used token commits once":         used,
 		"lists page in order to the last row":               paging,
 		"times come back in UTC to the microsecond":         times,
 		"a cancelled caller changes nothing":                cancelled,
@@ -388,6 +389,40 @@ func once(t *testing.T, f bench) {
 	}
 	_, _, err = f.Answered(t.Context(), f.b.ID, "k")
 	wantKind(t, err, fault.NotFound)
+}
+
+func used(t *testing.T, f bench) {
+	var done atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 100 {
+		token := &commit.Used{Issuer: "did:web:x", ID: "jti", Until: now.Add(time.Minute), Now: now}
+		wg.Go(func() {
+			err := f.CreateNegotiation(commit.WithUsed(t.Context(), token), f.negotiation(fmt.Sprint("n", i)), commit.Effects{})
+			switch {
+			case err == nil && token.Kept():
+				done.Add(1)
+			case !fault.Is(err, fault.Unauthenticated) || token.Kept():
+				t.Errorf("got %v, want Unauthenticated", err)
+			}
+		})
+		wg.Go(func() { // who has nothing to do with it does not suffer
+			if err := f.CreateNegotiation(t.Context(), f.negotiation(fmt.Sprint("m", i)), commit.Effects{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	all := must(f.Negotiations(t.Context(), f.a.ID, negotiation.Filter{}, page.Request{Limit: page.MaxLimit}))(t)
+	if done.Load() != 1 || len(all.Items) != 101 {
+		t.Errorf("%d with the token, %d in all; want 1 and 101", done.Load(), len(all.Items))
+	}
+	token := &commit.Used{Issuer: "did:web:y", ID: "jti", Until: now.Add(time.Minute), Now: now}
+	ctx := commit.WithUsed(t.Context(), token)
+	check(t, f.Record(ctx, f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{entry(1)}})) // a record alone uses it too
+	check(t, f.Record(ctx, f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{entry(2)}})) // and the same call may go on
+	if fresh := must(f.Remember(t.Context(), "did:web:y", "jti", now.Add(time.Minute), now))(t); fresh {
+		t.Error("the token can be used again")
+	}
 }
 
 func paging(t *testing.T, f bench) {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -75,17 +76,31 @@ func (a *Agent) Mount(mux Mux) {
 	mux.Handle("POST /{slug}/dcp/presentations/query", http.HandlerFunc(a.query))
 }
 
-// Authenticate verifies the self-issued token of a request to the hosted participant. Whatever is wrong, the caller is told one thing.
-func (a *Agent) Authenticate(r *http.Request, local participant.Participant) (participant.Peer, error) {
+// Authenticate verifies the self-issued token of a request to the hosted participant. Whatever is wrong, the caller is told one thing. The
+// token counts as used once something was committed for it, or Settle was called; nothing may be answered before.
+func (a *Agent) Authenticate(r *http.Request, local participant.Participant) (participant.Peer, *commit.Used, error) {
 	token, err := identity.Bearer(r.Header.Values("Authorization"))
 	if err == nil {
 		var peer participant.Peer
-		if peer, err = a.cfg.Tokens.Verify(r.Context(), token, local.DID); err == nil {
-			return peer, nil
+		var used *commit.Used
+		if peer, used, err = a.cfg.Tokens.Verify(r.Context(), token, local.DID); err == nil {
+			return peer, used, nil
 		}
 	}
-	a.cfg.Log.InfoContext(r.Context(), "caller not authenticated", slog.String("participant", local.Slug), slog.Any("error", err))
-	return participant.Peer{}, fault.New("dcphttp.Authenticate", fault.Unauthenticated, "the caller is not known")
+	return participant.Peer{}, nil, a.stranger(r.Context(), err)
+}
+
+// Settle uses a token up that nothing was committed for.
+func (a *Agent) Settle(ctx context.Context, used *commit.Used) error {
+	if err := a.cfg.Tokens.Settle(ctx, used); err != nil {
+		return a.stranger(ctx, err)
+	}
+	return nil
+}
+
+func (a *Agent) stranger(ctx context.Context, why error) error {
+	a.cfg.Log.InfoContext(ctx, "caller not authenticated", slog.Any("error", why))
+	return fault.New("dcphttp.Authenticate", fault.Unauthenticated, "the caller is not known")
 }
 
 // Authorize makes the Authorization header of one request to a peer: a self-issued token with leave to ask for our credentials.
@@ -158,7 +173,10 @@ func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dcphttp.query", fault.Unauthenticated, "the caller is not known"))
 		return
 	}
-	verifier, err := a.Authenticate(r, local)
+	verifier, used, err := a.Authenticate(r, local)
+	if err == nil {
+		err = a.Settle(r.Context(), used)
+	}
 	if err != nil {
 		problem.Write(w, r, err)
 		return

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -28,7 +29,10 @@ const (
 
 // Authenticator proves who is calling; any failure is one and the same fault of kind Unauthenticated.
 type Authenticator interface {
-	Authenticate(r *http.Request, local participant.Participant) (participant.Peer, error)
+	// Authenticate returns the caller and the token that it used, which must be new.
+	Authenticate(r *http.Request, local participant.Participant) (participant.Peer, *commit.Used, error)
+	// Settle uses the token up when nothing was committed for it.
+	Settle(ctx context.Context, used *commit.Used) error
 }
 
 // Participants finds a hosted participant by slug.
@@ -89,14 +93,22 @@ type call struct {
 	r     *http.Request
 	local participant.Participant
 	peer  participant.Peer
+	used  *commit.Used
 	body  []byte
+}
+
+// reply is what a handler answers. Nothing is written before the caller's token is used up.
+type reply struct {
+	status int
+	body   []byte
+	sent   func() // called once the answer has left; may be nil
 }
 
 // Mount registers the protocol's paths, each with and without a trailing slash.
 func (s *Server) Mount(mux Mux) {
 	mux.Handle("GET /{slug}/.well-known/dspace-version", http.HandlerFunc(s.versions))
-	post := func(path, errType string, h func(*call) error) { s.route(mux, "POST", path, errType, h) }
-	get := func(path, errType string, h func(*call) error) { s.route(mux, "GET", path, errType, h) }
+	post := func(path, errType string, h func(*call) (reply, error)) { s.route(mux, "POST", path, errType, h) }
+	get := func(path, errType string, h func(*call) (reply, error)) { s.route(mux, "GET", path, errType, h) }
 
 	post("/catalog/request", "CatalogError", s.catalog)
 	get("/catalog/datasets/{id}", "CatalogError", s.dataset)
@@ -120,15 +132,24 @@ func (s *Server) Mount(mux Mux) {
 	post("/transfers/{pid}/termination", te, s.move(transfer.Termination))
 }
 
-func (s *Server) route(mux Mux, method, path, errType string, h func(*call) error) {
+func (s *Server) route(mux Mux, method, path, errType string, h func(*call) (reply, error)) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r}
 		if err := s.admit(c, method == "POST"); err != nil {
 			s.fail(c, errType, err)
 			return
 		}
-		if err := h(c); err != nil {
+		out, err := h(c)
+		if unused := s.cfg.Authenticator.Settle(c.r.Context(), c.used); unused != nil {
+			err = unused // whoever repeats a token learns nothing else
+		}
+		if err != nil {
 			s.fail(c, errType, err)
+			return
+		}
+		answer(c.w, out.status, out.body)
+		if out.sent != nil {
+			out.sent()
 		}
 	})
 	mux.Handle(method+" /{slug}"+versioned+path, handler)
@@ -170,7 +191,9 @@ func (s *Server) admit(c *call, withBody bool) error {
 		}
 		c.body = body
 	}
-	c.peer, err = s.cfg.Authenticator.Authenticate(c.r, local)
+	if c.peer, c.used, err = s.cfg.Authenticator.Authenticate(c.r, local); err == nil {
+		c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), c.used))
+	}
 	return err
 }
 
@@ -247,83 +270,78 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, body)
 }
 
-func (s *Server) catalog(c *call) error {
+func (s *Server) catalog(c *call) (reply, error) {
 	if err := dsp.ParseCatalogRequest(c.body); err != nil {
-		return err
+		return reply{}, err
 	}
 	bind := "catalog|" + c.local.Slug + "|" + string(c.peer.DID)
 	req := page.Request{Limit: pageSize}
 	if token := c.r.URL.Query().Get(tokenParam); token != "" {
 		key, err := s.cfg.Cursors.Open(c.local, token, bind)
 		if err != nil {
-			return fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", tokenParam)
+			return reply{}, fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", tokenParam)
 		}
 		req.After = key
 	}
 	shown, err := s.cfg.Catalogs.Request(c.r.Context(), c.local, c.peer, c.body, req)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	base := s.cfg.Base(c.local)
 	body, err := dsp.EncodeCatalog(c.local, base, shown.Items)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	if shown.Next.ID != "" {
 		cursor, err := s.cfg.Cursors.Seal(c.local, shown.Next, bind)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		c.w.Header().Set("Link", "<"+base+"/catalog/request?"+tokenParam+"="+cursor+`>; rel="next"`)
 	}
-	answer(c.w, http.StatusOK, body)
-	return nil
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
-func (s *Server) dataset(c *call) error {
+func (s *Server) dataset(c *call) (reply, error) {
 	shown, err := s.cfg.Catalogs.Dataset(c.r.Context(), c.local, c.peer, c.r.PathValue("id"))
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	body, err := dsp.EncodeDataset(c.local, shown)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
-	answer(c.w, http.StatusOK, body)
-	return nil
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
-func (s *Server) negotiation(c *call) error {
+func (s *Server) negotiation(c *call) (reply, error) {
 	status, err := s.cfg.Negotiations.Status(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"))
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	body, err := dsp.EncodeNegotiationStatus(status)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
-	answer(c.w, http.StatusOK, body)
-	return nil
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
-func (s *Server) negotiate(kind negotiation.Kind) func(*call) error {
-	return func(c *call) error {
+func (s *Server) negotiate(kind negotiation.Kind) func(*call) (reply, error) {
+	return func(c *call) (reply, error) {
 		pid := c.r.PathValue("pid")
 		m, err := dsp.ParseNegotiation(kind, pid == "", c.body)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		got, err := s.cfg.Negotiations.Receive(c.r.Context(), c.local, c.peer, pid, m)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		body, err := dsp.EncodeNegotiationStatus(got.Status)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
-		answer(c.w, created(got.Created), body)
-		got.Flushed()
-		return nil
+		return reply{created(got.Created), body, got.Flushed}, nil
 	}
 }
 
@@ -334,36 +352,33 @@ func created(is bool) int {
 	return http.StatusOK
 }
 
-func (s *Server) transfer(c *call) error {
+func (s *Server) transfer(c *call) (reply, error) {
 	status, err := s.cfg.Transfers.Status(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"))
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	body, err := dsp.EncodeTransferStatus(status)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
-	answer(c.w, http.StatusOK, body)
-	return nil
+	return reply{status: http.StatusOK, body: body}, nil
 }
 
-func (s *Server) move(kind transfer.Kind) func(*call) error {
-	return func(c *call) error {
+func (s *Server) move(kind transfer.Kind) func(*call) (reply, error) {
+	return func(c *call) (reply, error) {
 		m, err := dsp.ParseTransfer(kind, c.body)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		got, err := s.cfg.Transfers.Receive(c.r.Context(), c.local, c.peer, c.r.PathValue("pid"), m)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
 		body, err := dsp.EncodeTransferStatus(got.Status)
 		if err != nil {
-			return err
+			return reply{}, err
 		}
-		answer(c.w, created(got.Created), body)
-		got.Flushed()
-		return nil
+		return reply{created(got.Created), body, got.Flushed}, nil
 	}
 }
 
