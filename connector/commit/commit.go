@@ -95,7 +95,9 @@ func (u *Used) Kept() bool { return u.kept.Load() }
 type usedKey struct{}
 
 // WithUsed makes what is committed under the context use the token; nil: none.
-func WithUsed(ctx context.Context, u *Used) context.Context { return context.WithValue(ctx, usedKey{}, u) }
+func WithUsed(ctx context.Context, u *Used) context.Context {
+	return context.WithValue(ctx, usedKey{}, u)
+}
 
 // UsedOf returns the token of the context that is not remembered yet; nil when there is none.
 func UsedOf(ctx context.Context) *Used {

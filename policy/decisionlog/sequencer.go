@@ -77,7 +77,7 @@ func (s *Sequencer) Wake() {
 
 const (
 	gather    = 100 * time.Millisecond // what comes within this time shares a transaction
-	signEvery = time.Second           // at most one unasked checkpoint in this time
+	signEvery = time.Second            // at most one unasked checkpoint in this time
 )
 
 // Run sequences after each Wake until the context ends, and signs when a burst is over.
