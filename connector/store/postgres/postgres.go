@@ -40,6 +40,28 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	return s, nil
 }
 
+// batch sends the statements together and reads their results after: one round trip for a whole group of commits.
+func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement) error {
+	return conn.Raw(func(driver any) error {
+		var b pgx.Batch
+		for _, s := range statements {
+			b.Queue(s.Query, s.Args...)
+		}
+		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &b)
+		for _, s := range statements {
+			tag, err := results.Exec()
+			if err == nil && s.Rows != nil {
+				err = s.Rows(tag.RowsAffected())
+			}
+			if err != nil {
+				_ = results.Close() // says the same again
+				return err
+			}
+		}
+		return results.Close()
+	})
+}
+
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Name: "postgres", Writers: 1, Bytes: "BYTEA", SkipLocked: " FOR UPDATE SKIP LOCKED", Begin: "BEGIN",
@@ -48,6 +70,7 @@ func dialect() sqlstore.Dialect {
 			var pg *pgconn.PgError
 			return errors.As(err, &pg) && pg.Code == "23505"
 		},
+		Batch:    batch,
 		Lock:     "SELECT pg_advisory_xact_lock(7310958)",
 		Snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 	}

@@ -10,16 +10,16 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
-func (t *tx) agreement(ctx context.Context, a agreement.Agreement) error {
+func (t *tx) agreement(a agreement.Agreement) error {
 	a.Retired = nil
 	doc, err := encode(a)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO agreements (participant, id, negotiation, role, peer, asset, digest, created, doc)
+	t.exec(`INSERT INTO agreements (participant, id, negotiation, role, peer, asset, digest, created, doc)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, int64(a.Participant), a.ID, a.Negotiation, a.Role, string(a.Peer()), a.Asset,
 		a.Digest, micros(a.Created), doc)
-	return err
+	return nil
 }
 
 const agreementColumns = `doc, (SELECT r.doc FROM retirements r WHERE r.participant = agreements.participant AND r.agreement = agreements.id)`
@@ -98,10 +98,7 @@ func (s *Store) Retire(ctx context.Context, r agreement.Retirement, e commit.Eff
 		if n == 0 {
 			return errAbsent("store.Retire", r.Agreement)
 		}
-		_, err = t.exec(ctx, `INSERT INTO retirements (participant, agreement, doc) VALUES ($1, $2, $3)`, int64(r.Participant), r.Agreement, doc)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, r.Participant, e)
+		t.exec(`INSERT INTO retirements (participant, agreement, doc) VALUES ($1, $2, $3)`, int64(r.Participant), r.Agreement, doc)
+		return t.effects(r.Participant, e)
 	})
 }

@@ -39,26 +39,23 @@ func (s *Store) PutAssets(ctx context.Context, p participant.ID, assets []catalo
 			return err
 		}
 		for _, c := range contents {
-			_, err := t.exec(ctx, `INSERT INTO contents (participant, digest, media_type, created, bytes) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			t.exec(`INSERT INTO contents (participant, digest, media_type, created, bytes) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
 				int64(p), c.Digest, c.MediaType, micros(c.Created), c.Bytes)
-			if err != nil {
-				return err
-			}
 		}
 		for _, a := range assets {
 			a.Participant = p
-			if err := t.putAsset(ctx, a, upsert); err != nil {
+			if err := t.putAsset(a, upsert); err != nil {
 				return err
 			}
-			if err := t.offer(ctx, a, rules); err != nil {
+			if err := t.offer(a, rules); err != nil {
 				return err
 			}
 		}
-		return t.effects(ctx, p, e)
+		return t.effects(p, e)
 	})
 }
 
-func (t *tx) putAsset(ctx context.Context, a catalog.Asset, upsert bool) error {
+func (t *tx) putAsset(a catalog.Asset, upsert bool) error {
 	old := a.Version
 	a.Version = max(old, 0) + 1
 	doc, err := encode(a)
@@ -66,46 +63,44 @@ func (t *tx) putAsset(ctx context.Context, a catalog.Asset, upsert bool) error {
 		return err
 	}
 	if old > 0 {
-		return t.one(ctx, errStale("store.PutAssets", a.ID), `UPDATE assets SET version = $1, type = $2, semantic_id = $3, doc = $4
+		t.one(errStale("store.PutAssets", a.ID), `UPDATE assets SET version = $1, type = $2, semantic_id = $3, doc = $4
 			WHERE participant = $5 AND id = $6 AND version = $7`, a.Version, a.Type, a.SemanticID, doc, int64(a.Participant), a.ID, old)
+		return nil
 	}
 	insert := `INSERT INTO assets (participant, id, version, type, semantic_id, created, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`
 	if upsert {
 		insert += ` ON CONFLICT (participant, id) DO UPDATE SET version = assets.version + 1, type = excluded.type, semantic_id = excluded.semantic_id, doc = excluded.doc`
 	}
-	_, err = t.exec(ctx, insert, int64(a.Participant), a.ID, a.Type, a.SemanticID, micros(a.Created), doc)
-	return err
+	t.exec(insert, int64(a.Participant), a.ID, a.Type, a.SemanticID, micros(a.Created), doc)
+	return nil
 }
 
 // offer keeps the asset's offers in step with the rules.
-func (t *tx) offer(ctx context.Context, a catalog.Asset, rules []catalog.Rule) error {
+func (t *tx) offer(a catalog.Asset, rules []catalog.Rule) error {
 	for _, r := range rules {
 		if !r.Selector.Matches(a) {
-			if err := t.withdraw(ctx, a.Participant, a.ID, r.ID); err != nil {
-				return err
-			}
+			t.withdraw(a.Participant, a.ID, r.ID)
 			continue
 		}
-		if err := t.materialise(ctx, a, r); err != nil {
+		if err := t.materialise(a, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) withdraw(ctx context.Context, p participant.ID, asset, rule string) error {
-	_, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND asset = $2 AND rule = $3`, int64(p), asset, rule)
-	return err
+func (t *tx) withdraw(p participant.ID, asset, rule string) {
+	t.exec(`DELETE FROM offers WHERE participant = $1 AND asset = $2 AND rule = $3`, int64(p), asset, rule)
 }
 
-func (t *tx) materialise(ctx context.Context, a catalog.Asset, r catalog.Rule) error {
+func (t *tx) materialise(a catalog.Asset, r catalog.Rule) error {
 	id, err := uuid.NewRandomFromReader(t.w.s.rand)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO offers (participant, id, asset, rule, access_policy, usage_policy, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	t.exec(`INSERT INTO offers (participant, id, asset, rule, access_policy, usage_policy, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (participant, asset, rule) DO NOTHING`, int64(a.Participant), id.URN(), a.ID, r.ID, r.Access, r.Usage, micros(later(a.Created, r.Created)))
-	return err
+	return nil
 }
 
 func later(a, b time.Time) time.Time {
@@ -118,14 +113,9 @@ func later(a, b time.Time) time.Time {
 // DeleteAsset implements catalog.Store.
 func (s *Store) DeleteAsset(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND asset = $2`, int64(p), id); err != nil {
-			return err
-		}
-		err := t.one(ctx, errStale("store.DeleteAsset", id), `DELETE FROM assets WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, p, e)
+		t.exec(`DELETE FROM offers WHERE participant = $1 AND asset = $2`, int64(p), id)
+		t.one(errStale("store.DeleteAsset", id), `DELETE FROM assets WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
+		return t.effects(p, e)
 	})
 }
 
@@ -146,12 +136,9 @@ func (s *Store) PutDefinition(ctx context.Context, d catalog.Definition, e commi
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO policies (participant, digest, created, doc) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		t.exec(`INSERT INTO policies (participant, digest, created, doc) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 			int64(d.Participant), d.Digest, micros(d.Created), doc)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, d.Participant, e)
+		return t.effects(d.Participant, e)
 	})
 }
 
@@ -190,23 +177,18 @@ func (s *Store) PutRule(ctx context.Context, r catalog.Rule, e commit.Effects) e
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
 		if old == 0 {
-			_, err = t.exec(ctx, `INSERT INTO rules (participant, id, version, created, access_policy, usage_policy, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
+			t.exec(`INSERT INTO rules (participant, id, version, created, access_policy, usage_policy, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
 				int64(r.Participant), r.ID, micros(r.Created), r.Access, r.Usage, doc)
 		} else {
-			err = t.one(ctx, errStale("store.PutRule", r.ID), `UPDATE rules SET version = $1, access_policy = $2, usage_policy = $3, doc = $4
+			t.one(errStale("store.PutRule", r.ID), `UPDATE rules SET version = $1, access_policy = $2, usage_policy = $3, doc = $4
 				WHERE participant = $5 AND id = $6 AND version = $7`, r.Version, r.Access, r.Usage, doc, int64(r.Participant), r.ID, old)
 		}
-		if err != nil {
-			return err
-		}
 		// The offers of the rule as it was are other promises: they go, and new ones with new ids come.
-		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(r.Participant), r.ID); err != nil {
-			return err
-		}
+		t.exec(`DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(r.Participant), r.ID)
 		if err := t.offerAll(ctx, r); err != nil {
 			return err
 		}
-		return t.effects(ctx, r.Participant, e)
+		return t.effects(r.Participant, e)
 	})
 }
 
@@ -224,7 +206,7 @@ func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
 		return err
 	}
 	for _, a := range matching {
-		if err := t.materialise(ctx, a, r); err != nil {
+		if err := t.materialise(a, r); err != nil {
 			return err
 		}
 	}
@@ -247,14 +229,9 @@ func (s *Store) Rules(ctx context.Context, p participant.ID, r page.Request) (pa
 // DeleteRule implements catalog.Store.
 func (s *Store) DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		if _, err := t.exec(ctx, `DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(p), id); err != nil {
-			return err
-		}
-		err := t.one(ctx, errStale("store.DeleteRule", id), `DELETE FROM rules WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, p, e)
+		t.exec(`DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(p), id)
+		t.one(errStale("store.DeleteRule", id), `DELETE FROM rules WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), id, version)
+		return t.effects(p, e)
 	})
 }
 

@@ -27,74 +27,63 @@ func fromMicros(n int64) time.Time {
 }
 
 // effects writes what commits with a change of state. The settled message goes first: its process may owe the next one.
-func (t *tx) effects(ctx context.Context, p participant.ID, e commit.Effects) error {
+func (t *tx) effects(p participant.ID, e commit.Effects) error {
 	t.touched = append(t.touched, int64(p))
-	if err := t.records(ctx, int64(p), e.Decisions); err != nil {
-		return err
-	}
+	t.records(int64(p), e.Decisions)
 	if e.Agreement != nil {
-		if err := t.agreement(ctx, *e.Agreement); err != nil {
+		if err := t.agreement(*e.Agreement); err != nil {
 			return err
 		}
 	}
 	if e.Settled != "" {
-		if _, err := t.exec(ctx, `DELETE FROM owed WHERE id = $1 AND participant = $2`, e.Settled, int64(p)); err != nil {
-			return err
-		}
+		t.exec(`DELETE FROM owed WHERE id = $1 AND participant = $2`, e.Settled, int64(p))
 	}
 	if e.Owed != nil {
-		if err := t.owe(ctx, *e.Owed); err != nil {
+		if err := t.owe(*e.Owed); err != nil {
 			return err
 		}
 	}
-	return t.events(ctx, p, e.Events)
+	return t.events(p, e.Events)
 }
 
 // claim writes the key of the call that this is part of, without an answer yet.
-func (t *tx) claim(ctx context.Context, o commit.Once) error {
-	if o.Key == "" {
-		return nil
+func (t *tx) claim(o commit.Once) {
+	if o.Key != "" {
+		t.exec(`INSERT INTO answers (participant, key, digest, answer, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			int64(o.Participant), o.Key, o.Digest, []byte{}, micros(o.Time))
 	}
-	_, err := t.exec(ctx, `INSERT INTO answers (participant, key, digest, answer, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		int64(o.Participant), o.Key, o.Digest, []byte{}, micros(o.Time))
-	return err
 }
 
-func (t *tx) owe(ctx context.Context, o commit.Owed) error {
+func (t *tx) owe(o commit.Owed) error {
 	doc, err := encode(o)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `INSERT INTO owed (id, participant, process, process_id, due, attempt, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	t.exec(`INSERT INTO owed (id, participant, process, process_id, due, attempt, doc) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		o.ID, int64(o.Participant), string(o.Process), o.ProcessID, micros(o.Due), o.Attempt, doc)
-	return err
+	return nil
 }
 
 // events numbers and appends. The head row serialises the participant's commits, so the sequence has no gaps.
-func (t *tx) events(ctx context.Context, p participant.ID, events []commit.Event) error {
+func (t *tx) events(p participant.ID, events []commit.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	var last int64
-	err := t.row(ctx, []any{&last}, `INSERT INTO event_heads (participant, seq) VALUES ($1, $2)
-		ON CONFLICT (participant) DO UPDATE SET seq = event_heads.seq + excluded.seq RETURNING seq`, int64(p), len(events))
-	if err != nil {
-		return err
-	}
-	rows := make([][]any, len(events))
+	t.exec(`INSERT INTO event_heads (participant, seq) VALUES ($1, $2) ON CONFLICT (participant) DO UPDATE SET seq = event_heads.seq + excluded.seq`,
+		int64(p), len(events))
 	for i, e := range events {
-		e.Seq = last - int64(len(events)) + int64(i) + 1
 		doc, err := encode(e)
 		if err != nil {
 			return err
 		}
-		rows[i] = []any{int64(p), e.Seq, doc}
+		t.exec(`INSERT INTO events (participant, seq, doc) SELECT participant, seq - $2, $3 FROM event_heads WHERE participant = $1`,
+			int64(p), len(events)-1-i, doc)
 	}
-	return t.insert(ctx, `INSERT INTO events (participant, seq, doc) VALUES `, "", rows)
+	return nil
 }
 
 // records writes log entries without index, and what is archived with them.
-func (t *tx) records(ctx context.Context, p int64, entries []decisionlog.Entry) error {
+func (t *tx) records(p int64, entries []decisionlog.Entry) {
 	var records, objects [][]any
 	for _, e := range entries {
 		records = append(records, []any{e.ID, p, e.Kind, e.Process, micros(e.Time), e.Bytes})
@@ -102,14 +91,12 @@ func (t *tx) records(ctx context.Context, p int64, entries []decisionlog.Entry) 
 			objects = append(objects, []any{p, o.Digest, o.Type, o.Bytes})
 		}
 	}
-	if err := t.insert(ctx, `INSERT INTO log_entries (id, participant, kind, process, time, bytes) VALUES `, "", records); err != nil {
-		return err
-	}
-	return t.insert(ctx, `INSERT INTO archive (participant, digest, type, bytes) VALUES `, ` ON CONFLICT DO NOTHING`, objects)
+	t.insert(`INSERT INTO log_entries (id, participant, kind, process, time, bytes) VALUES `, "", records)
+	t.insert(`INSERT INTO archive (participant, digest, type, bytes) VALUES `, ` ON CONFLICT DO NOTHING`, objects)
 }
 
 // insert writes rows of equal length with few statements: sixteen at a time, then one by one, so that two forms of each are prepared.
-func (t *tx) insert(ctx context.Context, head, tail string, rows [][]any) error {
+func (t *tx) insert(head, tail string, rows [][]any) {
 	for len(rows) > 0 {
 		n := 1
 		if len(rows) >= wide {
@@ -119,12 +106,9 @@ func (t *tx) insert(ctx context.Context, head, tail string, rows [][]any) error 
 		for _, row := range rows[:n] {
 			args = append(args, row...)
 		}
-		if _, err := t.exec(ctx, head+places(n, len(rows[0]))+tail, args...); err != nil {
-			return err
-		}
+		t.exec(head+places(n, len(rows[0]))+tail, args...)
 		rows = rows[n:]
 	}
-	return nil
 }
 
 const wide = 16
@@ -151,16 +135,18 @@ func (s *Store) EventsSince(ctx context.Context, p participant.ID, after int64, 
 	var out []commit.Event
 	err := s.query(ctx, func(row scanner) error {
 		var doc string
-		if err := row.Scan(&doc); err != nil {
+		var seq int64
+		if err := row.Scan(&doc, &seq); err != nil {
 			return err
 		}
 		var e commit.Event
 		if err := decode(doc, &e); err != nil {
 			return err
 		}
+		e.Seq = seq
 		out = append(out, e)
 		return nil
-	}, `SELECT doc FROM events WHERE participant = $1 AND seq > $2 ORDER BY seq LIMIT $3`, int64(p), after, limit)
+	}, `SELECT doc, seq FROM events WHERE participant = $1 AND seq > $2 ORDER BY seq LIMIT $3`, int64(p), after, limit)
 	return out, err
 }
 
@@ -172,7 +158,7 @@ func (s *Store) Notify(ctx context.Context, p participant.ID) <-chan struct{} {
 // Record implements catalog.Store: effects that change nothing else.
 func (s *Store) Record(ctx context.Context, p participant.ID, e commit.Effects) error {
 	if e.Agreement != nil || e.Owed != nil || e.Settled != "" || len(e.Events) > 0 {
-		return s.update(ctx, func(ctx context.Context, t *tx) error { return t.effects(ctx, p, e) })
+		return s.update(ctx, func(_ context.Context, t *tx) error { return t.effects(p, e) })
 	}
 	return s.submit(ctx, &op{ctx: ctx, records: e.Decisions, participant: int64(p), done: make(chan struct{})})
 }

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -82,22 +81,18 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
 		stale := errStale("store.Sequence", log)
 		if old.Size == 0 && old.Fence == 0 {
-			if err := t.one(ctx, stale, `INSERT INTO log_heads (participant, size, hashes, fence) SELECT id, $2, $3, 1 FROM participants WHERE slug = $1
-				ON CONFLICT DO NOTHING`, log, int64(next.Size), hashes); err != nil {
-				return err
-			}
-		} else if err := t.one(ctx, stale, `UPDATE log_heads SET size = $2, hashes = $3, fence = fence + 1 WHERE participant = `+ofLog+
-			` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence); err != nil {
-			return err
+			t.one(stale, `INSERT INTO log_heads (participant, size, hashes, fence) SELECT id, $2, $3, 1 FROM participants WHERE slug = $1
+				ON CONFLICT DO NOTHING`, log, int64(next.Size), hashes)
+		} else {
+			t.one(stale, `UPDATE log_heads SET size = $2, hashes = $3, fence = fence + 1 WHERE participant = `+ofLog+
+				` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence)
 		}
 		for at := 0; at < len(ids); {
 			n := 1
 			if len(ids)-at >= wide {
 				n = wide
 			}
-			if err := t.index(ctx, stale, log, int64(old.Size)+int64(at), ids[at:at+n]); err != nil {
-				return err
-			}
+			t.index(stale, log, int64(old.Size)+int64(at), ids[at:at+n])
 			at += n
 		}
 		return nil
@@ -105,7 +100,7 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 }
 
 // index gives the entries their place in the log, from first on.
-func (t *tx) index(ctx context.Context, stale error, log string, first int64, ids []string) error {
+func (t *tx) index(stale error, log string, first int64, ids []string) {
 	var pairs strings.Builder
 	args := []any{log}
 	for i, id := range ids {
@@ -115,13 +110,6 @@ func (t *tx) index(ctx context.Context, stale error, log string, first int64, id
 		fmt.Fprintf(&pairs, "(CAST($%d AS TEXT), CAST($%d AS BIGINT))", len(args)+1, len(args)+2)
 		args = append(args, id, first+int64(i))
 	}
-	res, err := t.exec(ctx, `UPDATE log_entries SET idx = v.column2 FROM (VALUES `+pairs.String()+`) AS v
+	t.rows(int64(len(ids)), stale, `UPDATE log_entries SET idx = v.column2 FROM (VALUES `+pairs.String()+`) AS v
 		WHERE log_entries.id = v.column1 AND log_entries.idx IS NULL AND log_entries.participant = `+ofLog, args...)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != int64(len(ids)) {
-		return errors.Join(stale, err)
-	}
-	return nil
 }

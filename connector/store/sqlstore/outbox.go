@@ -59,8 +59,8 @@ func (s *Store) Postpone(ctx context.Context, id string, due time.Time, lastErro
 		if doc, err = encode(o); err != nil {
 			return err
 		}
-		_, err = t.exec(ctx, `UPDATE owed SET due = $1, attempt = attempt + 1, doc = $2 WHERE id = $3`, micros(due), doc, id)
-		return err
+		t.exec(`UPDATE owed SET due = $1, attempt = attempt + 1, doc = $2 WHERE id = $3`, micros(due), doc, id)
+		return nil
 	})
 }
 

@@ -58,9 +58,9 @@ func (s *Store) Participants(ctx context.Context) ([]participant.Participant, er
 // PutToken implements store.Tokens.
 func (s *Store) PutToken(ctx context.Context, k store.Token) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO tokens (hash, participant, role, label, created, expires) VALUES ($1, $2, $3, $4, $5, $6)`,
+		t.exec(`INSERT INTO tokens (hash, participant, role, label, created, expires) VALUES ($1, $2, $3, $4, $5, $6)`,
 			k.Hash, int64(k.Participant), k.Role, k.Label, micros(k.Created), micros(k.Expires))
-		return err
+		return nil
 	})
 }
 
@@ -96,7 +96,8 @@ func (s *Store) Tokens(ctx context.Context, p participant.ID) ([]store.Token, er
 // DeleteToken implements store.Tokens.
 func (s *Store) DeleteToken(ctx context.Context, p participant.ID, hash string) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		return t.one(ctx, errAbsent("store.DeleteToken", hash), `DELETE FROM tokens WHERE participant = $1 AND hash = $2`, int64(p), hash)
+		t.one(errAbsent("store.DeleteToken", hash), `DELETE FROM tokens WHERE participant = $1 AND hash = $2`, int64(p), hash)
+		return nil
 	})
 }
 
@@ -115,9 +116,9 @@ func (s *Store) PutCredential(ctx context.Context, c store.Credential) error {
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO credentials (participant, id, doc, created) VALUES ($1, $2, $3, $4)
+		t.exec(`INSERT INTO credentials (participant, id, doc, created) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (participant, id) DO UPDATE SET doc = excluded.doc`, int64(c.Participant), c.ID, doc, micros(c.Created))
-		return err
+		return nil
 	})
 }
 
@@ -140,14 +141,16 @@ func (s *Store) Credentials(ctx context.Context, p participant.ID) ([]store.Cred
 // DeleteCredential implements store.Credentials.
 func (s *Store) DeleteCredential(ctx context.Context, p participant.ID, id string) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		return t.one(ctx, errAbsent("store.DeleteCredential", id), `DELETE FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
+		t.one(errAbsent("store.DeleteCredential", id), `DELETE FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
+		return nil
 	})
 }
 
 // Remember implements store.Replay.
 func (s *Store) Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error) {
 	err = s.update(ctx, func(ctx context.Context, t *tx) error {
-		fresh, err = t.remember(ctx, &commit.Used{Issuer: issuer, ID: jti, Until: until, Now: now})
+		known, err := t.w.remember(ctx, []*commit.Used{{Issuer: issuer, ID: jti, Until: until, Now: now}})
+		fresh = err == nil && !known[0]
 		return err
 	})
 	return fresh && err == nil, err
@@ -158,21 +161,41 @@ const (
 	sweepMost = 64 // expired ones
 )
 
-// remember adds the id of a token and reports whether it is new. What has expired is swept now and then, more than comes in.
-func (t *tx) remember(ctx context.Context, u *commit.Used) (fresh bool, err error) {
-	res, err := t.exec(ctx, `INSERT INTO replay (issuer, jti, until) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, u.Issuer, u.ID, micros(u.Until))
-	if err != nil {
-		return false, err
+// remember adds the ids of tokens and tells which were known. What has expired is swept now and then, more than comes in.
+func (w *writer) remember(ctx context.Context, tokens []*commit.Used) (known []bool, err error) {
+	known = make([]bool, len(tokens))
+	for from := 0; from < len(tokens); {
+		n := 1
+		if len(tokens)-from >= wide {
+			n = wide
+		}
+		var args []any
+		for _, u := range tokens[from : from+n] {
+			args = append(args, u.Issuer, u.ID, micros(u.Until))
+		}
+		fresh := map[[2]string]bool{}
+		err := w.query(ctx, func(row scanner) error {
+			var id [2]string
+			err := row.Scan(&id[0], &id[1])
+			fresh[id] = true
+			return err
+		}, `INSERT INTO replay (issuer, jti, until) VALUES `+places(n, 3)+` ON CONFLICT DO NOTHING RETURNING issuer, jti`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for i, u := range tokens[from : from+n] {
+			id := [2]string{u.Issuer, u.ID}
+			known[from+i] = !fresh[id]
+			delete(fresh, id) // the same id again in one transaction is no longer new
+		}
+		from += n
 	}
-	n, err := res.RowsAffected()
-	if err != nil || n != 1 {
-		return false, err
+	if w.remembered += len(tokens); w.remembered >= sweepEach {
+		w.remembered = 0
+		w.exec(`DELETE FROM replay WHERE (issuer, jti) IN (SELECT issuer, jti FROM replay WHERE until < $1 ORDER BY until LIMIT $2)`,
+			micros(tokens[0].Now), sweepMost)
 	}
-	if t.w.remembered++; t.w.remembered%sweepEach == 0 {
-		_, err = t.exec(ctx, `DELETE FROM replay WHERE (issuer, jti) IN (SELECT issuer, jti FROM replay WHERE until < $1 ORDER BY until LIMIT $2)`,
-			micros(u.Now), sweepMost)
-	}
-	return true, err
+	return known, nil
 }
 
 // Answered implements store.Idempotency.
@@ -185,8 +208,9 @@ func (s *Store) Answered(ctx context.Context, p participant.ID, key string) (dig
 // Keep implements store.Idempotency.
 func (s *Store) Keep(ctx context.Context, p participant.ID, key, digest string, answer []byte, now time.Time) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		return t.one(ctx, fault.New("store.Keep", fault.Conflict, "the key has an answer"), `INSERT INTO answers (participant, key, digest, answer, created)
+		t.one(fault.New("store.Keep", fault.Conflict, "the key has an answer"), `INSERT INTO answers (participant, key, digest, answer, created)
 			VALUES ($1, $2, $3, $4, $5) ON CONFLICT (participant, key) DO UPDATE SET answer = excluded.answer
 			WHERE answers.digest = excluded.digest AND length(answers.answer) = 0`, int64(p), key, digest, answer, micros(now))
+		return nil
 	})
 }

@@ -133,13 +133,10 @@ func (s *Store) CreateNegotiation(ctx context.Context, n negotiation.Negotiation
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO negotiations (participant, id, version, role, peer, peer_pid, state, asset, agreement, created, doc)
+		t.exec(`INSERT INTO negotiations (participant, id, version, role, peer, peer_pid, state, asset, agreement, created, doc)
 			VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10)`, int64(n.Participant), n.ID, string(n.Role), string(n.Peer), n.PeerPID,
 			string(n.State), n.Offer.Target, n.AgreementID, micros(n.Created), doc)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, n.Participant, e)
+		return t.effects(n.Participant, e)
 	})
 }
 
@@ -151,13 +148,10 @@ func (s *Store) ReplaceNegotiation(ctx context.Context, old, next negotiation.Ne
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		err := t.one(ctx, errStale("store.ReplaceNegotiation", old.ID), `UPDATE negotiations SET version = $1, peer_pid = $2, state = $3,
+		t.one(errStale("store.ReplaceNegotiation", old.ID), `UPDATE negotiations SET version = $1, peer_pid = $2, state = $3,
 			asset = $4, agreement = $5, doc = $6 WHERE participant = $7 AND id = $8 AND version = $9`, next.Version, next.PeerPID, string(next.State),
 			next.Offer.Target, next.AgreementID, doc, int64(old.Participant), old.ID, old.Version)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, next.Participant, e)
+		return t.effects(next.Participant, e)
 	})
 }
 
@@ -209,13 +203,10 @@ func (s *Store) CreateTransfer(ctx context.Context, v transfer.Transfer, e commi
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO transfers (participant, id, version, role, peer, peer_pid, state, agreement, token_hash, created, doc)
+		t.exec(`INSERT INTO transfers (participant, id, version, role, peer, peer_pid, state, agreement, token_hash, created, doc)
 			VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10)`, int64(v.Participant), v.ID, string(v.Role), string(v.Peer), v.PeerPID,
 			string(v.State), v.AgreementID, v.Grant.Hash, micros(v.Created), doc)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, v.Participant, e)
+		return t.effects(v.Participant, e)
 	})
 }
 
@@ -227,12 +218,9 @@ func (s *Store) ReplaceTransfer(ctx context.Context, old, next transfer.Transfer
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		err := t.one(ctx, errStale("store.ReplaceTransfer", old.ID), `UPDATE transfers SET version = $1, peer_pid = $2, state = $3,
+		t.one(errStale("store.ReplaceTransfer", old.ID), `UPDATE transfers SET version = $1, peer_pid = $2, state = $3,
 			token_hash = $4, doc = $5 WHERE participant = $6 AND id = $7 AND version = $8`, next.Version, next.PeerPID, string(next.State),
 			next.Grant.Hash, doc, int64(old.Participant), old.ID, old.Version)
-		if err != nil {
-			return err
-		}
-		return t.effects(ctx, next.Participant, e)
+		return t.effects(next.Participant, e)
 	})
 }

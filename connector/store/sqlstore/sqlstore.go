@@ -27,7 +27,9 @@ type Dialect struct {
 	Lock       string                    // statement that makes migrations exclusive, "" when opening is
 	Snapshot   *sql.TxOptions            // for a consistent backup
 	Begin      string                    // begins a write transaction
-	Local      bool                      // reads end by themselves, and soon: they are not broken off in the middle
+	// Batch carries out statements in one round trip, in order, until one fails; nil: they are prepared and carried out one by one.
+	Batch func(ctx context.Context, conn *sql.Conn, statements []Statement) error
+	Local bool // reads end by themselves, and soon: they are not broken off in the middle
 }
 
 // Store implements store.Store. It is safe for concurrent use.
@@ -172,7 +174,8 @@ type writer struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 
-	remembered int // ids of tokens
+	pending    []Statement
+	remembered int // ids of tokens since the last sweep
 }
 
 func (w *writer) close() {
@@ -240,13 +243,16 @@ func (w *writer) commit(ops []*op) error {
 		}
 		w.conn = conn
 	}
-	if err := w.plain(ctx, w.s.dialect.Begin); err != nil {
-		w.close() // a connection that cannot begin is of no use: the next group gets another
-		return w.s.classify(err)
+	w.pending = w.pending[:0]
+	w.exec(w.s.dialect.Begin)
+	err := w.run(ctx, ops)
+	if err == nil {
+		err = w.flush(ctx)
 	}
-	if err := w.run(ctx, ops); err != nil {
+	if err != nil {
+		w.pending = w.pending[:0]
 		if w.plain(ctx, "ROLLBACK") != nil {
-			w.close()
+			w.close() // the next group gets another connection
 		}
 		return w.s.classify(err)
 	}
@@ -260,48 +266,113 @@ func (w *writer) commit(ops []*op) error {
 
 // run runs the parts in order; records that stand alone go last, together for each participant.
 func (w *writer) run(ctx context.Context, ops []*op) error {
+	if err := w.use(ctx, ops); err != nil {
+		return err
+	}
 	records := map[int64][]decisionlog.Entry{}
 	for _, o := range ops {
-		t := &tx{w: w}
-		fresh, err := t.use(ctx, o)
+		switch t := (&tx{w: w}); {
+		case o.refused != nil:
+		case o.run == nil:
+			records[o.participant] = append(records[o.participant], o.records...)
+			o.touched = []int64{o.participant}
+		default:
+			if err := o.run(ctx, t); err != nil {
+				return err
+			}
+			t.claim(commit.OnceOf(o.ctx))
+			o.touched = t.touched
+		}
+	}
+	for p, entries := range records {
+		(&tx{w: w}).records(p, entries)
+	}
+	return nil
+}
+
+// use remembers the tokens on whose strength the parts are written; a part whose token was used before is left out.
+func (w *writer) use(ctx context.Context, ops []*op) error {
+	var tokens []*commit.Used
+	var of []*op
+	for _, o := range ops {
+		o.refused = nil
+		if used := commit.UsedOf(o.ctx); used != nil {
+			tokens, of = append(tokens, used), append(of, o)
+		}
+	}
+	if len(tokens) == 0 {
+		return nil
+	}
+	known, err := w.remember(ctx, tokens)
+	for i, is := range known {
+		if is {
+			of[i].refused = &fault.Error{Op: "store", Kind: fault.Unauthenticated, Code: "token.replayed", Reason: "the token was used before"}
+		}
+	}
+	return err
+}
+
+// Statement is one that is carried out with others, and what its count of changed rows must be: nil when nobody minds.
+type Statement struct {
+	Query string
+	Args  []any
+	Rows  func(n int64) error
+}
+
+// exec adds a statement to what is carried out before the next answer is needed, at the latest before the commit.
+func (w *writer) exec(query string, args ...any) {
+	w.pending = append(w.pending, Statement{Query: query, Args: args})
+}
+
+// flush carries out what is pending: at once where the database can, else one by one.
+func (w *writer) flush(ctx context.Context) error {
+	statements := w.pending
+	w.pending = w.pending[:0]
+	if w.s.dialect.Batch != nil {
+		return w.s.dialect.Batch(ctx, w.conn, statements)
+	}
+	for _, s := range statements {
+		stmt, err := w.stmt(ctx, s.Query)
 		if err != nil {
 			return err
 		}
-		if !fresh {
-			continue
-		}
-		if o.run == nil {
-			records[o.participant] = append(records[o.participant], o.records...)
-			o.touched = []int64{o.participant}
-			continue
-		}
-		if err := o.run(ctx, t); err != nil {
+		res, err := stmt.ExecContext(ctx, s.Args...)
+		if err != nil {
 			return err
 		}
-		if err := t.claim(ctx, commit.OnceOf(o.ctx)); err != nil {
-			return err
+		if s.Rows == nil {
+			continue
 		}
-		o.touched = t.touched
-	}
-	for p, entries := range records {
-		if err := (&tx{w: w}).records(ctx, p, entries); err != nil {
+		n, err := res.RowsAffected()
+		if err == nil {
+			err = s.Rows(n)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// use remembers the token on whose strength the part is written; a part whose token was used before is left out.
-func (t *tx) use(ctx context.Context, o *op) (fresh bool, err error) {
-	o.refused = nil
-	used := commit.UsedOf(o.ctx)
-	if used == nil {
-		return true, nil
+func (w *writer) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	if err := w.flush(ctx); err != nil {
+		return err
 	}
-	if fresh, err = t.remember(ctx, used); err == nil && !fresh {
-		o.refused = &fault.Error{Op: "store", Kind: fault.Unauthenticated, Code: "token.replayed", Reason: "the token was used before"}
+	stmt, err := w.stmt(ctx, query)
+	if err != nil {
+		return err
 	}
-	return fresh, err
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func (w *writer) plain(ctx context.Context, statement string) error {
@@ -339,58 +410,40 @@ func (s *Store) classify(err error) error {
 	return fault.Wrap("store", fault.Unavailable, err)
 }
 
-// tx is one caller's part of the transaction that a writer has begun.
+// tx is one caller's part of the transaction that a writer has begun. What it writes is carried out together with the rest; reads see it.
 type tx struct {
 	w       *writer
 	touched []int64
 }
 
-func (t *tx) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := t.w.stmt(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.ExecContext(ctx, args...)
+func (t *tx) exec(query string, args ...any) { t.w.exec(query, args...) }
+
+// one is exec of a statement that must change exactly one row; conflict is the fault when it does not.
+func (t *tx) one(conflict error, query string, args ...any) { t.rows(1, conflict, query, args...) }
+
+func (t *tx) rows(want int64, conflict error, query string, args ...any) {
+	t.w.pending = append(t.w.pending, Statement{Query: query, Args: args, Rows: func(n int64) error {
+		if n != want {
+			return conflict
+		}
+		return nil
+	}})
 }
 
-// one runs a statement that must change exactly one row; conflict is the fault when it does not.
-func (t *tx) one(ctx context.Context, conflict error, query string, args ...any) error {
-	res, err := t.exec(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
-	if err == nil && n != 1 {
-		err = conflict
+// row reads one row; sql.ErrNoRows when there is none.
+func (t *tx) row(ctx context.Context, dest []any, query string, args ...any) error {
+	err := sql.ErrNoRows
+	if failed := t.w.query(ctx, func(row scanner) error {
+		err = nil
+		return row.Scan(dest...)
+	}, query, args...); failed != nil {
+		return failed
 	}
 	return err
 }
 
-// row reads one row; NotFound when there is none.
-func (t *tx) row(ctx context.Context, dest []any, query string, args ...any) error {
-	stmt, err := t.w.stmt(ctx, query)
-	if err != nil {
-		return err
-	}
-	return stmt.QueryRowContext(ctx, args...).Scan(dest...)
-}
-
 func (t *tx) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
-	stmt, err := t.w.stmt(ctx, query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return t.w.query(ctx, scan, query, args...)
 }
 
 // maxPrepared bounds the prepared queries; lists with filters have many forms.
@@ -487,8 +540,8 @@ func decode[T any](doc string, v *T) error {
 // Ping makes a write durable.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO meta (key, value) VALUES ('ping', '1') ON CONFLICT (key) DO UPDATE SET value = '1'`)
-		return err
+		t.exec(`INSERT INTO meta (key, value) VALUES ('ping', '1') ON CONFLICT (key) DO UPDATE SET value = '1'`)
+		return nil
 	})
 }
 
