@@ -2,11 +2,11 @@ package negotiation
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/process"
 )
 
 var _ outbox.Owner = (*Service)(nil)
@@ -21,7 +21,7 @@ func (s *Service) Owes(ctx context.Context, o commit.Owed) (bool, error) {
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
 		if n.PeerPID == "" {
-			if n.PeerPID = theirPID(n, a); n.PeerPID == "" {
+			if n.PeerPID = process.Theirs(n.Role, a); n.PeerPID == "" {
 				return lost(n, "answer.pid", "the peer accepted without saying its pid"), nil
 			}
 		}
@@ -51,7 +51,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 			n.Code = "peer.refused"
 		}
 		if len(n.Reasons) == 0 {
-			n.Reasons = []string{"the peer did not take our " + string(kind) + ": " + answerText(a)}
+			n.Reasons = []string{"the peer did not take our " + string(kind) + ": " + a.String()}
 		}
 		if n.PeerPID == "" || seen == Terminated {
 			return n, nil
@@ -70,23 +70,9 @@ func reached(seen, want State) bool {
 	return rank[want] > 0 && rank[seen] > rank[want]
 }
 
-func answerText(a outbox.Answer) string {
-	if a.OK() {
-		return "its state is " + a.State
-	}
-	return "it answered " + strconv.Itoa(a.Status)
-}
-
 func lost(n Negotiation, code, reason string) Negotiation {
 	n.State, n.Code, n.Reasons, n.Error = Terminated, code, []string{reason}, reason
 	return n
-}
-
-func theirPID(n Negotiation, a outbox.Answer) string {
-	if n.Role == Consumer {
-		return a.ProviderPID
-	}
-	return a.ConsumerPID
 }
 
 // kinds names the event of reaching a state.
@@ -97,7 +83,7 @@ var kinds = map[State]string{Requested: "requested", Offered: "offered", Accepte
 // besides is owed next.
 func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Negotiation) (Negotiation, *Message)) error {
 	var owed *commit.Owed
-	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID) }, func(n Negotiation) error {
+	err := process.Retry(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID) }, func(n Negotiation) error {
 		owed = nil
 		if n.Pending.Owed != o.ID {
 			return nil

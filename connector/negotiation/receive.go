@@ -2,7 +2,6 @@ package negotiation
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -10,26 +9,11 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
-
-func codeOf(err error) string {
-	var e *fault.Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return ""
-}
-
-func reasonOf(err error) string {
-	var e *fault.Error
-	if errors.As(err, &e) {
-		return e.Reason
-	}
-	return ""
-}
 
 // Receive takes a message of a verified peer (DSP 2025-1, section 3). pid is our own pid from the path, "" for an initial request or
 // offer. An illegal message is a Conflict that changed nothing; a process that is not this peer's is NotFound, as if it did not exist.
@@ -48,7 +32,7 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 		return Received{}, fault.New(op, fault.Malformed, "a negotiation begins with a request or an offer that names its sender's pid")
 	}
 	var out Received
-	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, peer.DID, pid) }, func(n Negotiation) (err error) {
+	err := process.Retry(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, peer.DID, pid) }, func(n Negotiation) (err error) {
 		out, err = s.receive(ctx, local, peer, n, m)
 		return err
 	})
@@ -56,7 +40,8 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 }
 
 func (s *Service) receive(ctx context.Context, local participant.Participant, peer participant.Peer, n Negotiation, m Message) (Received, error) {
-	if err := addressed(n, m); err != nil {
+	said := process.Status[string]{ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID}
+	if err := process.Addressed(n.Role, n.ID, n.PeerPID, said); err != nil {
 		return Received{}, err
 	}
 	if repeated(n, m) {
@@ -65,13 +50,13 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	at := n.effective(m)
 	to, err := Next(at.State, m.Kind, n.Role.Other())
 	if err != nil {
-		return Received{}, illegal(err)
+		return Received{}, process.Illegal(err)
 	}
 	next := at
 	next.State, next.Updated = to, s.cfg.Now()
-	next.Accepted = Receipt{Kind: m.Kind, Digest: digest(m.Raw)}
+	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)
 	if next.PeerPID == "" {
-		next.PeerPID = peerPID(n.Role, m)
+		next.PeerPID = said.PID(n.Role.Other())
 	}
 	step := step{s: s, ctx: ctx, local: local, peer: peer, old: n, next: next, message: m, settled: n.Pending.Owed}
 	switch m.Kind {
@@ -93,29 +78,10 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	return Received{}, fault.New("negotiation.Receive", fault.Malformed, "message kind %q is not known", m.Kind)
 }
 
-// addressed checks that the pids in the body are those of the process in the path.
-func addressed(n Negotiation, m Message) error {
-	own, theirs := m.ProviderPID, m.ConsumerPID
-	if n.Role == Consumer {
-		own, theirs = theirs, own
-	}
-	if own != "" && own != n.ID || theirs != "" && n.PeerPID != "" && theirs != n.PeerPID {
-		return fault.New("negotiation.Receive", fault.Malformed, "consumerPid and providerPid must be those of the negotiation in the path")
-	}
-	return nil
-}
-
-func peerPID(own Role, m Message) string {
-	if own == Provider {
-		return m.ConsumerPID
-	}
-	return m.ProviderPID
-}
-
 // repeated reports a byte-equal repeat of the last accepted message: it gets the same answer again, except counter-offers and in
 // final states, where the protocol wants an error (section 3.6).
 func repeated(n Negotiation, m Message) bool {
-	return n.Accepted.Kind == m.Kind && m.Kind != Request && !n.State.Final() && n.Accepted.Digest == digest(m.Raw)
+	return m.Kind != Request && !n.State.Final() && n.Accepted == process.ReceiptOf(m.Kind, m.Raw)
 }
 
 // effective is the negotiation as the sender of m sees it: when m is legal only after our pending transition, the peer has taken
@@ -197,13 +163,13 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	if err := s.admit(ctx, local, peer, m.Callback); err != nil {
 		return Received{}, err
 	}
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return Received{}, err
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
-		State: Requested, Offer: *m.Offer, Accepted: Receipt{Kind: Request, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+		State: Requested, Offer: *m.Offer, Accepted: process.ReceiptOf(Request, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	entry, claims, seen, err := s.published(ctx, local, peer, n, m)
 	if err != nil {
 		return Received{}, err
@@ -235,13 +201,13 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 	if terms := s.unknown(m.Offer.Policy); len(terms) > 0 {
 		return Received{}, &fault.Error{Op: "negotiation.Receive", Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that are not known here", Reasons: terms}
 	}
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return Received{}, err
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: peer.DID, PeerPID: m.ProviderPID, Callback: m.Callback,
-		State: Offered, Offer: *m.Offer, Accepted: Receipt{Kind: OfferMessage, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+		State: Offered, Offer: *m.Offer, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	return s.create(ctx, n, m, commit.Effects{Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
 }
 
@@ -254,8 +220,8 @@ func (s *Service) known(ctx context.Context, local participant.Participant, peer
 		return Received{}, false, nil
 	case err != nil:
 		return Received{}, true, err
-	case existing.Accepted.Kind == m.Kind && existing.Accepted.Digest != digest(m.Raw):
-		return Received{}, true, illegal(fault.New("negotiation.Receive", fault.Conflict, "this pid names another negotiation already"))
+	case existing.Accepted.Kind == m.Kind && existing.Accepted.Digest != process.Digest(m.Raw):
+		return Received{}, true, process.Illegal(fault.New("negotiation.Receive", fault.Conflict, "this pid names another negotiation already"))
 	}
 	return s.reply(existing, nil, true), true, nil
 }
@@ -263,12 +229,12 @@ func (s *Service) known(ctx context.Context, local participant.Participant, peer
 // create commits a negotiation that a peer began.
 func (s *Service) create(ctx context.Context, n Negotiation, m Message, e commit.Effects) (Received, error) {
 	err := s.cfg.Store.CreateNegotiation(ctx, n, e)
-	if isStale(err) { // the same message twice at once: the other one won
+	if process.IsStale(err) { // the same message twice at once: the other one won
 		local, peer := participant.Participant{ID: n.Participant}, participant.Peer{DID: n.Peer}
 		if got, done, knownErr := s.known(ctx, local, peer, n.PeerPID, n.Role, m); done {
 			return got, knownErr
 		}
-		return Received{}, contended(err)
+		return Received{}, process.Busy(err)
 	}
 	if err != nil {
 		return Received{}, err
@@ -329,7 +295,7 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 	status := n.status()
 	return s.ask(ctx, local, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
 		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a, Previous: n.LastRecord,
-		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: digest(raw)}})
+		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: process.Digest(raw)}})
 }
 
 // answerRequest decides on a request for the offer: an agreement, or a termination that says why.
@@ -371,7 +337,7 @@ func (s *Service) answerRequest(ctx context.Context, local participant.Participa
 
 // conclude mints the agreement of a provider.
 func (s *Service) conclude(local participant.Participant, n *Negotiation, p odrl.Policy) (*agreement.Agreement, error) {
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return nil, err
 	}

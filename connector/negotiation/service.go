@@ -2,19 +2,15 @@ package negotiation
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
@@ -23,9 +19,6 @@ import (
 
 // MaxOpen is how many negotiations one peer may have open with one hosted participant.
 const MaxOpen = 1000
-
-// Hold is outbox.Hold.
-const Hold = outbox.Hold
 
 // Validator says whether the terms of an offered policy can be enforced here.
 type Validator interface {
@@ -61,20 +54,7 @@ func New(cfg Config) *Service {
 	return &Service{cfg}
 }
 
-// Received is the answer to a message. Flushed must be called after the answer was written and flushed: it wakes the sender
-// of what is now owed. Not calling it loses nothing; the message then leaves with the next timer.
-type Received struct {
-	Status  Status
-	Created bool
-	Flushed func()
-}
-
-func (n Negotiation) status() Status {
-	if n.Role == Provider {
-		return Status{ConsumerPID: n.PeerPID, ProviderPID: n.ID, State: n.State}
-	}
-	return Status{ConsumerPID: n.ID, ProviderPID: n.PeerPID, State: n.State}
-}
+func (n Negotiation) status() Status { return process.StatusOf(n.Role, n.ID, n.PeerPID, n.State) }
 
 // reply makes the answer of a committed step.
 func (s *Service) reply(n Negotiation, owed *commit.Owed, created bool) Received {
@@ -85,45 +65,6 @@ func (s *Service) reply(n Negotiation, owed *commit.Owed, created bool) Received
 	return r
 }
 
-// attempts bounds how often a step is tried again after somebody else changed the negotiation in between.
-const attempts = 5
-
-// step reads the negotiation and applies do, again when the store says that it was stale. When it stays stale the caller is asked to come
-// again: to a peer a Conflict would mean that its message is illegal.
-func (s *Service) step(read func() (Negotiation, error), do func(Negotiation) error) error {
-	var err error
-	for range attempts {
-		var n Negotiation
-		if n, err = read(); err != nil {
-			return err
-		}
-		if err = do(n); !isStale(err) {
-			return err
-		}
-	}
-	return contended(err)
-}
-
-func contended(err error) error {
-	return &fault.Error{Op: "negotiation.step", Kind: fault.Unavailable, Reason: "the negotiation is busy; try again", Err: err}
-}
-
-// isStale tells the store's Conflict from the machine's, which carries a code.
-func isStale(err error) bool { return fault.Is(err, fault.Conflict) && codeOf(err) == "" }
-
-func (s *Service) id() (string, error) {
-	id, err := uuid.NewRandomFromReader(s.cfg.Rand)
-	if err != nil {
-		return "", fault.Wrap("negotiation", fault.Unavailable, err)
-	}
-	return id.URN(), nil
-}
-
-func digest(raw []byte) string {
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
-}
-
 // owe encodes the message once and makes it owed by the negotiation; next gets the pending transition.
 func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error) {
 	m.ConsumerPID, m.ProviderPID, m.ToConsumer = n.status().ConsumerPID, n.status().ProviderPID, n.Role == Provider
@@ -131,22 +72,13 @@ func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error)
 	if err != nil {
 		return nil, fault.Wrap("negotiation.owe", fault.Internal, err)
 	}
-	id, err := s.id()
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
+		Message: string(m.Kind), Body: body, Trace: n.Trace}, n.Callback, path)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	n.Pending = Pending{Kind: m.Kind, To: to, Owed: id}
-	return &commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
-		Message: string(m.Kind), URL: join(n.Callback, path), Body: body, Due: now.Add(Hold), Created: now, Trace: n.Trace}, nil
-}
-
-// join extends a base URL by a path, with or without a slash at the base's end.
-func join(base, path string) string {
-	for len(base) > 0 && base[len(base)-1] == '/' {
-		base = base[:len(base)-1]
-	}
-	return base + path
+	n.Pending = Pending{Kind: m.Kind, To: to, Owed: owed.ID}
+	return owed, nil
 }
 
 func event(kind string, n Negotiation, now time.Time, actor string) commit.Event {
@@ -172,7 +104,7 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, n N
 		Role: string(n.Role), Policies: policies, Accepts: s.cfg.Accepts, Asset: a, Agreement: contract, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: n.Offer.ID}}
 	if raw != nil {
-		q.Process.MessageDigest = digest(raw)
+		q.Process.MessageDigest = process.Digest(raw)
 	}
 	return s.ask(ctx, local, q)
 }
@@ -272,7 +204,7 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if err != nil {
 		return Negotiation{}, fault.Wrap(op, fault.Unavailable, err)
 	}
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return Negotiation{}, err
 	}
@@ -308,16 +240,16 @@ func (s *Service) record(ctx context.Context, local participant.Participant, n N
 func (s *Service) Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (Negotiation, error) {
 	var out Negotiation
 	var owed *commit.Owed
-	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+	err := process.Retry(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
 		if err := order.On(n.Version); err != nil {
 			return err
 		}
 		if _, err := Next(n.State, Termination, n.Role); err != nil {
-			return illegal(err)
+			return process.Illegal(err)
 		}
 		if n.Pending.To == Finalized {
 			// The peer may have heard it already, and nothing follows FINALIZED: ending it here would leave the two sides apart.
-			return illegal(fault.New("negotiation.Terminate", fault.Conflict, "the negotiation is being finalized; retire the agreement instead"))
+			return process.Illegal(fault.New("negotiation.Terminate", fault.Conflict, "the negotiation is being finalized; retire the agreement instead"))
 		}
 		entry, err := s.record(ctx, local, n, "negotiation.terminate", order.Actor, map[string]string{"reason": order.Reason})
 		if err != nil {
@@ -338,16 +270,16 @@ func (s *Service) Accept(ctx context.Context, local participant.Participant, id 
 	const op = "negotiation.Accept"
 	var out Negotiation
 	var owed *commit.Owed
-	err := s.step(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
+	err := process.Retry(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, local.ID, "", id) }, func(n Negotiation) error {
 		if err := order.On(n.Version); err != nil {
 			return err
 		}
 		to, err := Next(n.State, Acceptance, n.Role)
 		if err != nil {
-			return illegal(err)
+			return process.Illegal(err)
 		}
 		if n.Pending.Kind != "" {
-			return illegal(fault.New(op, fault.Conflict, "a %s is on its way already", n.Pending.Kind))
+			return process.Illegal(fault.New(op, fault.Conflict, "a %s is on its way already", n.Pending.Kind))
 		}
 		action, err := s.record(ctx, local, n, "negotiation.accept", order.Actor, map[string]string{"offer": n.Offer.ID})
 		if err != nil {
@@ -413,11 +345,4 @@ func (s *Service) end(ctx context.Context, n Negotiation, code string, reasons [
 	}
 	next.Version++
 	return next, e.Owed, nil
-}
-
-// codeIllegal marks a Conflict of the machine: no retry makes it legal.
-const codeIllegal = "transition.illegal"
-
-func illegal(err error) error {
-	return &fault.Error{Op: "negotiation", Kind: fault.Conflict, Code: codeIllegal, Reason: reasonOf(err)}
 }

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -38,6 +39,14 @@ type Answer struct {
 
 // OK reports a 2xx.
 func (a Answer) OK() bool { return a.Status >= 200 && a.Status < 300 }
+
+// String says it in words for the operator.
+func (a Answer) String() string {
+	if a.OK() {
+		return "its state is " + a.State
+	}
+	return "it answered " + strconv.Itoa(a.Status)
+}
 
 // Owner is the service whose process owes the message; it commits what the answer means.
 type Owner interface {

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -10,6 +9,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -45,17 +45,17 @@ func (s *Service) Resume(ctx context.Context, local participant.Participant, id 
 func (s *Service) operate(ctx context.Context, local participant.Participant, id string, m Message, code string, order commit.Order) (Transfer, error) {
 	var out Transfer
 	var r Received
-	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, "", id) }, func(t Transfer) error {
+	err := process.Retry(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, "", id) }, func(t Transfer) error {
 		if err := order.On(t.Version); err != nil {
 			return err
 		}
 		to, err := Next(t.State, m.Kind, t.Role)
 		if err != nil {
-			return illegal(err)
+			return process.Illegal(err)
 		}
 		if m.Kind == Start && t.Pending.Kind != "" {
 			// The peer may not have heard of the pause yet: it would take a start for nothing, and keep a token that opens no more.
-			return illegal(fault.New("transfer.Resume", fault.Conflict, "a %s is on its way to the peer; try again when it has arrived", t.Pending.Kind))
+			return process.Illegal(fault.New("transfer.Resume", fault.Conflict, "a %s is on its way to the peer; try again when it has arrived", t.Pending.Kind))
 		}
 		entry, err := s.record(ctx, local, t, code, order.Actor, reasonDetail(m))
 		if err != nil {
@@ -210,7 +210,7 @@ func (s *Service) endRetired(ctx context.Context, local participant.Participant,
 	s.cfg.Flows.Stop(local.ID, t.ID)
 	_, err = s.operate(ctx, local, t.ID, Message{Kind: Termination, Code: "agreement.retired", Reasons: []string{a.Retired.Reason}}, "transfer.terminate",
 		commit.Order{Actor: a.Retired.Actor})
-	if isIllegal(err) { // it ended by itself in between
+	if process.IsIllegal(err) { // it ended by itself in between
 		return false, nil
 	}
 	return err == nil, err
@@ -235,12 +235,8 @@ func (s *Service) Owes(ctx context.Context, o commit.Owed) (bool, error) {
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
-		pid := a.ConsumerPID
-		if t.Role == Consumer {
-			pid = a.ProviderPID
-		}
 		if t.PeerPID == "" {
-			t.PeerPID = pid
+			t.PeerPID = process.Theirs(t.Role, a)
 		}
 		if t.PeerPID == "" {
 			return lost(t, "answer.pid", "the peer accepted without saying its pid"), nil
@@ -273,7 +269,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 			t.Code = "peer.refused"
 		}
 		if len(t.Reasons) == 0 {
-			t.Reasons = []string{"the peer did not take our " + string(kind) + ": " + answerText(a)}
+			t.Reasons = []string{"the peer did not take our " + string(kind) + ": " + a.String()}
 		}
 		if t.wishes() && !seen.Final() {
 			return t, nil
@@ -298,13 +294,6 @@ func reached(seen, want State) bool {
 	return seen == want || want == Requested && (seen == Started || seen == Suspended || seen == Completed)
 }
 
-func answerText(a outbox.Answer) string {
-	if a.OK() {
-		return "its state is " + a.State
-	}
-	return "it answered " + strconv.Itoa(a.Status)
-}
-
 func lost(t Transfer, code, reason string) Transfer {
 	t.State, t.Code, t.Reasons, t.Error = Terminated, code, []string{reason}, reason
 	t.Grant.Hash, t.Address = "", nil
@@ -318,7 +307,7 @@ var kinds = map[State]string{Requested: "requested", Started: "started", Suspend
 // owed next.
 func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Transfer) (Transfer, *Message)) error {
 	var owed *commit.Owed
-	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID) }, func(t Transfer) error {
+	err := process.Retry(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID) }, func(t Transfer) error {
 		owed = nil
 		if t.Pending.Owed != o.ID {
 			return nil

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
@@ -69,6 +68,3 @@ type Flows interface {
 type Outbox interface {
 	Send(o commit.Owed)
 }
-
-// TokenLife is how long an access token lives unless the agreement ends earlier.
-const TokenLife = 300 * time.Second

@@ -7,6 +7,8 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
+	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -20,7 +22,7 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 		return s.open(ctx, local, peer, m)
 	}
 	var out Received
-	err := s.step(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, peer.DID, pid) }, func(t Transfer) (err error) {
+	err := process.Retry(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, peer.DID, pid) }, func(t Transfer) (err error) {
 		out, err = s.receive(ctx, local, peer, t, m)
 		return err
 	})
@@ -28,22 +30,23 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 }
 
 func (s *Service) receive(ctx context.Context, local participant.Participant, peer participant.Peer, t Transfer, m Message) (Received, error) {
-	if err := addressed(t, m); err != nil {
+	said := process.Status[string]{ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID}
+	if err := process.Addressed(t.Role, t.ID, t.PeerPID, said); err != nil {
 		return Received{}, err
 	}
-	if t.Accepted.Kind == m.Kind && !t.State.Final() && t.Accepted.Digest == digest(m.Raw) {
+	if !t.State.Final() && t.Accepted == process.ReceiptOf(m.Kind, m.Raw) {
 		return s.reply(t, nil, false), nil
 	}
 	at := t.effective(m)
 	to, err := Next(at.State, m.Kind, t.Role.Other())
 	if err != nil {
-		return Received{}, illegal(err)
+		return Received{}, process.Illegal(err)
 	}
 	next := at
 	next.State, next.Updated, next.Pending = to, s.cfg.Now(), Pending{}
-	next.Accepted = Receipt{Kind: m.Kind, Digest: digest(m.Raw)}
+	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)
 	if next.PeerPID == "" {
-		next.PeerPID = m.ProviderPID
+		next.PeerPID = said.PID(t.Role.Other())
 	}
 	e := commit.Effects{Settled: t.Pending.Owed}
 	kind := map[State]string{Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}[to]
@@ -62,17 +65,6 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 		next.Grant.Hash, next.Address = "", nil
 	}
 	return s.commit(ctx, local, t, next, e, kind, string(peer.DID))
-}
-
-func addressed(t Transfer, m Message) error {
-	own, theirs := m.ProviderPID, m.ConsumerPID
-	if t.Role == Consumer {
-		own, theirs = theirs, own
-	}
-	if own != t.ID || t.PeerPID != "" && theirs != t.PeerPID {
-		return fault.New("transfer.Receive", fault.Malformed, "consumerPid and providerPid must be those of the transfer in the path")
-	}
-	return nil
 }
 
 // effective is the transfer as the sender of m sees it; see negotiation.
@@ -170,14 +162,14 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	if err != nil {
 		return Received{}, err
 	}
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return Received{}, err
 	}
 	now := s.cfg.Now()
 	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
 		State: Requested, AgreementID: a.ID, Asset: a.Asset, Format: m.Format, Claims: claims,
-		Accepted: Receipt{Kind: Request, Digest: digest(m.Raw)}, Actor: string(peer.DID), Created: now, Updated: now}
+		Accepted: process.ReceiptOf(Request, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	owed, entries, err := s.start(ctx, local, &t, m.Raw)
 	if err != nil {
 		return Received{}, err
@@ -185,11 +177,11 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	t.LastRecord = entries[len(entries)-1].ID
 	e := commit.Effects{Decisions: entries, Owed: owed, Events: []commit.Event{event("requested", t, now, string(peer.DID))}}
 	if err := s.cfg.Store.CreateTransfer(ctx, t, e); err != nil {
-		if isStale(err) {
+		if process.IsStale(err) {
 			if existing, readErr := s.cfg.Store.TransferByPeerPID(ctx, local.ID, peer.DID, m.ConsumerPID); readErr == nil {
 				return s.repeatOpen(existing, m)
 			}
-			return Received{}, contended(err)
+			return Received{}, process.Busy(err)
 		}
 		return Received{}, err
 	}
@@ -198,8 +190,8 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 }
 
 func (s *Service) repeatOpen(existing Transfer, m Message) (Received, error) {
-	if existing.Accepted.Kind == Request && existing.Accepted.Digest != digest(m.Raw) {
-		return Received{}, illegal(fault.New("transfer.Receive", fault.Conflict, "this consumerPid names another transfer already"))
+	if existing.Accepted.Kind == Request && existing.Accepted.Digest != process.Digest(m.Raw) {
+		return Received{}, process.Illegal(fault.New("transfer.Receive", fault.Conflict, "this consumerPid names another transfer already"))
 	}
 	return s.reply(existing, nil, true), nil
 }
@@ -215,7 +207,7 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 	if err != nil {
 		return nil, nil, err
 	}
-	d, entry, err := s.decide(ctx, local, *t, "transfer.start", a, asset, raw)
+	d, entry, err := s.decide(ctx, local, *t, policy.DoorTransfer, a, asset, raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -226,7 +218,7 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 		return owed, entries, err
 	}
 	t.LastRecord = entry.ID
-	issue, issued, err := s.decide(ctx, local, *t, "edr.issue", a, asset, nil)
+	issue, issued, err := s.decide(ctx, local, *t, policy.DoorIssue, a, asset, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,24 +2,19 @@ package transfer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
@@ -31,10 +26,8 @@ const Pull = "HttpData-PULL"
 const (
 	// MaxOpen is how many transfers one peer may have open with one hosted participant.
 	MaxOpen = 1000
-	// Hold is outbox.Hold.
-	Hold = outbox.Hold
-	// GrantLife is how long an access token opens unless something ends it earlier.
-	GrantLife = TokenLife
+	// TokenLife is how long an access token opens unless something ends it earlier.
+	TokenLife = 300 * time.Second
 )
 
 // Config carries what a Service is made of. All fields are required unless said otherwise.
@@ -69,19 +62,7 @@ func New(cfg Config) *Service {
 	return &Service{cfg}
 }
 
-// Received is the answer to a message; see negotiation.Received.
-type Received struct {
-	Status  Status
-	Created bool
-	Flushed func()
-}
-
-func (t Transfer) status() Status {
-	if t.Role == Provider {
-		return Status{ConsumerPID: t.PeerPID, ProviderPID: t.ID, State: t.State}
-	}
-	return Status{ConsumerPID: t.ID, ProviderPID: t.PeerPID, State: t.State}
-}
+func (t Transfer) status() Status { return process.StatusOf(t.Role, t.ID, t.PeerPID, t.State) }
 
 func (s *Service) reply(t Transfer, owed *commit.Owed, created bool) Received {
 	r := Received{Status: t.status(), Created: created, Flushed: func() {}}
@@ -91,83 +72,19 @@ func (s *Service) reply(t Transfer, owed *commit.Owed, created bool) Received {
 	return r
 }
 
-// attempts bounds how often a step is tried again after somebody else changed the transfer in between.
-const attempts = 5
-
-// step reads the transfer and applies do, again when the store says that it was stale. When it stays stale the caller is asked to come
-// again: to a peer a Conflict would mean that its message is illegal.
-func (s *Service) step(read func() (Transfer, error), do func(Transfer) error) error {
-	var err error
-	for range attempts {
-		var t Transfer
-		if t, err = read(); err != nil {
-			return err
-		}
-		if err = do(t); !isStale(err) {
-			return err
-		}
-	}
-	return contended(err)
-}
-
-func contended(err error) error {
-	return &fault.Error{Op: "transfer.step", Kind: fault.Unavailable, Reason: "the transfer is busy; try again", Err: err}
-}
-
-// codeIllegal marks a Conflict of the machine: no retry makes it legal.
-const codeIllegal = "transition.illegal"
-
-// isStale tells the store's Conflict from the machine's, which carries a code.
-func isStale(err error) bool {
-	var e *fault.Error
-	return errors.As(err, &e) && e.Kind == fault.Conflict && e.Code == ""
-}
-
-func isIllegal(err error) bool {
-	var e *fault.Error
-	return errors.As(err, &e) && e.Kind == fault.Conflict && e.Code == codeIllegal
-}
-
-func illegal(err error) error {
-	var e *fault.Error
-	reason := "not legal now"
-	if errors.As(err, &e) {
-		reason = e.Reason
-	}
-	return &fault.Error{Op: "transfer", Kind: fault.Conflict, Code: codeIllegal, Reason: reason}
-}
-
-func (s *Service) id() (string, error) {
-	id, err := uuid.NewRandomFromReader(s.cfg.Rand)
-	if err != nil {
-		return "", fault.Wrap("transfer", fault.Unavailable, err)
-	}
-	return id.URN(), nil
-}
-
-func digest(raw []byte) string {
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
-}
-
 func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
 	m.ConsumerPID, m.ProviderPID, m.ToConsumer = t.status().ConsumerPID, t.status().ProviderPID, t.Role == Provider
 	path, body, err := s.cfg.Codec.EncodeTransfer(m)
 	if err != nil {
 		return nil, fault.Wrap("transfer.owe", fault.Internal, err)
 	}
-	id, err := s.id()
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
+		Message: string(m.Kind), Body: body, Trace: t.Trace}, t.Callback, path)
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	t.Pending = Pending{Kind: m.Kind, To: to, Owed: id}
-	base := t.Callback
-	for len(base) > 0 && base[len(base)-1] == '/' {
-		base = base[:len(base)-1]
-	}
-	return &commit.Owed{ID: id, Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
-		Message: string(m.Kind), URL: base + path, Body: body, Due: now.Add(Hold), Created: now, Trace: t.Trace}, nil
+	t.Pending = Pending{Kind: m.Kind, To: to, Owed: owed.ID}
+	return owed, nil
 }
 
 // changed tells the operator's log that a transfer moved on.
@@ -236,7 +153,7 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if err != nil {
 		return Transfer{}, fault.Wrap(op, fault.Unavailable, err)
 	}
-	id, err := s.id()
+	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
 		return Transfer{}, err
 	}
@@ -311,7 +228,7 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, t T
 		Agreement: policy.Agreement{ID: a.ID, Digest: a.Digest, Signed: a.Signed}, Previous: t.LastRecord,
 		Process: policy.Process{ConsumerPID: t.status().ConsumerPID, ProviderPID: t.status().ProviderPID, Format: t.Format}}
 	if raw != nil {
-		q.Process.MessageDigest = digest(raw)
+		q.Process.MessageDigest = process.Digest(raw)
 	}
 	return s.ask(ctx, local, q)
 }
@@ -336,10 +253,9 @@ func (s *Service) address(local participant.Participant, t *Transfer, limits pol
 	if err != nil {
 		return nil, fault.Wrap("transfer.address", fault.Unavailable, err)
 	}
-	sum := sha256.Sum256([]byte(token))
-	t.Grant.Hash = hex.EncodeToString(sum[:])
+	t.Grant.Hash = process.Digest([]byte(token))
 	now := s.cfg.Now()
-	t.Grant.Expires = now.Add(GrantLife)
+	t.Grant.Expires = now.Add(TokenLife)
 	if !limits.NotAfter.IsZero() && limits.NotAfter.Before(t.Grant.Expires) {
 		t.Grant.Expires = limits.NotAfter
 	}

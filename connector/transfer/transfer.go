@@ -7,16 +7,17 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy"
 )
 
 // Role is ours in a transfer.
-type Role string
+type Role = process.Role
 
 // The roles.
 const (
-	Provider Role = "provider"
-	Consumer Role = "consumer"
+	Provider = process.Provider
+	Consumer = process.Consumer
 )
 
 // State is a wire state of the Dataspace Protocol 2025-1, section 4.1.
@@ -112,25 +113,13 @@ type Grant struct {
 	Expires    time.Time
 }
 
-// Receipt remembers the last accepted message, so that a byte-equal repeat gets the same answer again.
-type Receipt struct {
-	Kind   Kind
-	Digest string // SHA-256, hex, of the bytes
-}
-
-// Pending is an outgoing transition: it completes on the peer's 2xx, or on an inbound message that is legal only after it.
-type Pending struct {
-	Kind Kind
-	To   State
-	Owed string // id of the owed message
-}
-
-// Status is what GET shows and what an acknowledgement carries.
-type Status struct {
-	ConsumerPID string
-	ProviderPID string
-	State       State
-}
+// What a transfer shares with every process.
+type (
+	Receipt  = process.Receipt[Kind]
+	Pending  = process.Pending[Kind, State]
+	Status   = process.Status[State]
+	Received = process.Received[State]
+)
 
 // Filter narrows a list; zero fields do not.
 type Filter struct {

@@ -36,11 +36,3 @@ func Next(from State, on Kind, by Role) (State, error) {
 	}
 	return from, fault.New("transfer.Next", fault.Conflict, "a %s from the %s is not legal in state %s", on, by, from)
 }
-
-// Other returns the role at the other end.
-func (r Role) Other() Role {
-	if r == Provider {
-		return Consumer
-	}
-	return Provider
-}
