@@ -56,7 +56,9 @@ type Config struct {
 	VFS      string           // the operating system's file layer, for the embedded store
 	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
-	Log      *slog.Logger     // discarded
+	// Hold says that a message of a negotiation waits for an operator although the policies allow it; nil: none does.
+	Hold func(n negotiation.Negotiation, m negotiation.Kind) bool
+	Log  *slog.Logger // discarded
 
 	Public     net.Listener     // listens at Settings.Public.Listen
 	Management net.Listener     // listens at Settings.Management.Listen
@@ -266,7 +268,7 @@ func (c *Connector) joinServices() {
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.verifier, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
 	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
 		Directory: c.client, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
-		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})
+		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold})
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
 		Directory: c.client, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})

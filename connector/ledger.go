@@ -105,6 +105,15 @@ func (l *ledger) Decide(ctx context.Context, q policy.Question) (policy.Decision
 	return d, entry, nil
 }
 
+// Deny implements the services' Decider.
+func (l *ledger) Deny(_ context.Context, q policy.Question, code string) (decisionlog.Entry, error) {
+	recorder, err := l.recorder(q.Log)
+	if err != nil {
+		return decisionlog.Entry{}, err
+	}
+	return recorder.Decision(q, policy.Denied(code))
+}
+
 // Record implements the services' Decider.
 func (l *ledger) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
 	recorder, err := l.recorder(a.Log)

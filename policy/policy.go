@@ -142,6 +142,11 @@ type Limits struct {
 // Allowed reports whether the decision allows. Everything that is not literally "allow" is a refusal.
 func (d Decision) Allowed() bool { return d.Effect == Allow && d.Class == "" }
 
+// Denied is the answer to a question that no policy had to be asked for; code says why.
+func Denied(code string) Decision {
+	return Decision{Effect: Deny, Reasons: []Reason{{Code: code, Outcome: Failed}}}
+}
+
 // Denials returns the reasons that stood against it.
 func (d Decision) Denials() []Reason {
 	var out []Reason

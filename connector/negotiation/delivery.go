@@ -41,6 +41,10 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		case a.OK() && reached(State(a.State), n.Pending.To):
 			n.State = n.Pending.To
 			return n, nil
+		case a.Status == 0 && n.Pending.To == Finalized:
+			// The peer may have heard it, and nothing follows FINALIZED; the agreement was verified, so it stands.
+			n.State, n.Error = Finalized, "the peer was not seen to take the finalization: "+o.LastError
+			return n, nil
 		case a.Status == 0:
 			return lost(n, "peer.unreachable", "the peer could not be reached in time: "+o.LastError), nil
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/process"
+	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
 
@@ -102,13 +103,15 @@ type Negotiation struct {
 	State       State
 	Offer       Offer // last one on the table
 	AgreementID string
-	Code        string   // of the termination
-	Reasons     []string // of the termination, one per constraint
-	Accepted    Receipt  // the last accepted incoming message
-	Pending     Pending  // the outgoing transition that waits for its acknowledgement; zero when none
-	LastRecord  string   // id of the newest decision record of this process
-	Error       string   // operator's view: why delivery was given up
-	Actor       string   // who began it
+	Code        string       // of the termination
+	Reasons     []string     // of the termination, one per constraint
+	Accepted    Receipt      // the last accepted incoming message
+	Held        Kind         // the message that waits for an operator; "" when none does
+	Claims      policy.Party // provider: the consumer as verified at its last request, for what an operator decides later
+	Pending     Pending      // the outgoing transition that waits for its acknowledgement; zero when none
+	LastRecord  string       // id of the newest decision record of this process
+	Error       string       // operator's view: why delivery was given up
+	Actor       string       // who began it
 	Trace       string
 	Created     time.Time
 	Updated     time.Time

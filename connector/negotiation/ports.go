@@ -51,6 +51,8 @@ type Offers interface {
 // It fails only when the record cannot be made; the caller must refuse then.
 type Decider interface {
 	Decide(ctx context.Context, q policy.Question) (policy.Decision, decisionlog.Entry, error)
+	// Deny seals a denial that no policy had to be asked for; code says why.
+	Deny(ctx context.Context, q policy.Question, code string) (decisionlog.Entry, error)
 	// Record seals an operator's action as a log entry.
 	Record(ctx context.Context, a decisionlog.Action) (decisionlog.Entry, error)
 }

@@ -2,6 +2,7 @@ package negotiation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -21,6 +22,9 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 	const op = "negotiation.Receive"
 	if (m.Kind == Request || m.Kind == OfferMessage) && (m.Offer == nil || m.Offer.ID == "") {
 		return Received{}, fault.New(op, fault.Malformed, "offer: want an offer with its @id")
+	}
+	if m.Kind == Agreement && m.Contract == nil {
+		return Received{}, fault.New(op, fault.Malformed, "agreement: want the agreement")
 	}
 	if pid == "" {
 		switch {
@@ -111,23 +115,20 @@ type step struct {
 	message   Message
 	settled   string
 	entries   []decisionlog.Entry
-	contract  *agreement.Agreement
 }
 
-// commit writes the step: the new state, what it owes now, and the rest.
-func (p *step) commit(kind string, reply *Message, to State) (Received, error) {
-	p.next.Pending = Pending{}
-	e := commit.Effects{Decisions: p.entries, Settled: p.settled, Agreement: p.contract}
-	if len(p.entries) > 0 {
-		p.next.LastRecord = p.entries[len(p.entries)-1].ID
+// commit writes the step with what follows from it, and names the event after the state that was reached.
+func (p *step) commit(a answer) (Received, error) {
+	p.next.Pending, p.next.Held = Pending{}, a.held
+	e := commit.Effects{Decisions: append(p.entries, a.entries...), Settled: p.settled, Agreement: a.contract}
+	if n := len(e.Decisions); n > 0 {
+		p.next.LastRecord = e.Decisions[n-1].ID
 	}
-	if reply != nil {
-		owed, err := p.s.owe(&p.next, *reply, to)
-		if err != nil {
-			return Received{}, err
-		}
-		e.Owed = owed
+	var err error
+	if e.Owed, err = p.s.say(&p.next, a); err != nil {
+		return Received{}, err
 	}
+	kind := kinds[p.next.State]
 	e.Events = []commit.Event{event(kind, p.next, p.next.Updated, string(p.peer.DID))}
 	if err := p.s.cfg.Store.ReplaceNegotiation(p.ctx, p.old, p.next, e); err != nil {
 		return Received{}, err
@@ -136,10 +137,41 @@ func (p *step) commit(kind string, reply *Message, to State) (Received, error) {
 	return p.s.reply(p.next, e.Owed, false), nil
 }
 
-// refuse commits the message and answers it with a termination that says why.
-func (p *step) refuse(code string, reasons []string) (Received, error) {
-	p.next.Code, p.next.Reasons = code, reasons
-	return p.commit("refused", &Message{Kind: Termination, Code: code, Reasons: reasons}, Terminated)
+// answer is what a negotiation does next of its own accord. The zero value waits for the peer or an operator.
+type answer struct {
+	message  *Message // to the peer
+	to       State
+	held     Kind // the message that an operator must release instead
+	entries  []decisionlog.Entry
+	contract *agreement.Agreement // concluded with it
+}
+
+// refusal ends the negotiation and says why.
+func refusal(code string, reasons []string, entries ...decisionlog.Entry) answer {
+	return answer{message: &Message{Kind: Termination, Code: code, Reasons: reasons}, to: Terminated, entries: entries}
+}
+
+// say owes the answer's message, if there is one; what was concluded keeps the exact bytes.
+func (s *Service) say(n *Negotiation, a answer) (*commit.Owed, error) {
+	if a.message == nil {
+		return nil, nil
+	}
+	if a.message.Kind == Termination {
+		n.Code, n.Reasons = a.message.Code, a.message.Reasons
+	}
+	owed, err := s.owe(n, *a.message, a.to)
+	if err == nil && a.contract != nil && a.contract.Raw == nil {
+		a.contract.Raw = owed.Body
+	}
+	return owed, err
+}
+
+// unless lets the answer wait for an operator when its message is to be held.
+func (s *Service) unless(n Negotiation, a answer) answer {
+	if s.cfg.Hold == nil || !s.cfg.Hold(n, a.message.Kind) {
+		return a
+	}
+	return answer{held: a.message.Kind, entries: a.entries}
 }
 
 // admit holds for every message that begins a process, cheap checks first: the peer may have only so many open, and its callback address
@@ -175,31 +207,35 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 		return Received{}, err
 	}
 	n.Offer.Target, n.LastRecord = entry.Asset.ID, seen.ID
-	reply, to, entries, contract, err := s.answerRequest(ctx, local, &n, claims, entry, m)
+	a, err := s.respond(ctx, local, &n, claims, entry, m)
 	if err != nil {
 		return Received{}, err
 	}
-	owed, err := s.owe(&n, reply, to)
-	if err != nil {
+	e := commit.Effects{Decisions: append([]decisionlog.Entry{seen}, a.entries...), Agreement: a.contract}
+	n.Held, n.LastRecord = a.held, e.Decisions[len(e.Decisions)-1].ID
+	if e.Owed, err = s.say(&n, a); err != nil {
 		return Received{}, err
 	}
-	if contract != nil {
-		contract.Raw = owed.Body
-	}
-	return s.create(ctx, n, m, commit.Effects{Decisions: append([]decisionlog.Entry{seen}, entries...), Owed: owed, Agreement: contract,
-		Events: []commit.Event{event("requested", n, now, string(peer.DID))}})
+	e.Events = []commit.Event{event("requested", n, now, string(peer.DID))}
+	return s.create(ctx, n, m, e)
 }
 
-// openOffer takes an initial offer as consumer: it waits for an operator, who accepts or terminates.
+// openOffer takes an initial offer as consumer, from a peer that has proven something: once our own policy allowed it, an operator accepts
+// it or ends it. The protocol defines little of such offers, so they are taken only where the operator says so.
 func (s *Service) openOffer(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
+	const op = "negotiation.openOffer"
+	if !s.cfg.Offered {
+		return Received{}, &fault.Error{Op: op, Kind: fault.Refused, Code: "offer.uninvited", Reason: "offers are not taken here; request one of your catalog's"}
+	}
 	if got, done, err := s.known(ctx, local, peer, m.ProviderPID, Consumer, m); done {
 		return got, err
 	}
 	if err := s.admit(ctx, local, peer, m.Callback); err != nil {
 		return Received{}, err
 	}
-	if terms := s.unknown(m.Offer.Policy); len(terms) > 0 {
-		return Received{}, &fault.Error{Op: "negotiation.Receive", Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that are not known here", Reasons: terms}
+	theirs, err := s.cfg.Evidence.Claims(ctx, local, peer)
+	if err != nil {
+		return Received{}, err
 	}
 	id, err := process.NewID(s.cfg.Rand)
 	if err != nil {
@@ -207,8 +243,34 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: peer.DID, PeerPID: m.ProviderPID, Callback: m.Callback,
-		State: Offered, Offer: *m.Offer, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
-	return s.create(ctx, n, m, commit.Effects{Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
+		State: Offered, Offer: *m.Offer, Held: Acceptance, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+	refused := func(entry decisionlog.Entry, code string, reasons []string) (Received, error) {
+		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
+			return Received{}, err
+		}
+		return Received{}, &fault.Error{Op: op, Kind: fault.Refused, Code: code, Reason: "the offer is not taken", Reasons: reasons}
+	}
+	if terms := s.unknown(m.Offer.Policy); len(terms) > 0 {
+		entry, err := s.deny(ctx, local, n, policy.DoorOffer, codeUnknown, m.Raw, m.Offer.Policy)
+		if err != nil {
+			return Received{}, err
+		}
+		return refused(entry, codeUnknown, terms)
+	}
+	own, err := s.cfg.Evidence.Own(ctx, local)
+	if err != nil {
+		return Received{}, err
+	}
+	d, entry, err := s.decide(ctx, local, n, policy.DoorOffer, theirs, own, policy.Asset{ID: m.Offer.Target}, policy.Agreement{}, m.Raw, m.Offer.Policy)
+	if err != nil {
+		return Received{}, err
+	}
+	if !d.Allowed() {
+		code, reasons := Refusal(d)
+		return refused(entry, code, reasons)
+	}
+	n.LastRecord = entry.ID
+	return s.create(ctx, n, m, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
 }
 
 // known answers an initial message whose pid the peer used before in the same role: the same message gets the existing negotiation,
@@ -298,41 +360,52 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: process.Digest(raw)}})
 }
 
-// answerRequest decides on a request for the offer: an agreement, or a termination that says why.
-func (s *Service) answerRequest(ctx context.Context, local participant.Participant, n *Negotiation, claims policy.Party, e catalog.Entry,
-	m Message) (Message, State, []decisionlog.Entry, *agreement.Agreement, error) {
+// respond decides on a request for the offer: an agreement, or a termination that says why. A request for other terms than the published
+// ones can wait for an operator; what the policy denies cannot.
+func (s *Service) respond(ctx context.Context, local participant.Participant, n *Negotiation, claims policy.Party, e catalog.Entry, m Message) (answer, error) {
+	n.Claims = claims
+	if !odrl.Equal(m.Offer.Policy, e.Usage.Policy) {
+		entry, err := s.deny(ctx, local, *n, policy.DoorRequest, "offer.changed", m.Raw, m.Offer.Policy)
+		if err != nil {
+			return answer{}, err
+		}
+		a := refusal("offer.changed", []string{"the requested policy is not the offered one; request the offer as the catalog shows it"}, entry)
+		return s.unless(*n, a), nil
+	}
 	d, entry, err := s.decide(ctx, local, *n, policy.DoorRequest, claims, policy.Party{DID: string(local.DID)}, assetOf(e), policy.Agreement{}, m.Raw, e.Usage.Policy)
 	if err != nil {
-		return Message{}, "", nil, nil, err
+		return answer{}, err
+	}
+	if !d.Allowed() {
+		code, reasons := Refusal(d)
+		return refusal(code, reasons, entry), nil
+	}
+	if s.cfg.Hold != nil && s.cfg.Hold(*n, Agreement) {
+		return answer{held: Agreement, entries: []decisionlog.Entry{entry}}, nil
 	}
 	n.LastRecord = entry.ID
-	entries := []decisionlog.Entry{entry}
-	switch {
-	case !d.Allowed():
-		n.Code, n.Reasons = Refusal(d)
-	case !odrl.Equal(m.Offer.Policy, e.Usage.Policy):
-		n.Code, n.Reasons = "offer.changed", []string{"the requested policy is not the offered one; request the offer as the catalog shows it"}
-	}
-	if n.Code != "" {
-		return Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}, Terminated, entries, nil, nil
-	}
+	a, err := s.agree(ctx, local, n, claims, e, m.Raw)
+	a.entries = append([]decisionlog.Entry{entry}, a.entries...)
+	return a, err
+}
+
+// agree concludes the agreement, if the policy engine lets it be signed.
+func (s *Service) agree(ctx context.Context, local participant.Participant, n *Negotiation, claims policy.Party, e catalog.Entry, raw []byte) (answer, error) {
 	contract, err := s.conclude(local, n, e.Usage.Policy)
 	if err != nil {
-		return Message{}, "", nil, nil, err
+		return answer{}, err
 	}
-	signed, agreeEntry, err := s.decide(ctx, local, *n, policy.DoorAgree, claims, policy.Party{DID: string(local.DID)}, assetOf(e),
-		policy.Agreement{ID: contract.ID, Digest: contract.Digest, Signed: contract.Signed}, m.Raw, contract.Policy)
+	d, entry, err := s.decide(ctx, local, *n, policy.DoorAgree, claims, policy.Party{DID: string(local.DID)}, assetOf(e),
+		policy.Agreement{ID: contract.ID, Digest: contract.Digest, Signed: contract.Signed}, raw, contract.Policy)
 	if err != nil {
-		return Message{}, "", nil, nil, err
+		return answer{}, err
 	}
-	entries = append(entries, agreeEntry)
-	n.LastRecord = agreeEntry.ID
-	if !signed.Allowed() {
+	if !d.Allowed() {
 		n.AgreementID = ""
-		n.Code, n.Reasons = Refusal(signed)
-		return Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}, Terminated, entries, nil, nil
+		code, reasons := Refusal(d)
+		return refusal(code, reasons, entry), nil
 	}
-	return Message{Kind: Agreement, Contract: wireContract(*contract)}, Agreed, entries, contract, nil
+	return answer{message: &Message{Kind: Agreement, Contract: wireContract(*contract)}, to: Agreed, contract: contract, entries: []decisionlog.Entry{entry}}, nil
 }
 
 // conclude mints the agreement of a provider.
@@ -377,25 +450,11 @@ func (p *step) requested() (Received, error) {
 		return Received{}, err
 	}
 	p.entries, p.next.LastRecord = append(p.entries, seen), seen.ID
-	return p.answer(claims, entry)
-}
-
-func (p *step) answer(claims policy.Party, entry catalog.Entry) (Received, error) {
-	reply, to, entries, contract, err := p.s.answerRequest(p.ctx, p.local, &p.next, claims, entry, p.message)
+	a, err := p.s.respond(p.ctx, p.local, &p.next, claims, entry, p.message)
 	if err != nil {
 		return Received{}, err
 	}
-	p.entries, p.contract = append(p.entries, entries...), contract
-	if contract != nil {
-		// The bytes are known only once encoded, with both pids in them.
-		preview := p.next
-		owed, err := p.s.owe(&preview, reply, to)
-		if err != nil {
-			return Received{}, err
-		}
-		contract.Raw = owed.Body
-	}
-	return p.commit("requested", &reply, to)
+	return p.commit(a)
 }
 
 // offered takes a provider's offer: the one we asked for is accepted, another one waits for an operator.
@@ -406,19 +465,28 @@ func (p *step) offered() (Received, error) {
 	asked := p.next.Offer
 	p.next.Offer = *p.message.Offer
 	if terms := p.s.unknown(p.message.Offer.Policy); len(terms) > 0 {
-		return p.refuse(codeUnknown, terms)
-	}
-	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
-		return p.commit("offered", nil, "")
+		return p.refuse(policy.DoorOffer, codeUnknown, terms, p.message.Offer.Policy)
 	}
 	d, err := p.judge(policy.DoorOffer, policy.Agreement{}, p.message.Offer.Policy)
 	if err != nil {
 		return Received{}, err
 	}
 	if !d.Allowed() {
-		return p.refuse(Refusal(d))
+		return p.commit(refusal(Refusal(d)))
 	}
-	return p.commit("offered", &Message{Kind: Acceptance}, Accepted)
+	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
+		return p.commit(answer{held: Acceptance})
+	}
+	return p.commit(p.s.unless(p.next, answer{message: &Message{Kind: Acceptance}, to: Accepted}))
+}
+
+// refuse ends the negotiation for a reason that no policy had to be asked for; the denial is on record all the same.
+func (p *step) refuse(door policy.Door, code string, reasons []string, pol odrl.Policy) (Received, error) {
+	entry, err := p.s.deny(p.ctx, p.local, p.next, door, code, p.message.Raw, pol)
+	if err != nil {
+		return Received{}, err
+	}
+	return p.commit(refusal(code, reasons, entry))
 }
 
 // judge asks the policy engine as consumer; the record commits with the step.
@@ -441,10 +509,14 @@ func (p *step) judge(door policy.Door, contract policy.Agreement, pol odrl.Polic
 func (p *step) agreed() (Received, error) {
 	c := p.message.Contract
 	if err := p.asAsked(c); err != nil {
-		return Received{}, err
+		entry, denied := p.s.deny(p.ctx, p.local, p.next, policy.DoorAgree, codeDiffers, p.message.Raw, c.Policy)
+		if denied != nil {
+			return Received{}, denied
+		}
+		return Received{}, errors.Join(err, p.s.cfg.Offers.Record(p.ctx, p.local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}))
 	}
 	if terms := p.s.unknown(c.Policy); len(terms) > 0 {
-		return p.refuse(codeUnknown, terms)
+		return p.refuse(policy.DoorAgree, codeUnknown, terms, c.Policy)
 	}
 	a := &agreement.Agreement{Participant: p.local.ID, ID: c.ID, Negotiation: p.next.ID, Role: string(Consumer), Provider: c.Assigner,
 		Consumer: c.Assignee, Asset: c.Target, Policy: c.Policy, Profile: p.s.cfg.ProfileID, Signed: c.Signed, Raw: p.message.Raw, Created: p.next.Updated}
@@ -459,11 +531,15 @@ func (p *step) agreed() (Received, error) {
 	}
 	if !d.Allowed() {
 		p.next.AgreementID = ""
-		return p.refuse(Refusal(d))
+		return p.commit(refusal(Refusal(d)))
 	}
-	p.contract = a
-	return p.commit("agreed", &Message{Kind: Verification}, Verified)
+	verify := p.s.unless(p.next, answer{message: &Message{Kind: Verification}, to: Verified})
+	verify.contract = a
+	return p.commit(verify)
 }
+
+// codeDiffers is that of an agreement about something else than was negotiated.
+const codeDiffers = "agreement.differs"
 
 // maxSkew is how far the provider's signing time may lie outside the negotiation as our clock saw it. Delivery may take long; signing
 // happened between our request and now.
@@ -473,11 +549,11 @@ const maxSkew = 10 * time.Minute
 func (p *step) asAsked(c *Contract) error {
 	differs := func(format string, args ...any) error {
 		e := fault.New("negotiation.agreed", fault.Malformed, format, args...)
-		e.Code = "agreement.differs"
+		e.Code = codeDiffers
 		return e
 	}
 	switch {
-	case c == nil || c.ID == "":
+	case c.ID == "":
 		return differs("agreement/@id: want the id of the agreement")
 	case c.Assigner != p.peer.DID:
 		return differs("agreement/assigner: want the provider's DID")
@@ -495,13 +571,13 @@ func (p *step) asAsked(c *Contract) error {
 
 // verified takes the consumer's verification and owes the finalization.
 func (p *step) verified() (Received, error) {
-	return p.commit("verified", &Message{Kind: Finalization}, Finalized)
+	return p.commit(p.s.unless(p.next, answer{message: &Message{Kind: Finalization}, to: Finalized}))
 }
 
-func (p *step) finalized() (Received, error) { return p.commit("finalized", nil, "") }
+func (p *step) finalized() (Received, error) { return p.commit(answer{}) }
 
 // terminated takes the peer's termination with its reasons: the operator is shown them.
 func (p *step) terminated() (Received, error) {
 	p.next.Code, p.next.Reasons = p.message.Code, p.message.Reasons
-	return p.commit("terminated", nil, "")
+	return p.commit(answer{})
 }

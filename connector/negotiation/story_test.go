@@ -2,6 +2,7 @@ package negotiation_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/e2e/pair"
 	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // Kinds of messages on the wire, as the outbox names them.
@@ -530,7 +532,7 @@ func TestAnInitialOfferWaitsForAnOperator(t *testing.T) {
 			n := wantState(t, b.boreal, negotiation.Offered)
 			want := string(negotiation.Acceptance)
 			if accept {
-				_, err = b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"})
+				_, err = b.boreal.Negotiations.Approve(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"})
 			} else {
 				want = termination
 				_, err = b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator", Reason: "no need"})
@@ -539,11 +541,236 @@ func TestAnInitialOfferWaitsForAnOperator(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.boreal.Take(want)
-			if _, err := b.boreal.Negotiations.Accept(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
+			if _, err := b.boreal.Negotiations.Approve(t.Context(), b.boreal.Local, n.ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
 				t.Errorf("accepting it twice: %v, want a conflict", err)
 			}
 		})
 	}
+}
+
+func TestAnOfferThatNobodyAskedForIsTakenOnlyWhereTheOperatorSaysSo(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "dusk")
+	cobalt, dusk := n.Side("cobalt"), n.Side("dusk")
+	offer := cobalt.Publish(pair.Members(), pair.Footprints())
+	if _, err := cobalt.Negotiations.BeginOffer(t.Context(), cobalt.Local, dusk.Local.DID, offer.Offer.ID, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	n.Run()
+	got := wantState(t, cobalt, negotiation.Terminated)
+	if got.Code != "offer.uninvited" {
+		t.Errorf("the provider hears %q %q, want that offers are not taken", got.Code, got.Reasons)
+	}
+	if all, err := dusk.Negotiations.List(t.Context(), dusk.Local, negotiation.Filter{}, page.Request{}); err != nil || len(all.Items) != 0 {
+		t.Errorf("dusk keeps %d negotiations (%v)", len(all.Items), err)
+	}
+}
+
+func TestAProviderOffersAndTheConsumerApproves(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := b.cobalt.Negotiations.BeginOffer(t.Context(), b.cobalt.Local, b.boreal.Local.DID, b.offer.ID, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.Run(), []string{string(negotiation.OfferMessage)}; !slices.Equal(got, want) {
+		t.Fatalf("messages %v, want %v", got, want)
+	}
+	n := wantState(t, b.boreal, negotiation.Offered)
+	if n.Held != negotiation.Acceptance {
+		t.Errorf("%q waits for the operator, want the acceptance", n.Held)
+	}
+	approve(t, b.boreal, n.ID)
+	if got, want := b.Run(), []string{string(negotiation.Acceptance), agreed, verification, finalization}; !slices.Equal(got, want) {
+		t.Errorf("messages %v, want %v", got, want)
+	}
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+	wantSameAgreement(t, b)
+}
+
+func TestBothSidesMayProposeOtherTerms(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := pair.Ask(b.cobalt.Offer(pair.Members(), pair.Policy("use", pair.Term("Membership", "eq", "active"), pair.Term("UsagePurpose", "isAnyOf", "cx.pcf.base:1"))))
+	b.cobalt.Hold = func(_ negotiation.Negotiation, m negotiation.Kind) bool { return m != negotiation.Finalization }
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Run()
+	if n := wantState(t, b.cobalt, negotiation.Requested); n.Held != negotiation.Agreement {
+		t.Fatalf("%q waits at the provider, want the agreement", n.Held)
+	}
+	propose(t, b.cobalt, negotiation.Offer{ID: other.ID})
+	b.Run()
+	n := wantState(t, b.boreal, negotiation.Offered)
+	if n.Offer.ID != other.ID || n.Held != negotiation.Acceptance {
+		t.Fatalf("on the table is %s with %q waiting, want the provider's offer, which nobody asked for", n.Offer.ID, n.Held)
+	}
+	propose(t, b.boreal, b.offer)
+	b.Run()
+	if n := wantState(t, b.cobalt, negotiation.Requested); n.Offer.ID != b.offer.ID {
+		t.Fatalf("on the table is %s, want the consumer's counter-offer", n.Offer.ID)
+	}
+	approve(t, b.cobalt, "")
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+	wantSameAgreement(t, b)
+	doors := map[string]int{}
+	for _, r := range b.cobalt.Records(b.cobalt.Negotiation("").ID) {
+		if r.Kind == decisionlog.KindDecision && r.Effect == "allow" {
+			doors[r.Door]++
+		}
+	}
+	// Seen twice, asked at two requests, once for its own offer and once more at the approval, signed once.
+	if want := map[string]int{string(policy.DoorCatalog): 2, string(policy.DoorRequest): 4, string(policy.DoorAgree): 1}; !maps.Equal(doors, want) {
+		t.Errorf("decisions on record %v, want %v", doors, want)
+	}
+}
+
+func TestARequestForOtherTermsIsRefusedOnRecordUnlessAnOperatorWantsToSeeIt(t *testing.T) {
+	t.Parallel()
+	lax := pair.Policy("use", pair.Term("Membership", "eq", "active"))
+	for _, hold := range []bool{false, true} {
+		t.Run(map[bool]string{false: "refused", true: "held"}[hold], func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			if hold {
+				b.cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+			}
+			b.boreal.Begin(b.cobalt, negotiation.Offer{ID: b.offer.ID, Target: b.offer.Target, Policy: lax})
+			b.Run()
+			if hold {
+				if n := wantState(t, b.cobalt, negotiation.Requested); n.Held != negotiation.Termination {
+					t.Errorf("%q waits, want the refusal", n.Held)
+				}
+			} else if n := wantState(t, b.boreal, negotiation.Terminated); n.Code != "offer.changed" {
+				t.Errorf("the consumer hears %q, want offer.changed", n.Code)
+			}
+			wantDenied(t, b.cobalt, policy.DoorRequest, "offer.changed")
+		})
+	}
+}
+
+func TestWhatAPolicyDeniesCannotBeHeldOrApproved(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "dusk")
+	cobalt, dusk := n.Side("cobalt"), n.Side("dusk")
+	strict, lax := cobalt.Publish(pair.Members(), pair.Footprints()), cobalt.Offer(pair.Members(), pair.Policy("use", pair.Term("Membership", "eq", "active")))
+	cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	dusk.Begin(cobalt, pair.Ask(strict))
+	n.Run()
+	wantState(t, cobalt, negotiation.Terminated)
+	held := dusk.Begin(cobalt, pair.Ask(lax))
+	n.Run()
+	waiting := dusk.Negotiation(held.ID).PeerPID
+	if _, err := cobalt.Negotiations.Propose(t.Context(), cobalt.Local, waiting, negotiation.Offer{ID: strict.Offer.ID}, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Refused) {
+		t.Errorf("offering what the policy denies: %v, want a refusal", err)
+	}
+	if got := cobalt.Negotiation(waiting); got.State != negotiation.Requested || got.Held != negotiation.Agreement {
+		t.Errorf("the negotiation is %s with %q waiting, want it as it was", got.State, got.Held)
+	}
+	n.Advance(20 * 365 * 24 * time.Hour) // every credential has ended
+	if _, err := cobalt.Negotiations.Approve(t.Context(), cobalt.Local, waiting, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Refused) {
+		t.Errorf("approving after the membership ended: %v, want a refusal", err)
+	}
+	if len(cobalt.Agreements()) != 0 {
+		t.Error("there is an agreement")
+	}
+}
+
+func TestEachStepCanWaitForAnOperator(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	all := func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	b.cobalt.Hold, b.boreal.Hold = all, all
+	b.boreal.Begin(b.cobalt, b.offer)
+	for _, step := range []struct {
+		who  *pair.Side
+		at   negotiation.State
+		says string
+	}{{b.cobalt, negotiation.Requested, agreed}, {b.boreal, negotiation.Agreed, verification}, {b.cobalt, negotiation.Verified, finalization}} {
+		b.Run()
+		wantState(t, step.who, step.at)
+		if _, more := step.who.Next(); more {
+			t.Fatalf("%s speaks before its operator", step.who.Local.Slug)
+		}
+		approve(t, step.who, "")
+		if got := b.Run(); !slices.Equal(got, []string{step.says}) {
+			t.Fatalf("messages %v, want %s alone", got, step.says)
+		}
+	}
+	wantState(t, b.cobalt, negotiation.Finalized)
+	wantState(t, b.boreal, negotiation.Finalized)
+	if _, err := b.cobalt.Negotiations.Approve(t.Context(), b.cobalt.Local, b.cobalt.Negotiation("").ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("approving what is over: %v, want a conflict", err)
+	}
+}
+
+func TestAnAgreementAboutSomethingElseIsRefusedOnRecord(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	sent := b.cobalt.Take(agreed)
+	sent.Body = []byte(strings.Replace(string(sent.Body), pair.Dataset, "urn:cobalt:part:other", 1))
+	if a := b.Hand(sent, b.cobalt); a.Status != 400 || a.Code != "agreement.differs" {
+		t.Errorf("answer %+v, want 400 agreement.differs", a)
+	}
+	wantState(t, b.boreal, negotiation.Requested)
+	wantDenied(t, b.boreal, policy.DoorAgree, "agreement.differs")
+}
+
+func TestAFinalizationThatNobodyAcknowledgesStands(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Deliver(b.boreal.Take(request), b.boreal)
+	b.Deliver(b.cobalt.Take(agreed), b.cobalt)
+	b.Deliver(b.boreal.Take(verification), b.boreal)
+	o := b.cobalt.Take(finalization)
+	b.Hand(o, b.cobalt) // taken; the answer is lost, and no other comes
+	o.LastError = "no route"
+	if err := b.cobalt.Negotiations.Rejected(t.Context(), o, outbox.Answer{}); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, b.boreal, negotiation.Finalized)
+	if n := wantState(t, b.cobalt, negotiation.Finalized); !strings.Contains(n.Error, "no route") {
+		t.Errorf("the operator reads %q, want the cause", n.Error)
+	}
+}
+
+// approve lets the negotiation go on; with an empty id the only one there is.
+func approve(t *testing.T, s *pair.Side, id string) {
+	t.Helper()
+	if _, err := s.Negotiations.Approve(t.Context(), s.Local, s.Negotiation(id).ID, commit.Order{Actor: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// propose puts an offer on the table of the only negotiation there is.
+func propose(t *testing.T, s *pair.Side, o negotiation.Offer) {
+	t.Helper()
+	if _, err := s.Negotiations.Propose(t.Context(), s.Local, s.Negotiation("").ID, o, commit.Order{Actor: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantSameAgreement(t *testing.T, b bench) {
+	t.Helper()
+	p, c := b.cobalt.Agreements(), b.boreal.Agreements()
+	if len(p) != 1 || len(c) != 1 || p[0].ID != c[0].ID || p[0].Digest != c[0].Digest || string(p[0].Raw) != string(c[0].Raw) || len(p[0].Raw) == 0 {
+		t.Errorf("agreements differ:\n%+v\n%+v", p, c)
+	}
+}
+
+// wantDenied looks for a denial at the door with the code as its reason.
+func wantDenied(t *testing.T, s *pair.Side, door policy.Door, code string) {
+	t.Helper()
+	for _, r := range s.AllRecords() {
+		if r.Door == string(door) && r.Effect == "deny" && len(r.Reasons) > 0 && r.Reasons[0].Code == code {
+			return
+		}
+	}
+	t.Errorf("%s has no denial %s at %s on record", s.Local.Slug, code, door)
 }
 
 func TestOurOwnPolicyMayForbidToSign(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -20,8 +21,8 @@ const Hold = 5 * time.Second
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 60 * time.Second
-	lease        = 30 * time.Second // longer than any attempt may take
-	attemptLimit = 20 * time.Second
+	lease        = 30 * time.Second // longer than an attempt and the look after it may take
+	attemptLimit = 14 * time.Second
 	batch        = 64
 	perPeer      = 16          // attempts at once towards one peer: one that hangs starves nobody else
 	perPeerLine  = 1024        // messages that wait for a place towards one peer; what is beyond waits in the store
@@ -302,7 +303,7 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 		return // stopping: the row is still owed
 	}
 	switch {
-	case err != nil && b.cfg.Now().Sub(o.Created) > b.cfg.Deadline:
+	case err != nil && b.late(o):
 		o.LastError = err.Error()
 		err = owner.Rejected(ctx, o, Answer{})
 	case err != nil:
@@ -312,22 +313,34 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	case answer.OK():
 		err = owner.Delivered(ctx, o, answer)
 	default:
-		err = b.rejected(ctx, sendCtx, o, answer, owner)
+		err = b.rejected(ctx, o, answer, owner)
 	}
 	if err != nil && ctx.Err() == nil {
-		log.ErrorContext(ctx, "outcome of a message not stored, will be tried again", slog.Any("error", err))
+		log.ErrorContext(ctx, "outcome of a message not settled, will be tried again", slog.Any("error", err))
 		b.postpone(ctx, o, err.Error())
 	}
 }
 
+// late reports whether the message is given up when it fails now.
+func (b *Outbox) late(o commit.Owed) bool { return b.cfg.Now().Sub(o.Created) > b.cfg.Deadline }
+
 // rejected looks at the peer's state before it believes a 4xx: an earlier attempt may have got through although its answer was lost,
-// and after a crash not even the number of attempts tells.
-func (b *Outbox) rejected(ctx, sendCtx context.Context, o commit.Owed, refused Answer, owner Owner) error {
-	if seen, err := b.cfg.Sender.Look(sendCtx, o); err == nil && seen.OK() {
-		seen.Code, seen.Reasons = refused.Code, refused.Reasons
-		return owner.Rejected(ctx, o, seen)
+// and after a crash not even the number of attempts tells. A look that fails proves nothing, so the message stays owed.
+func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, owner Owner) error {
+	lookCtx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	seen, err := b.cfg.Sender.Look(lookCtx, o)
+	switch {
+	case errors.Is(err, ErrNowhere), err == nil && !seen.OK():
+		return owner.Rejected(ctx, o, refused)
+	case err != nil && b.late(o):
+		o.LastError = err.Error()
+		return owner.Rejected(ctx, o, Answer{})
+	case err != nil:
+		return fmt.Errorf("refused with %d, and the look at the peer's state failed: %w", refused.Status, err)
 	}
-	return owner.Rejected(ctx, o, refused)
+	seen.Code, seen.Reasons = refused.Code, refused.Reasons
+	return owner.Rejected(ctx, o, seen)
 }
 
 func (b *Outbox) postpone(ctx context.Context, o commit.Owed, lastError string) {

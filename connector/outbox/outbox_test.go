@@ -402,7 +402,7 @@ func TestARefusalIsBelievedOnlyAfterALook(t *testing.T) {
 		{"the peer's state comes with its reasons", func(commit.Owed) (outbox.Answer, error) {
 			return outbox.Answer{Status: 200, State: "VERIFIED"}, nil
 		}, outbox.Answer{Status: 200, State: "VERIFIED", Code: "illegal", Reasons: []string{"not now"}}},
-		{"a look that fails leaves the refusal", func(commit.Owed) (outbox.Answer, error) { return outbox.Answer{}, errors.New("no") }, refused},
+		{"what has no address yet leaves the refusal", func(commit.Owed) (outbox.Answer, error) { return outbox.Answer{}, outbox.ErrNowhere }, refused},
 		{"what the peer does not know leaves the refusal", func(commit.Owed) (outbox.Answer, error) { return outbox.Answer{Status: 404}, nil }, refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -425,6 +425,28 @@ func TestARefusalIsBelievedOnlyAfterALook(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestALookThatFailsProvesNothingAndTheMessageStaysOwed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t)
+		b.send = func(context.Context, commit.Owed, int) (outbox.Answer, error) { return outbox.Answer{Status: 400}, nil }
+		looks := 0
+		b.look = func(commit.Owed) (outbox.Answer, error) {
+			if looks++; looks < 4 {
+				return outbox.Answer{}, errors.New("no answer")
+			}
+			return outbox.Answer{Status: 200, State: "FINALIZED"}, nil
+		}
+		box, _ := b.run(0)
+		box.Send(b.owe("1", "did:web:cobalt"))
+		pass(time.Hour)
+		if len(b.attempts) != 4 || len(b.told) != 1 || b.told[0].answer.State != "FINALIZED" {
+			t.Errorf("attempts %v, told %v, want the state that the fourth look showed", b.attempts, b.told)
+		}
+		b.wantNothingOwed()
+	})
 }
 
 func TestAnOutcomeThatCannotBeStoredIsNotLost(t *testing.T) {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -23,9 +24,13 @@ type Store interface {
 // out, 5xx): the attempt is repeated. Any other answer is an Answer.
 type Sender interface {
 	Send(ctx context.Context, o commit.Owed) (Answer, error)
-	// Look asks the peer for the process's state with GET; used before giving up after a 4xx.
+	// Look asks the peer for the process's state with GET; used before giving up after a 4xx. ErrNowhere when the message begins its
+	// process, so that there is no address to look at.
 	Look(ctx context.Context, o commit.Owed) (Answer, error)
 }
+
+// ErrNowhere is Look's answer about a message that begins its process.
+var ErrNowhere = errors.New("the process has no address at the peer yet")
 
 // Answer is what the peer said, parsed by the protocol.
 type Answer struct {

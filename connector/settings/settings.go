@@ -67,6 +67,7 @@ type Profile struct {
 	File    string   `yaml:"file"`
 	Trust   []Trust  `yaml:"trust"`
 	Accepts []string `yaml:"accepts"`
+	Offered bool     `yaml:"offered"`
 	Bundle  string   `yaml:"bundle"`
 }
 

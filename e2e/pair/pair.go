@@ -48,7 +48,8 @@ type Network struct {
 	sides map[string]*Side
 }
 
-// New joins the companies named by slug: aurora, boreal, cobalt and dusk are known. All but dusk accepted the framework agreement.
+// New joins the companies named by slug: aurora, boreal, cobalt and dusk are known. All but dusk accepted the framework agreement
+// and take offers that they did not ask for.
 func New(t testing.TB, slugs ...string) *Network {
 	t.Helper()
 	e, err := shared()
@@ -93,6 +94,7 @@ type Side struct {
 	Transfers    *transfer.Service
 	Flows        *Flows
 	Store        *Store
+	Hold         func(negotiation.Negotiation, negotiation.Kind) bool // what waits for an operator; nil: nothing
 
 	net      *Network
 	recorder *decisionlog.Recorder
@@ -150,7 +152,8 @@ func (s *Side) services(vault identity.Vault) {
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
 	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
-		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})
+		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen,
+		Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
 	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
 		Tokens: vault, Flows: s.Flows, Outbox: s, Endpoint: func(p participant.Participant) string { return root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
 		Explain: negotiation.Refusal, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})

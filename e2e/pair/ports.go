@@ -76,6 +76,10 @@ func (l ledger) Decide(ctx context.Context, q policy.Question) (policy.Decision,
 	return d, entry, err
 }
 
+func (l ledger) Deny(_ context.Context, q policy.Question, code string) (decisionlog.Entry, error) {
+	return l.side.recorder.Decision(q, policy.Denied(code))
+}
+
 func (l ledger) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
 	return l.side.recorder.Action(a)
 }

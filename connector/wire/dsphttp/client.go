@@ -100,7 +100,7 @@ func (c *Client) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 	}
 	parts := strings.SplitN(o.URL[max(i, 0):], "/", 4) // "", collection, pid, rest
 	if len(parts) < 4 {
-		return outbox.Answer{}, errors.New("the process has no address to look at")
+		return outbox.Answer{}, outbox.ErrNowhere
 	}
 	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodGet, o.URL[:i]+"/"+parts[1]+"/"+parts[2], nil, maxBody)
 	return answered(status, body, err)

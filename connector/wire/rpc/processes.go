@@ -172,7 +172,7 @@ func (s negotiations) TerminateNegotiation(ctx context.Context, req *pb.Terminat
 
 func (s negotiations) AcceptNegotiation(ctx context.Context, req *pb.AcceptNegotiationRequest) (*pb.Negotiation, error) {
 	who := from(ctx)
-	n, err := s.cfg.Negotiations.Accept(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
+	n, err := s.cfg.Negotiations.Approve(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
 	return negotiationOut(n), fault.Wrap("rpc.AcceptNegotiation", fault.Internal, err)
 }
 
