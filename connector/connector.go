@@ -256,7 +256,8 @@ func (c *Connector) joinIdentity() {
 	}
 	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
 		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
-	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: c.agent, Services: c.resolver, Hosted: c.hosted, Base: c.base, Now: c.cfg.Now})
+	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: c.agent, Services: c.resolver, Hosted: c.hosted,
+		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base, Now: c.cfg.Now})
 }
 
 func (c *Connector) joinServices() {

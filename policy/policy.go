@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -141,6 +142,11 @@ type Limits struct {
 
 // Allowed reports whether the decision allows. Everything that is not literally "allow" is a refusal.
 func (d Decision) Allowed() bool { return d.Effect == Allow && d.Class == "" }
+
+// CutOff tells a decision that was broken off from one that was made: it says nothing of the peer, who may come again.
+func (d Decision) CutOff(ctx context.Context) bool {
+	return d.Class == "timeout" || d.Class != "" && ctx.Err() != nil
+}
 
 // Denied is the answer to a question that no policy had to be asked for; code says why.
 func Denied(code string) Decision {

@@ -122,7 +122,7 @@ func (s *Service) visible(ctx context.Context, local participant.Participant, pe
 		if d.Allowed() {
 			allowed = append(allowed, p.Digest)
 		}
-		late = late || d.Class == "timeout" || d.Class != "" && ctx.Err() != nil
+		late = late || d.CutOff(ctx)
 	}
 	if len(e.Decisions) == 0 {
 		return nil, nil

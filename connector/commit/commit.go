@@ -41,6 +41,7 @@ type Owed struct {
 	Message     string // kind of message, for people and metrics: "ContractAgreementMessage"
 	URL         string // full address
 	Body        []byte
+	Sealed      bool      // Body is encrypted at rest, because it holds a secret; who sends it opens it
 	Attempt     int       // attempts made so far
 	Due         time.Time // when the next attempt is due; a claim moves it, so that it is the lease too
 	Created     time.Time

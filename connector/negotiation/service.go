@@ -129,17 +129,12 @@ func (s *Service) deny(ctx context.Context, local participant.Participant, n Neg
 	return entry, fault.Wrap("negotiation.deny", fault.Unavailable, err)
 }
 
-// late tells a decision that was cut off from one that was made.
-func late(ctx context.Context, d policy.Decision) bool {
-	return d.Class == "timeout" || d.Class != "" && ctx.Err() != nil
-}
-
 // ask puts the question. An answer that came too late says nothing of the peer: the denial goes on record, and the peer is asked to come
 // again instead of being refused for good.
 func (s *Service) ask(ctx context.Context, local participant.Participant, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
 	const op = "negotiation.decide"
 	d, entry, err := s.cfg.Decider.Decide(ctx, q)
-	if err != nil || !late(ctx, d) {
+	if err != nil || !d.CutOff(ctx) {
 		return d, entry, fault.Wrap(op, fault.Unavailable, err)
 	}
 	if err := s.cfg.Offers.Record(context.WithoutCancel(ctx), local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {

@@ -2,6 +2,7 @@ package negotiation_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -353,7 +354,10 @@ func TestEitherOperatorEndsItAtAnyTime(t *testing.T) {
 	t.Parallel()
 	for _, who := range []string{"cobalt", "boreal"} {
 		for delivered := range 4 {
-			t.Run(who+" after "+strings.Repeat("i", delivered)+" messages", func(t *testing.T) {
+			if who == "cobalt" && delivered == 0 {
+				continue // it does not know of it yet
+			}
+			t.Run(fmt.Sprintf("%s after %d messages", who, delivered), func(t *testing.T) {
 				t.Parallel()
 				b := setup(t)
 				b.boreal.Begin(b.cobalt, b.offer)
@@ -368,9 +372,6 @@ func TestEitherOperatorEndsItAtAnyTime(t *testing.T) {
 					}
 				}
 				side := b.Side(who)
-				if who == "cobalt" && delivered == 0 {
-					return // it does not know of it yet
-				}
 				n := side.Negotiation("")
 				if who == "cobalt" && delivered == 3 { // its finalization is on the way
 					if _, err := side.Negotiations.Terminate(t.Context(), side.Local, n.ID, commit.Order{Actor: "operator", Reason: "too late"}); !fault.Is(err, fault.Conflict) {

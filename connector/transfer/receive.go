@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -149,14 +150,11 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 		return Received{}, err
 	}
 	a, err := s.usable(ctx, local, m.AgreementID)
-	if err != nil {
-		if fault.Is(err, fault.NotFound) || a.Consumer != peer.DID {
-			return Received{}, fault.New(op, fault.NotFound, "there is no such agreement")
-		}
-		return Received{}, err
-	}
-	if a.Role != string(Provider) || a.Consumer != peer.DID {
+	switch {
+	case fault.Is(err, fault.NotFound), a.Role != string(Provider), a.Consumer != peer.DID:
 		return Received{}, fault.New(op, fault.NotFound, "there is no such agreement")
+	case err != nil:
+		return Received{}, s.denied(ctx, local, Transfer{Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, AgreementID: a.ID, Asset: a.Asset}, m.Raw, err)
 	}
 	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
 	if err != nil {
@@ -194,6 +192,29 @@ func (s *Service) repeatOpen(existing Transfer, m Message) (Received, error) {
 		return Received{}, process.Illegal(fault.New("transfer.Receive", fault.Conflict, "this consumerPid names another transfer already"))
 	}
 	return s.reply(existing, nil, true), nil
+}
+
+// denied puts on record that data was refused for a reason that no policy had to be asked for, and returns that reason.
+func (s *Service) denied(ctx context.Context, local participant.Participant, t Transfer, raw []byte, refused error) error {
+	var e *fault.Error
+	if !errors.As(refused, &e) || e.Kind != fault.Refused {
+		return refused
+	}
+	id, err := decisionlog.NewID(s.cfg.Rand)
+	if err != nil {
+		return fault.Wrap("transfer.denied", fault.Unavailable, err)
+	}
+	entry, err := s.cfg.Decider.Deny(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorTransfer, Now: s.cfg.Now(), Action: "use",
+		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: policy.Party{DID: string(t.Peer)}, Role: string(t.Role),
+		Asset: policy.Asset{ID: t.Asset}, Agreement: policy.Agreement{ID: t.AgreementID}, Previous: t.LastRecord, Process: policy.Process{
+			ConsumerPID: t.status().ConsumerPID, ProviderPID: t.status().ProviderPID, MessageDigest: process.Digest(raw)}}, e.Code)
+	if err == nil {
+		err = s.cfg.Store.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}})
+	}
+	if err != nil {
+		return fault.Wrap("transfer.denied", fault.Unavailable, err)
+	}
+	return refused
 }
 
 // start decides whether data may flow and owes what follows: a start with a data address, or a termination that says why. Two records: that
@@ -234,13 +255,21 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 	}
 	t.Code, t.Reasons = "", nil
 	owed, err := s.owe(t, Message{Kind: Start, Address: address}, Started)
-	return owed, entries, err
+	if err != nil {
+		return nil, nil, err
+	}
+	// The token in it is for the peer alone: at rest, and in backups, it is not to be read.
+	if owed.Body, err = s.cfg.Tokens.Seal(local, owed.Body); err != nil {
+		return nil, nil, fault.Wrap("transfer.start", fault.Unavailable, err)
+	}
+	owed.Sealed = true
+	return owed, entries, nil
 }
 
 // resume answers a consumer's start of a suspended transfer.
 func (s *Service) resume(ctx context.Context, local participant.Participant, peer participant.Peer, old, next Transfer, raw []byte) (Received, error) {
 	if _, err := s.usable(ctx, local, next.AgreementID); err != nil {
-		return Received{}, err
+		return Received{}, s.denied(ctx, local, old, raw, err)
 	}
 	claims, err := s.cfg.Evidence.Claims(ctx, local, peer)
 	if err != nil {

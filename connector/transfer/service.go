@@ -237,7 +237,7 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, t T
 func (s *Service) ask(ctx context.Context, local participant.Participant, q policy.Question) (policy.Decision, decisionlog.Entry, error) {
 	const op = "transfer.decide"
 	d, entry, err := s.cfg.Decider.Decide(ctx, q)
-	if err != nil || d.Class != "timeout" && (d.Class == "" || ctx.Err() == nil) {
+	if err != nil || !d.CutOff(ctx) {
 		return d, entry, fault.Wrap(op, fault.Unavailable, err)
 	}
 	if err := s.cfg.Store.Record(context.WithoutCancel(ctx), local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {

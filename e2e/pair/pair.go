@@ -98,6 +98,7 @@ type Side struct {
 
 	net      *Network
 	recorder *decisionlog.Recorder
+	vault    identity.Vault
 	mux      *http.ServeMux
 
 	mu   sync.Mutex
@@ -149,6 +150,7 @@ func facts(did participant.DID, slug string, now time.Time) policy.Party {
 
 func (s *Side) services(vault identity.Vault) {
 	n := s.net
+	s.vault = vault
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
 	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,

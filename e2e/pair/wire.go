@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
 // Send implements the services' Outbox: the message waits until the test delivers it.
@@ -64,6 +65,11 @@ func (s *Side) Take(kind string) commit.Owed {
 	return o
 }
 
+// Token is the access token that a provider hands out for its transfer.
+func (s *Side) Token(t transfer.Transfer) (string, error) {
+	return s.vault.Token(s.Local, t.ID, t.Grant.Generation)
+}
+
 // Call makes a request of the protocol to whoever serves the address, as the caller. Like the outbox it comes again when it is asked to:
 // on a busy machine a decision may take too long.
 func (n *Network) Call(caller participant.DID, method, url string, body []byte) outbox.Answer {
@@ -95,7 +101,19 @@ func (n *Network) call(caller participant.DID, method, url string, body []byte) 
 // Hand gives the message to its receiver; the sender does not learn the answer yet.
 func (n *Network) Hand(o commit.Owed, from *Side) outbox.Answer {
 	n.t.Helper()
-	return n.Call(from.Local.DID, http.MethodPost, o.URL, o.Body)
+	return n.Call(from.Local.DID, http.MethodPost, o.URL, from.Body(o))
+}
+
+// Body is what the side sends: a message that holds a token is sealed at rest.
+func (s *Side) Body(o commit.Owed) []byte {
+	if !o.Sealed {
+		return o.Body
+	}
+	body, err := s.vault.Open(s.Local, o.Body)
+	if err != nil {
+		s.net.t.Fatal(err)
+	}
+	return body
 }
 
 // Tell lets the sender learn the answer to its message, as the outbox does: a refusal is believed only after a look.

@@ -41,12 +41,18 @@ type Hosted interface {
 	ByID(ctx context.Context, id participant.ID) (participant.Participant, error)
 }
 
+// Seals opens what a hosted participant sealed for rest.
+type Seals interface {
+	Open(local participant.Participant, sealed []byte) ([]byte, error)
+}
+
 // ClientConfig carries what a Client is made of. All fields are required.
 type ClientConfig struct {
 	HTTP       Doer
 	Authorizer Authorizer
 	Services   Services
 	Hosted     Hosted
+	Seals      Seals
 	Base       func(participant.Participant) string
 	Operator   []string // callback origins that the operator allows beside those in DID documents
 	Now        func() time.Time
@@ -84,7 +90,13 @@ func (c *Client) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodPost, o.URL, o.Body, maxBody)
+	message := o.Body
+	if o.Sealed {
+		if message, err = c.cfg.Seals.Open(local, o.Body); err != nil {
+			return outbox.Answer{}, fmt.Errorf("sealed message: %w", err)
+		}
+	}
+	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodPost, o.URL, message, maxBody)
 	return answered(status, body, err)
 }
 
