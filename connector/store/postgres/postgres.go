@@ -41,14 +41,15 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 }
 
 // batch sends the statements together and reads their results after: one round trip for a whole group of commits.
-func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement) error {
-	return conn.Raw(func(driver any) error {
+func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement) (failed int, err error) {
+	err = conn.Raw(func(driver any) error {
 		var b pgx.Batch
 		for _, s := range statements {
 			b.Queue(s.Query, s.Args...)
 		}
 		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &b)
-		for _, s := range statements {
+		for i, s := range statements {
+			failed = i
 			tag, err := results.Exec()
 			if err == nil && s.Rows != nil {
 				err = s.Rows(tag.RowsAffected())
@@ -60,6 +61,7 @@ func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement)
 		}
 		return results.Close()
 	})
+	return failed, err
 }
 
 func dialect() sqlstore.Dialect {

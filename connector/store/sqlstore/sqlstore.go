@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,8 +28,9 @@ type Dialect struct {
 	Lock       string                    // statement that makes migrations exclusive, "" when opening is
 	Snapshot   *sql.TxOptions            // for a consistent backup
 	Begin      string                    // begins a write transaction
-	// Batch carries out statements in one round trip, in order, until one fails; nil: they are prepared and carried out one by one.
-	Batch func(ctx context.Context, conn *sql.Conn, statements []Statement) error
+	// Batch carries out statements in one round trip, in order, until one fails, and tells which; nil: they are prepared and carried out
+	// one by one.
+	Batch func(ctx context.Context, conn *sql.Conn, statements []Statement) (failed int, err error)
 	Local bool // reads end by themselves, and soon: they are not broken off in the middle
 }
 
@@ -83,7 +85,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// op is one caller's part of a transaction. It may run twice: alone, after the group that it was part of could not be committed. Records that
+// op is one caller's part of a transaction. It may run again, after the group that it was part of could not be committed. Records that
 // change nothing else have no run: those of a group are written together.
 type op struct {
 	ctx         context.Context
@@ -102,7 +104,7 @@ const maxGroup = 256
 
 var errClosed = fault.New("store", fault.Unavailable, "the store is closed")
 
-// update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run twice, and may
+// update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run again, and may
 // run while the caller has gone; callers wait for it in any case, so it may write to their variables.
 func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error) error {
 	return s.submit(ctx, &op{ctx: ctx, run: fn, done: make(chan struct{})})
@@ -175,6 +177,7 @@ type writer struct {
 	stmts map[string]*sql.Stmt
 
 	pending    []Statement
+	part       *op // whose statements are being made, and after a failure whose it was
 	remembered int // ids of tokens since the last sweep
 }
 
@@ -189,8 +192,30 @@ func (w *writer) close() {
 	}
 }
 
-// serve commits a group and answers each of its callers. A group commits whole, which is the usual case; when one part of it is
-// refused, each part is committed alone, so that nobody suffers for another.
+// maxWithout is how many parts of a group may be left out one after the other before each part is committed alone.
+const maxWithout = 8
+
+// together commits the parts as one group, which is the usual case. A part that the store refuses is left out and the rest commits without
+// it; when nobody is to blame, or too many are, each part is committed alone, so that nobody suffers for another.
+func (w *writer) together(live []*op) {
+	for range maxWithout {
+		blamed, err := w.commit(live)
+		if err == nil {
+			return
+		}
+		var typed *fault.Error
+		if blamed == nil || !errors.As(err, &typed) || typed.Kind == fault.Unavailable {
+			break
+		}
+		blamed.err = err
+		live = slices.DeleteFunc(slices.Clone(live), func(o *op) bool { return o == blamed })
+	}
+	for _, o := range live {
+		_, o.err = w.commit([]*op{o})
+	}
+}
+
+// serve commits a group and answers each of its callers.
 func (w *writer) serve(ops []*op) {
 	live := ops[:0:0]
 	for _, o := range ops {
@@ -200,14 +225,7 @@ func (w *writer) serve(ops []*op) {
 		}
 		live = append(live, o)
 	}
-	if err := w.commit(live); err != nil {
-		for _, o := range live {
-			o.err = err
-			if len(live) > 1 {
-				o.err = w.commit([]*op{o})
-			}
-		}
-	}
+	w.together(live)
 	touched := map[int64]struct{}{}
 	for _, o := range live {
 		if o.err == nil {
@@ -230,38 +248,38 @@ func (w *writer) serve(ops []*op) {
 	}
 }
 
-// commit runs the ops in one transaction, all or nothing.
-func (w *writer) commit(ops []*op) error {
+// commit runs the ops in one transaction, all or nothing. blamed is the one at which it failed, nil when it was none of them.
+func (w *writer) commit(ops []*op) (blamed *op, err error) {
 	if len(ops) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx := context.Background() // the group's work is not one caller's
 	if w.conn == nil {
 		conn, err := w.s.write.Conn(ctx)
 		if err != nil {
-			return w.s.classify(err)
+			return nil, w.s.classify(err)
 		}
 		w.conn = conn
 	}
-	w.pending = w.pending[:0]
+	w.pending, w.part = w.pending[:0], nil
 	w.exec(w.s.dialect.Begin)
-	err := w.run(ctx, ops)
-	if err == nil {
+	if err = w.run(ctx, ops); err == nil {
 		err = w.flush(ctx)
 	}
 	if err != nil {
+		blamed = w.part
 		w.pending = w.pending[:0]
 		if w.plain(ctx, "ROLLBACK") != nil {
 			w.close() // the next group gets another connection
 		}
-		return w.s.classify(err)
+		return blamed, w.s.classify(err)
 	}
 	if err := w.plain(ctx, "COMMIT"); err != nil {
 		_ = w.plain(ctx, "ROLLBACK")
 		w.close()
-		return w.s.classify(err)
+		return nil, w.s.classify(err)
 	}
-	return nil
+	return nil, nil
 }
 
 // run runs the parts in order; records that stand alone go last, together for each participant.
@@ -271,6 +289,7 @@ func (w *writer) run(ctx context.Context, ops []*op) error {
 	}
 	records := map[int64][]decisionlog.Entry{}
 	for _, o := range ops {
+		w.part = o
 		switch t := (&tx{w: w}); {
 		case o.refused != nil:
 		case o.run == nil:
@@ -284,6 +303,7 @@ func (w *writer) run(ctx context.Context, ops []*op) error {
 			o.touched = t.touched
 		}
 	}
+	w.part = nil
 	for p, entries := range records {
 		(&tx{w: w}).records(p, entries)
 	}
@@ -317,41 +337,52 @@ type Statement struct {
 	Query string
 	Args  []any
 	Rows  func(n int64) error
+
+	part *op
 }
 
 // exec adds a statement to what is carried out before the next answer is needed, at the latest before the commit.
 func (w *writer) exec(query string, args ...any) {
-	w.pending = append(w.pending, Statement{Query: query, Args: args})
+	w.pending = append(w.pending, Statement{Query: query, Args: args, part: w.part})
 }
 
 // flush carries out what is pending: at once where the database can, else one by one.
 func (w *writer) flush(ctx context.Context) error {
 	statements := w.pending
 	w.pending = w.pending[:0]
+	if len(statements) == 0 {
+		return nil
+	}
 	if w.s.dialect.Batch != nil {
-		return w.s.dialect.Batch(ctx, w.conn, statements)
+		failed, err := w.s.dialect.Batch(ctx, w.conn, statements)
+		if err != nil {
+			w.part = statements[failed].part
+		}
+		return err
 	}
 	for _, s := range statements {
-		stmt, err := w.stmt(ctx, s.Query)
-		if err != nil {
-			return err
-		}
-		res, err := stmt.ExecContext(ctx, s.Args...)
-		if err != nil {
-			return err
-		}
-		if s.Rows == nil {
-			continue
-		}
-		n, err := res.RowsAffected()
-		if err == nil {
-			err = s.Rows(n)
-		}
-		if err != nil {
+		if err := w.carryOut(ctx, s); err != nil {
+			w.part = s.part
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *writer) carryOut(ctx context.Context, s Statement) error {
+	stmt, err := w.stmt(ctx, s.Query)
+	if err != nil {
+		return err
+	}
+	res, err := stmt.ExecContext(ctx, s.Args...)
+	if err != nil || s.Rows == nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil {
+		err = s.Rows(n)
+	}
+	return err
 }
 
 func (w *writer) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
@@ -422,7 +453,7 @@ func (t *tx) exec(query string, args ...any) { t.w.exec(query, args...) }
 func (t *tx) one(conflict error, query string, args ...any) { t.rows(1, conflict, query, args...) }
 
 func (t *tx) rows(want int64, conflict error, query string, args ...any) {
-	t.w.pending = append(t.w.pending, Statement{Query: query, Args: args, Rows: func(n int64) error {
+	t.w.pending = append(t.w.pending, Statement{Query: query, Args: args, part: t.w.part, Rows: func(n int64) error {
 		if n != want {
 			return conflict
 		}
