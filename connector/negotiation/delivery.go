@@ -11,12 +11,6 @@ import (
 
 var _ outbox.Owner = (*Service)(nil)
 
-// Owes implements outbox.Owner.
-func (s *Service) Owes(ctx context.Context, o commit.Owed) (bool, error) {
-	n, err := s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID)
-	return n.Pending.Owed == o.ID, err
-}
-
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {

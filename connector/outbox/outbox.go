@@ -289,10 +289,10 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 		b.postpone(ctx, o, "nobody owns processes of kind "+string(o.Process))
 		return
 	}
-	if owes, err := owner.Owes(ctx, o); err == nil && !owes || ctx.Err() != nil {
+	if owes, err := b.cfg.Store.Owes(ctx, o.ID); err == nil && !owes || ctx.Err() != nil {
 		return
 	} else if err != nil {
-		log.ErrorContext(ctx, "process not read, will be tried again", slog.Any("error", err))
+		log.ErrorContext(ctx, "store not read, will be tried again", slog.Any("error", err))
 		b.postpone(ctx, o, err.Error())
 		return
 	}

@@ -89,12 +89,7 @@ func (b *bench) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) 
 
 func (b *bench) Look(_ context.Context, o commit.Owed) (outbox.Answer, error) { return b.look(o) }
 
-// Owes, Delivered and Rejected are the service: the process goes on, and the message is settled in the same commit.
-func (b *bench) Owes(ctx context.Context, o commit.Owed) (bool, error) {
-	n, err := b.store.Negotiation(ctx, o.Participant, "", o.ProcessID)
-	return n.Pending.Owed == o.ID, err
-}
-
+// Delivered and Rejected are the service: the process goes on, and the message is settled in the same commit.
 func (b *bench) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return b.finish(ctx, o, told{o.ID, true, a, o.LastError})
 }

@@ -16,6 +16,9 @@ type Store interface {
 	Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]commit.Owed, error)
 	// Postpone records a failed attempt: Attempt+1, next Due, LastError. A message settled meanwhile is left alone.
 	Postpone(ctx context.Context, id string, due time.Time, lastError string) error
+	// Owes reports whether the message is still owed. One that was settled or withdrawn while it waited is not sent: the protocol numbers
+	// no messages, and a late copy could undo what came after it.
+	Owes(ctx context.Context, id string) (bool, error)
 	// NextDue returns the earliest Due; ok is false when nothing is owed.
 	NextDue(ctx context.Context) (due time.Time, ok bool, err error)
 }
@@ -55,9 +58,6 @@ func (a Answer) String() string {
 
 // Owner is the service whose process owes the message; it commits what the answer means.
 type Owner interface {
-	// Owes reports whether the process still owes the message. One that was settled or withdrawn while it waited is not sent: the
-	// protocol numbers no messages, and a late copy could undo what came after it.
-	Owes(ctx context.Context, o commit.Owed) (bool, error)
 	// Delivered completes the outgoing transition. Called again after a crash: it must be idempotent.
 	Delivered(ctx context.Context, o commit.Owed, a Answer) error
 	// Rejected ends the attempts: the peer said 4xx for good, or the deadline passed (Answer zero).

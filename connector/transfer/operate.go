@@ -226,12 +226,6 @@ func (s *Service) watch(ctx context.Context, local participant.Participant, t Tr
 	return s.endRetired(context.WithoutCancel(ctx), local, t)
 }
 
-// Owes implements outbox.Owner.
-func (s *Service) Owes(ctx context.Context, o commit.Owed) (bool, error) {
-	t, err := s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID)
-	return t.Pending.Owed == o.ID, err
-}
-
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {

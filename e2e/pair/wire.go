@@ -40,7 +40,7 @@ func (s *Side) NextOf(may func(commit.Owed) bool) (commit.Owed, bool) {
 		o := s.sent[i]
 		s.sent = slices.Delete(s.sent, i, i+1)
 		s.mu.Unlock()
-		owes, err := s.owner(o).Owes(s.net.t.Context(), o)
+		owes, err := s.Store.Owes(s.net.t.Context(), o.ID)
 		if err != nil {
 			s.net.t.Fatal(err)
 		}

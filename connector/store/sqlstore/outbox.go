@@ -64,6 +64,13 @@ func (s *Store) Postpone(ctx context.Context, id string, due time.Time, lastErro
 	})
 }
 
+// Owes implements outbox.Store.
+func (s *Store) Owes(ctx context.Context, id string) (owes bool, err error) {
+	var n int
+	err = s.get(ctx, func(row scanner) error { return row.Scan(&n) }, `SELECT COUNT(*) FROM owed WHERE id = $1`, id)
+	return n > 0, err
+}
+
 // NextDue implements outbox.Store.
 func (s *Store) NextDue(ctx context.Context) (time.Time, bool, error) {
 	var due *int64

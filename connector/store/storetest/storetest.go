@@ -336,6 +336,11 @@ func claim(t *testing.T, f bench) {
 	}
 	check(t, f.Postpone(t.Context(), "owed-n00", now.Add(time.Hour), "no route"))
 	check(t, f.Postpone(t.Context(), "settled-meanwhile", now, ""))
+	for id, want := range map[string]bool{"owed-n00": true, "settled-meanwhile": false} {
+		if got := must(f.Owes(t.Context(), id))(t); got != want {
+			t.Errorf("%s is owed: %t, want %t", id, got, want)
+		}
+	}
 	got := must(f.Claim(t.Context(), now.Add(2*time.Hour), time.Minute, 100))(t)
 	for _, o := range got {
 		if o.ProcessID == "n00" && (o.Attempt != 1 || o.LastError != "no route") {
