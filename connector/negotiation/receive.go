@@ -435,6 +435,10 @@ func (p *step) counterOffer() (Received, error) {
 		return Received{}, fault.New("negotiation.counterOffer", fault.Malformed, "offer/target: want the dataset that is negotiated")
 	}
 	p.next.Offer = *p.message.Offer
+	if _, err := p.s.cfg.Offers.Offer(p.ctx, p.local.ID, p.message.Offer.ID); fault.Is(err, fault.NotFound) {
+		p.next.Offer.ID = p.old.Offer.ID // an id of the consumer's own making: the terms are compared with what is on the table
+	}
+	p.message.Offer = &p.next.Offer
 	return p.requested()
 }
 

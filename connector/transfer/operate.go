@@ -35,6 +35,12 @@ func (s *Service) Complete(ctx context.Context, local participant.Participant, i
 	return s.operate(ctx, local, id, Message{Kind: Completion}, "transfer.complete", order)
 }
 
+// Approve lets a transfer that waits for an operator start, as provider. The policy engine is asked once more; approving cannot allow what it
+// denies, which ends the transfer.
+func (s *Service) Approve(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
+	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.approve", order)
+}
+
 // Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it. While the peer is still
 // being told of the pause it is a Conflict.
 func (s *Service) Resume(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
@@ -62,7 +68,7 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 			return err
 		}
 		next := t
-		next.Updated, next.LastRecord = s.cfg.Now(), entry.ID
+		next.Updated, next.LastRecord, next.Held = s.cfg.Now(), entry.ID, ""
 		if t.Role == Provider || m.Kind == Start {
 			// What the peer says next is new, although it may be byte for byte what it said before: it may suspend, or resume, again.
 			next.Accepted = Receipt{}
@@ -104,7 +110,7 @@ func (s *Service) restart(ctx context.Context, local participant.Participant, t 
 	if _, err := s.usable(ctx, local, t.AgreementID); err != nil {
 		return nil, nil, err
 	}
-	return s.start(ctx, local, t, nil)
+	return s.start(ctx, local, t, nil, nil)
 }
 
 func kindOf(k Kind) string {

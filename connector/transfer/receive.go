@@ -44,7 +44,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 		return Received{}, process.Illegal(err)
 	}
 	next := at
-	next.State, next.Updated, next.Pending = to, s.cfg.Now(), Pending{}
+	next.State, next.Updated, next.Pending, next.Held = to, s.cfg.Now(), Pending{}, ""
 	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)
 	if next.PeerPID == "" {
 		next.PeerPID = said.PID(t.Role.Other())
@@ -168,7 +168,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
 		State: Requested, AgreementID: a.ID, Asset: a.Asset, Format: m.Format, Claims: claims,
 		Accepted: process.ReceiptOf(Request, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
-	owed, entries, err := s.start(ctx, local, &t, m.Raw)
+	owed, entries, err := s.start(ctx, local, &t, m.Raw, s.cfg.Hold)
 	if err != nil {
 		return Received{}, err
 	}
@@ -217,9 +217,10 @@ func (s *Service) denied(ctx context.Context, local participant.Participant, t T
 	return refused
 }
 
-// start decides whether data may flow and owes what follows: a start with a data address, or a termination that says why. Two records: that
-// the transfer may start, and that a token is issued for it.
-func (s *Service) start(ctx context.Context, local participant.Participant, t *Transfer, raw []byte) (*commit.Owed, []decisionlog.Entry, error) {
+// start decides whether data may flow and owes what follows: a start with a data address, a termination that says why, or nothing while an
+// operator is to say more. Two records: that the transfer may start, and that a token is issued for it.
+func (s *Service) start(ctx context.Context, local participant.Participant, t *Transfer, raw []byte, hold func(Transfer) bool) (*commit.Owed,
+	[]decisionlog.Entry, error) {
 	a, err := s.cfg.Agreements.Agreement(ctx, local.ID, t.AgreementID)
 	if err != nil {
 		return nil, nil, err
@@ -239,6 +240,10 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 		return owed, entries, err
 	}
 	t.LastRecord = entry.ID
+	if hold != nil && hold(*t) {
+		t.Held = Start
+		return nil, entries, nil
+	}
 	issue, issued, err := s.decide(ctx, local, *t, policy.DoorIssue, a, asset, nil)
 	if err != nil {
 		return nil, nil, err
@@ -276,7 +281,7 @@ func (s *Service) resume(ctx context.Context, local participant.Participant, pee
 		return Received{}, err
 	}
 	next.Claims = claims
-	owed, entries, err := s.start(ctx, local, &next, raw)
+	owed, entries, err := s.start(ctx, local, &next, raw, s.cfg.Hold)
 	if err != nil {
 		return Received{}, err
 	}

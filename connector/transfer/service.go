@@ -49,6 +49,8 @@ type Config struct {
 	Rand       io.Reader
 	Log        *slog.Logger
 	MaxOpen    int // 0: MaxOpen
+	// Hold says that a start which could be sent at once waits for an operator instead; nil: none does. It cannot let pass what a policy denied.
+	Hold func(t Transfer) bool
 }
 
 // Service runs transfers in both roles. It is safe for concurrent use; races on one transfer are settled by the store.

@@ -96,6 +96,7 @@ type Transfer struct {
 	Code        string // of suspension or termination
 	Reasons     []string
 	Accepted    Receipt
+	Held        Kind // the message that waits for an operator; "" when none does
 	Pending     Pending
 	Claims      policy.Party // provider: the peer as verified at the start, for the decision at each data request
 	LastRecord  string       // id of the newest decision record of this process
