@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/aspect"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
@@ -23,6 +24,12 @@ func (c *Connector) Participant(ctx context.Context, slug string) (participant.P
 
 // Store is the connector's store.
 func (c *Connector) Store() store.Store { return c.store }
+
+// Negotiations are those of the hosted participants.
+func (c *Connector) Negotiations() *negotiation.Service { return c.negotiations }
+
+// Transfers are those of the hosted participants.
+func (c *Connector) Transfers() *transfer.Service { return c.transfers }
 
 // Models are the aspect models that payloads are checked against.
 func (c *Connector) Models() *aspect.Models { return c.models }

@@ -56,13 +56,20 @@ type Config struct {
 	VFS      string           // the operating system's file layer, for the embedded store
 	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
-	// Hold says that a message of a negotiation waits for an operator although the policies allow it; nil: none does.
-	Hold func(n negotiation.Negotiation, m negotiation.Kind) bool
-	Log  *slog.Logger // discarded
+	Identity Identity         // DCP over the DIDs of the hosted participants
+	Hold     Hold             // nothing waits for an operator
+	Scheme   string           // https; what serves behind another's TLS, or a test, may say http
+	Log      *slog.Logger     // discarded
 
 	Public     net.Listener     // listens at Settings.Public.Listen
 	Management net.Listener     // listens at Settings.Management.Listen
 	TLS        *tls.Certificate // Settings.Public.Cert and Key
+}
+
+// Hold says what waits for an operator although the policies allow it.
+type Hold struct {
+	Negotiation func(n negotiation.Negotiation, m negotiation.Kind) bool
+	Transfer    func(t transfer.Transfer) bool
 }
 
 // Connector hosts participants. New made it; Run serves; Close releases.
@@ -79,6 +86,7 @@ type Connector struct {
 	resolver     *identity.Resolver
 	verifier     *credential.Verifier
 	agent        *dcphttp.Agent
+	identity     Identity
 	client       *dsphttp.Client
 	catalog      *catalog.Service
 	negotiations *negotiation.Service
@@ -106,6 +114,9 @@ func (cfg *Config) defaults() {
 		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
+	}
+	if cfg.Scheme == "" {
+		cfg.Scheme = "https"
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -256,8 +267,11 @@ func (c *Connector) joinIdentity() {
 	}
 	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
 		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
-	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: c.agent, Services: c.resolver, Hosted: c.hosted,
+	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base, Now: c.cfg.Now})
+	if c.identity = c.cfg.Identity; c.identity == nil {
+		c.identity = claimed{c.agent, c.verifier, c.client}
+	}
 }
 
 func (c *Connector) joinServices() {
@@ -266,13 +280,13 @@ func (c *Connector) joinServices() {
 	owners := map[commit.ProcessKind]outbox.Owner{}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id})
-	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.verifier, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
-	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
-		Directory: c.client, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
-		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold})
-	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.verifier, Codec: dsp.Codec{},
-		Directory: c.client, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
-		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses})
+	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
+	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
+		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
+		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold.Negotiation})
+	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
+		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
+		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
 	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Catalogs: c.client, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
@@ -281,7 +295,7 @@ func (c *Connector) joinServices() {
 func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
-	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.agent, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
+	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: identity.Cursors{Vault: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}}, Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: secrets(c.cfg.Settings.Egress.Secrets), Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
 	c.public = mux
@@ -313,7 +327,7 @@ func (c *Connector) joinManagement() error {
 
 // Addresses of a hosted participant.
 func (c *Connector) root(p participant.Participant) string {
-	return "https://" + c.cfg.Settings.Public.Host + "/" + p.Slug
+	return c.cfg.Scheme + "://" + c.cfg.Settings.Public.Host + "/" + p.Slug
 }
 
 func (c *Connector) base(p participant.Participant) string    { return c.root(p) + "/dsp/2025-1" }
