@@ -2,14 +2,15 @@ package connector
 
 import (
 	"context"
-
-	"github.com/sluice-connector/sluice/connector/commit"
+	"io"
 
 	"github.com/sluice-connector/sluice/connector/aspect"
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
 )
@@ -50,6 +51,11 @@ func (c *Connector) Agree(ctx context.Context, local participant.Participant, e 
 // Dataset asks a peer for one dataset of its catalog.
 func (c *Connector) Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error) {
 	return c.client.Dataset(ctx, local, peer, id)
+}
+
+// Publish reads a file of footprints and publishes what is in it.
+func (c *Connector) Publish(ctx context.Context, local participant.Participant, f publishing.File, r io.Reader, progress func(done, total int)) (publishing.Outcome, error) {
+	return c.publisher.Publish(ctx, local, f, r, progress)
 }
 
 // PublishAsset publishes one asset.

@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
@@ -94,6 +95,7 @@ type Connector struct {
 	outbox       *outbox.Outbox
 	plane        *dataplane.Plane
 	runner       *exchange.Runner
+	publisher    *publishing.Publisher
 	rpc          *rpc.Server
 
 	public http.Handler
@@ -281,6 +283,7 @@ func (c *Connector) joinServices() {
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
+	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.profile, Models: c.models, Now: cfg.Now})
 	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
 		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
 		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold.Negotiation})
@@ -320,7 +323,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/network"
-	"github.com/sluice-connector/sluice/schemas"
 )
 
 // plane is a supplier with an upstream of its own, and a consumer that holds a token for it.
@@ -72,7 +71,7 @@ func openPlane(t *testing.T, upstream http.HandlerFunc) *plane {
 	publish(t, p.cobalt)
 	id := "urn:sluice:test:api"
 	err = p.cobalt.PublishAsset(t.Context(), p.cobalt.Local, catalog.Asset{ID: id, Title: "An API", Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0",
-		SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: source.URL + "/base"}}, "test")
+		Properties: map[string]string{catalog.PropertyTerms: "pcf"}, Address: catalog.Address{BaseURL: source.URL + "/base"}}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +216,7 @@ func TestThePeersHeadersStayHereAndItsNameGoesOn(t *testing.T) {
 func TestACredentialGoesToItsOwnOriginOnly(t *testing.T) {
 	t.Parallel()
 	p := openPlane(t, answerAll)
-	asset := catalog.Asset{ID: "urn:sluice:test:api", Title: "An API", Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0", SemanticID: schemas.PCF}
+	asset := catalog.Asset{ID: "urn:sluice:test:api", Title: "An API", Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0"}
 	stored, err := p.cobalt.Store().Asset(t.Context(), p.cobalt.Local.ID, asset.ID)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/schemas"
@@ -41,14 +41,14 @@ func start(t *testing.T, m ...network.Member) *network.Network {
 	return n
 }
 
-func publish(t *testing.T, c *network.Company) rpc.Published {
+func publish(t *testing.T, c *network.Company) publishing.Outcome {
 	t.Helper()
 	f, err := os.Open("../cmd/sluice/demodata/battery-parts.csv")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	got, err := c.Publish(t.Context(), c.Local, rpc.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
+	got, err := c.Publish(t.Context(), c.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
 	if err != nil || got.Total > 0 {
 		t.Fatalf("publish: %+v, %v", got.Faults, err)
 	}

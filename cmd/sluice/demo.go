@@ -26,7 +26,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/schemas"
@@ -232,7 +232,7 @@ func (d *demo) tell(s demoStep, told string) {
 
 func (d *demo) publish(ctx context.Context) (string, error) {
 	cobalt := d.net.Companies["cobalt"]
-	got, err := cobalt.Publish(ctx, cobalt.Local, rpc.File{Format: "csv", Template: "pcf", Actor: "demo"}, bytes.NewReader(demoParts), nil)
+	got, err := cobalt.Publish(ctx, cobalt.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "demo"}, bytes.NewReader(demoParts), nil)
 	if err != nil {
 		return "", err
 	}
@@ -347,7 +347,7 @@ func (d *demo) revoke(ctx context.Context) (string, error) {
 	cobalt, aurora := d.net.Companies["cobalt"], d.net.Companies["aurora"]
 	id := "urn:sluice:demo:line-telemetry"
 	err := cobalt.PublishAsset(ctx, cobalt.Local, catalog.Asset{ID: id, Title: "Live telemetry of cell line 4", Type: "https://w3id.org/catenax/taxonomy#Submodel",
-		APIVersion: "3.0", SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: d.source.url + "/line/4"}}, "demo")
+		APIVersion: "3.0", Properties: map[string]string{catalog.PropertyTerms: "pcf"}, Address: catalog.Address{BaseURL: d.source.url + "/line/4"}}, "demo")
 	if err != nil {
 		return "", err
 	}

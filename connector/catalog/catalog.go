@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -68,6 +69,7 @@ type Selector struct {
 	Assets     []string // ids
 	Type       string
 	SemanticID string
+	Properties map[string]string // of the asset, each with this value
 }
 
 // Matches reports whether the selector picks the asset.
@@ -75,15 +77,12 @@ func (s Selector) Matches(a Asset) bool {
 	if s.Type != "" && s.Type != a.Type || s.SemanticID != "" && s.SemanticID != a.SemanticID {
 		return false
 	}
-	if len(s.Assets) == 0 {
-		return true
-	}
-	for _, id := range s.Assets {
-		if id == a.ID {
-			return true
+	for name, value := range s.Properties {
+		if has, ok := a.Properties[name]; !ok || has != value {
+			return false
 		}
 	}
-	return false
+	return len(s.Assets) == 0 || slices.Contains(s.Assets, a.ID)
 }
 
 // Offer is one materialised row asset × rule.
@@ -105,14 +104,23 @@ type Entry struct {
 	Usage  Definition
 }
 
+// Lot is what is published at once.
+type Lot struct {
+	Assets   []Asset
+	Contents []Content
+	Upsert   bool         // replace assets that exist
+	Policies []Definition // the same digest again is a no-op
+	Rules    []Rule       // as PutRule takes them
+}
+
 // Store keeps assets, policies, rules and offers. Absent is NotFound, a stale version Conflict. What a call
 // returned without error is durable. Changes of assets and rules keep the offers materialised in the same transaction.
 type Store interface {
 	Asset(ctx context.Context, p participant.ID, id string) (Asset, error)
 	Assets(ctx context.Context, p participant.ID, r page.Request) (page.Of[Asset], error)
-	// PutAssets creates or replaces assets with their contents, all or nothing. An asset with Version 0 must not
-	// exist yet unless upsert is set; otherwise its Version must be the stored one.
-	PutAssets(ctx context.Context, p participant.ID, assets []Asset, contents []Content, upsert bool, e commit.Effects) error
+	// PutAssets creates or replaces assets with their contents and the rules that offer them, all or nothing. An asset with Version 0 must
+	// not exist yet unless the lot says Upsert; otherwise its Version must be the stored one. What is replaced keeps its Created.
+	PutAssets(ctx context.Context, p participant.ID, lot Lot, e commit.Effects) error
 	DeleteAsset(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
 	Content(ctx context.Context, p participant.ID, digest string) (Content, error)
 
@@ -120,7 +128,7 @@ type Store interface {
 	Definition(ctx context.Context, p participant.ID, digest string) (Definition, error)
 	Definitions(ctx context.Context, p participant.ID, r page.Request) (page.Of[Definition], error)
 
-	PutRule(ctx context.Context, rule Rule, e commit.Effects) error
+	PutRule(ctx context.Context, rule Rule, e commit.Effects) error // as an asset is put, never an upsert
 	Rule(ctx context.Context, p participant.ID, id string) (Rule, error)
 	Rules(ctx context.Context, p participant.ID, r page.Request) (page.Of[Rule], error)
 	DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error

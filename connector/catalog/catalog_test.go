@@ -223,3 +223,48 @@ func TestAnAssetSaysWhatItIsAndWhereItsBytesAre(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCannotBePublishedLeavesNoPolicyAndNoRule(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt")
+	cobalt := n.Side("cobalt")
+	publish(t, cobalt, part("cell"))
+	terms := &catalog.Terms{Name: "pcf", Access: catalog.Draft{Name: "members", Policy: pair.Members()}, Usage: catalog.Draft{Name: "pcf", Policy: pair.Footprints()}}
+	before := len(cobalt.AllRecords())
+	err := cobalt.Catalog.Publish(t.Context(), cobalt.Local, catalog.Publication{Assets: []catalog.Asset{part("pack"), part("cell")}, Terms: terms})
+	if !fault.Is(err, fault.Conflict) {
+		t.Fatalf("an asset that exists: %v, want Conflict", err)
+	}
+	policies, err1 := cobalt.Store.Definitions(t.Context(), cobalt.Local.ID, page.Request{})
+	rules, err2 := cobalt.Store.Rules(t.Context(), cobalt.Local.ID, page.Request{})
+	if err := errors.Join(err1, err2); err != nil || len(policies.Items)+len(rules.Items) != 0 || len(cobalt.AllRecords()) != before {
+		t.Errorf("%d policies, %d rules, %d new records, %v; want none", len(policies.Items), len(rules.Items), len(cobalt.AllRecords())-before, err)
+	}
+}
+
+func TestWhatIsWithdrawnIsOnRecord(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "aurora")
+	cobalt, aurora := n.Side("cobalt"), n.Side("aurora")
+	publish(t, cobalt, part("cell"), part("pack"))
+	rule := offer(t, cobalt, define(t, cobalt, pair.Members(), true), define(t, cobalt, pair.Footprints(), false))
+	if err := cobalt.Catalog.Withdraw(t.Context(), cobalt.Local, "cell", 7, "operator"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a stale version: %v, want Conflict", err)
+	}
+	before := len(cobalt.AllRecords())
+	if err := cobalt.Catalog.Withdraw(t.Context(), cobalt.Local, "cell", 1, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := seen(t, cobalt, aurora), []string{"pack ×1"}; !slices.Equal(got, want) {
+		t.Errorf("without the asset: %v, want %v", got, want)
+	}
+	if err := cobalt.Catalog.WithdrawRule(t.Context(), cobalt.Local, rule.ID, rule.Version, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	if got := seen(t, cobalt, aurora); len(got) != 0 {
+		t.Errorf("without the rule: %v, want nothing", got)
+	}
+	if got := len(cobalt.AllRecords()) - before; got != 3 { // the second look asks no policy: none is left
+		t.Errorf("%d records, want both withdrawals and one decision", got)
+	}
+}

@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,31 +165,130 @@ func DigestOf(b []byte) string {
 type Publication struct {
 	Assets   []Asset
 	Contents []Content
-	Upsert   bool // replace assets that exist
+	Terms    *Terms // what they are offered under, besides the rules that match them anyhow; nil: nothing
+	Upsert   bool   // replace assets that exist
 	Actor    string
 }
 
-// Publish stores assets with their contents; rules that match offer them at once. What an asset lacks is a Malformed fault that names it.
+// Terms are a pair of policies with a name. What is published under them carries the name as a property, and one rule for each name offers
+// what carries it: these assets and no others.
+type Terms struct {
+	Name   string
+	Access Draft
+	Usage  Draft
+}
+
+// Draft is a policy that may not be stored yet.
+type Draft struct {
+	Name   string
+	Policy odrl.Policy
+}
+
+// PropertyTerms is the property of an asset that names the terms it was published under.
+const PropertyTerms = "terms"
+
+// Publish stores assets with their contents, and offers them, in one transaction. What an asset lacks is a Malformed fault that names it.
 func (s *Service) Publish(ctx context.Context, local participant.Participant, p Publication) error {
-	const op = "catalog.Publish"
 	now := s.cfg.Now()
-	for i := range p.Assets {
-		a := &p.Assets[i]
-		if a.Created.IsZero() {
-			a.Created = now
+	lot := Lot{Assets: slices.Clone(p.Assets), Contents: p.Contents, Upsert: p.Upsert}
+	for i := range lot.Assets {
+		a := &lot.Assets[i]
+		a.Created, a.Updated, a.Participant = now, now, local.ID
+		if p.Terms != nil {
+			a.Properties = maps.Clone(a.Properties)
+			if a.Properties == nil {
+				a.Properties = map[string]string{}
+			}
+			a.Properties[PropertyTerms] = p.Terms.Name
 		}
-		a.Updated, a.Participant = now, local.ID
 		if err := checkAsset(*a); err != nil {
 			return err
 		}
 	}
-	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "asset.put", Actor: p.Actor, Subject: subjectOf(p.Assets), Now: now,
-		Details: map[string]string{"digest": assetsDigest(p.Assets)}})
+	e, err := s.offerTerms(ctx, local, p, &lot)
 	if err != nil {
-		return fault.Wrap(op, fault.Unavailable, err)
+		return err
 	}
-	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{{Type: "asset.published", Subject: subjectOf(p.Assets), Time: now, Actor: p.Actor}}}
-	return s.cfg.Store.PutAssets(ctx, local.ID, p.Assets, p.Contents, p.Upsert, e)
+	subject := subjectOf(lot.Assets)
+	err = s.note(ctx, local, &e, "asset.published", decisionlog.Action{Code: "asset.put", Actor: p.Actor, Subject: subject, Now: now,
+		Details: map[string]string{"digest": assetsDigest(lot.Assets)}})
+	if err != nil {
+		return err
+	}
+	return s.cfg.Store.PutAssets(ctx, local.ID, lot, e)
+}
+
+// offerTerms adds to the lot what is not there yet of the publication's terms: policies and rule.
+func (s *Service) offerTerms(ctx context.Context, local participant.Participant, p Publication, lot *Lot) (e commit.Effects, err error) {
+	if p.Terms == nil {
+		return e, nil
+	}
+	now := s.cfg.Now()
+	for _, d := range []struct {
+		Draft
+		access bool
+	}{{p.Terms.Access, true}, {p.Terms.Usage, false}} {
+		made, err := s.definition(local, d.Name, d.Policy, d.access)
+		if err != nil {
+			return e, err
+		}
+		lot.Policies = append(lot.Policies, made)
+		_, err = s.cfg.Store.Definition(ctx, local.ID, made.Digest)
+		if fault.Is(err, fault.NotFound) {
+			err = s.note(ctx, local, &e, "policy.defined", decisionlog.Action{Code: "policy.put", Actor: p.Actor, Subject: made.Digest, Now: now})
+		}
+		if err != nil {
+			return e, err
+		}
+	}
+	rule := Rule{Participant: local.ID, ID: "terms:" + p.Terms.Name, Selector: Selector{Properties: map[string]string{PropertyTerms: p.Terms.Name}},
+		Access: lot.Policies[0].Digest, Usage: lot.Policies[1].Digest, Created: now}
+	old, err := s.cfg.Store.Rule(ctx, local.ID, rule.ID)
+	switch {
+	case err == nil && old.Access == rule.Access && old.Usage == rule.Usage && reflect.DeepEqual(old.Selector, rule.Selector):
+		return e, nil
+	case err == nil:
+		rule.Version = old.Version
+	case !fault.Is(err, fault.NotFound):
+		return e, err
+	}
+	lot.Rules = []Rule{rule}
+	return e, s.noteRule(ctx, local, &e, rule, p.Actor)
+}
+
+// note adds an operator's action to what will be committed: its record and its event.
+func (s *Service) note(ctx context.Context, local participant.Participant, e *commit.Effects, event string, a decisionlog.Action) error {
+	a.Log = local.Slug
+	entry, err := s.cfg.Decider.Record(ctx, a)
+	if err != nil {
+		return fault.Wrap("catalog.note", fault.Unavailable, err)
+	}
+	e.Decisions = append(e.Decisions, entry)
+	e.Events = append(e.Events, commit.Event{Type: event, Subject: a.Subject, Time: a.Now, Actor: a.Actor})
+	return nil
+}
+
+func (s *Service) noteRule(ctx context.Context, local participant.Participant, e *commit.Effects, r Rule, actor string) error {
+	return s.note(ctx, local, e, "rule.put", decisionlog.Action{Code: "rule.put", Actor: actor, Subject: r.ID, Now: s.cfg.Now(),
+		Details: map[string]string{"access": r.Access, "usage": r.Usage}})
+}
+
+// Withdraw deletes an asset and its offers; version is the one that is to go. Agreements about it stay.
+func (s *Service) Withdraw(ctx context.Context, local participant.Participant, id string, version int64, actor string) error {
+	var e commit.Effects
+	if err := s.note(ctx, local, &e, "asset.deleted", decisionlog.Action{Code: "asset.delete", Actor: actor, Subject: id, Now: s.cfg.Now()}); err != nil {
+		return err
+	}
+	return s.cfg.Store.DeleteAsset(ctx, local.ID, id, version, e)
+}
+
+// WithdrawRule deletes a rule and its offers; version is the one that is to go. Agreements stay.
+func (s *Service) WithdrawRule(ctx context.Context, local participant.Participant, id string, version int64, actor string) error {
+	var e commit.Effects
+	if err := s.note(ctx, local, &e, "rule.deleted", decisionlog.Action{Code: "rule.delete", Actor: actor, Subject: id, Now: s.cfg.Now()}); err != nil {
+		return err
+	}
+	return s.cfg.Store.DeleteRule(ctx, local.ID, id, version, e)
 }
 
 func subjectOf(assets []Asset) string {
@@ -221,33 +323,33 @@ func checkAsset(a Asset) error {
 
 // Define stores a policy. A policy with a term that cannot be enforced here is refused, with every fault in it.
 func (s *Service) Define(ctx context.Context, local participant.Participant, name string, p odrl.Policy, access bool, actor string) (Definition, error) {
-	const op = "catalog.Define"
+	d, err := s.definition(local, name, p, access)
+	if err != nil {
+		return Definition{}, err
+	}
+	var e commit.Effects
+	if err := s.note(ctx, local, &e, "policy.defined", decisionlog.Action{Code: "policy.put", Actor: actor, Subject: d.Digest, Now: d.Created}); err != nil {
+		return Definition{}, err
+	}
+	return d, s.cfg.Store.PutDefinition(ctx, d, e)
+}
+
+func (s *Service) definition(local participant.Participant, name string, p odrl.Policy, access bool) (Definition, error) {
 	p.ID = ""
 	if faults := s.cfg.Profile.Validate(p, access); len(faults) > 0 {
-		e := &fault.Error{Op: op, Kind: fault.Malformed, Code: "policy.unknown", Reason: "the policy has terms that cannot be enforced here"}
+		e := &fault.Error{Op: "catalog.Define", Kind: fault.Malformed, Code: "policy.unknown", Reason: "the policy has terms that cannot be enforced here"}
 		for _, f := range faults {
 			e.Reasons = append(e.Reasons, f.Error())
 		}
 		return Definition{}, e
 	}
-	now := s.cfg.Now()
-	d := Definition{Participant: local.ID, Digest: odrl.Digest(p), Name: name, Access: access, Policy: p, Profile: s.cfg.ProfileID, Created: now}
-	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "policy.put", Actor: actor, Subject: d.Digest, Now: now})
-	if err != nil {
-		return Definition{}, fault.Wrap(op, fault.Unavailable, err)
-	}
-	return d, s.cfg.Store.PutDefinition(ctx, d, commit.Effects{Decisions: []decisionlog.Entry{entry},
-		Events: []commit.Event{{Type: "policy.defined", Subject: d.Digest, Time: now, Actor: actor}}})
+	return Definition{Participant: local.ID, Digest: odrl.Digest(p), Name: name, Access: access, Policy: p, Profile: s.cfg.ProfileID, Created: s.cfg.Now()}, nil
 }
 
-// Offer stores a rule: the assets it selects are offered under its policies at once.
+// Offer stores a rule: the assets it selects are offered under its policies at once. A rule that is replaced keeps its Created.
 func (s *Service) Offer(ctx context.Context, local participant.Participant, r Rule, actor string) (Rule, error) {
 	const op = "catalog.Offer"
-	now := s.cfg.Now()
-	r.Participant = local.ID
-	if r.Created.IsZero() {
-		r.Created = now
-	}
+	r.Participant, r.Created = local.ID, s.cfg.Now()
 	if r.ID == "" {
 		id, err := uuid.NewRandomFromReader(s.cfg.Rand)
 		if err != nil {
@@ -258,15 +360,14 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, r Ru
 	if err := s.checkPolicies(ctx, local, r); err != nil {
 		return r, err
 	}
-	entry, err := s.cfg.Decider.Record(ctx, decisionlog.Action{Log: local.Slug, Code: "rule.put", Actor: actor, Subject: r.ID, Now: now,
-		Details: map[string]string{"access": r.Access, "usage": r.Usage}})
-	if err != nil {
-		return r, fault.Wrap(op, fault.Unavailable, err)
+	var e commit.Effects
+	if err := s.noteRule(ctx, local, &e, r, actor); err != nil {
+		return r, err
 	}
-	err = s.cfg.Store.PutRule(ctx, r, commit.Effects{Decisions: []decisionlog.Entry{entry},
-		Events: []commit.Event{{Type: "rule.put", Subject: r.ID, Time: now, Actor: actor}}})
-	r.Version++
-	return r, err
+	if err := s.cfg.Store.PutRule(ctx, r, e); err != nil {
+		return r, err
+	}
+	return s.cfg.Store.Rule(ctx, local.ID, r.ID)
 }
 
 // checkPolicies says whether the rule names an access policy and a usage policy that exist.

@@ -16,8 +16,8 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/aspect/sheet"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
-	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/e2e/network"
 )
 
@@ -47,7 +47,7 @@ func pair(ctx context.Context, dir, kind string, change func(string, *connector.
 		return nil, errors.Join(err, n.Close())
 	}
 	cobalt := n.Companies["cobalt"]
-	got, err := cobalt.Publish(ctx, cobalt.Local, rpc.File{Format: "csv", Template: "pcf", Actor: "bench"}, bytes.NewReader(parts), nil)
+	got, err := cobalt.Publish(ctx, cobalt.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "bench"}, bytes.NewReader(parts), nil)
 	if err != nil || got.Total > 0 {
 		return nil, errors.Join(fmt.Errorf("publish: %d faults", got.Total), err, n.Close())
 	}

@@ -23,7 +23,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/network"
-	"github.com/sluice-connector/sluice/schemas"
 )
 
 const conf = `daemon off;
@@ -102,7 +101,7 @@ func open(ctx context.Context, n *network.Network, url, name string) (transfer.A
 	cobalt, boreal := n.Companies["cobalt"], n.Companies["boreal"]
 	id := "urn:sluice:bench:" + name
 	err := cobalt.PublishAsset(ctx, cobalt.Local, catalog.Asset{ID: id, Title: name, Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0",
-		SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: url}}, "bench")
+		Properties: map[string]string{catalog.PropertyTerms: "pcf"}, Address: catalog.Address{BaseURL: url}}, "bench")
 	if err != nil {
 		return transfer.Address{}, err
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
@@ -207,7 +208,7 @@ func (s *side) prepare(t *testing.T, n *network.Network, sides []*side) {
 			t.Fatal(err)
 		}
 		defer parts.Close()
-		if got, err := c.Publish(ctx, local, rpc.File{Format: "csv", Template: "pcf", Actor: "test"}, parts, nil); err != nil || got.Total > 0 {
+		if got, err := c.Publish(ctx, local, publishing.File{Format: "csv", Template: "pcf", Actor: "test"}, parts, nil); err != nil || got.Total > 0 {
 			t.Fatalf("publish: %+v, %v", got.Faults, err)
 		}
 	})

@@ -14,37 +14,84 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
-func assetVersion(a *catalog.Asset, v int64) { a.Version = v }
-func ruleVersion(r *catalog.Rule, v int64)   { r.Version = v }
-func noVersion[T any](*T, int64)             {}
+func noVersion[T any](*T, int64) {}
+
+// scanAsset scans (doc, version, created). The column says when it was created: the document is that of the last change.
+func scanAsset(row scanner) (a catalog.Asset, err error) {
+	a.Version, a.Created, err = scanShelved(row, &a)
+	return a, err
+}
+
+// scanRule scans (doc, version, created), as scanAsset does.
+func scanRule(row scanner) (r catalog.Rule, err error) {
+	r.Version, r.Created, err = scanShelved(row, &r)
+	return r, err
+}
+
+func scanShelved[T any](row scanner, v *T) (version int64, created time.Time, err error) {
+	var doc string
+	var since int64
+	if err := row.Scan(&doc, &version, &since); err != nil {
+		return 0, time.Time{}, err
+	}
+	return version, fromMicros(since), decode(doc, v)
+}
+
+// gather reads rows into a slice.
+func gather[T any](ctx context.Context, query func(context.Context, func(scanner) error, string, ...any) error, scan func(scanner) (T, error),
+	text string, args ...any) ([]T, error) {
+	var out []T
+	err := query(ctx, func(row scanner) error {
+		v, err := scan(row)
+		out = append(out, v)
+		return err
+	}, text, args...)
+	return out, err
+}
 
 // Asset implements catalog.Store.
-func (s *Store) Asset(ctx context.Context, p participant.ID, id string) (catalog.Asset, error) {
-	return one(ctx, s, assetVersion, `SELECT doc, version FROM assets WHERE participant = $1 AND id = $2`, int64(p), id)
+func (s *Store) Asset(ctx context.Context, p participant.ID, id string) (a catalog.Asset, err error) {
+	err = s.get(ctx, func(row scanner) (err error) {
+		a, err = scanAsset(row)
+		return err
+	}, `SELECT doc, version, created FROM assets WHERE participant = $1 AND id = $2`, int64(p), id)
+	return a, err
 }
 
 // Assets implements catalog.Store.
 func (s *Store) Assets(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Asset], error) {
 	l := list{}
 	l.and("participant = ?", int64(p))
-	items, err := documents(ctx, s, assetVersion, l.paged("doc, version", "assets", r), l.args...)
+	items, err := gather(ctx, s.query, scanAsset, l.paged("doc, version, created", "assets", r), l.args...)
 	return cut(items, r, func(a catalog.Asset) page.Key { return page.Key{Created: a.Created, ID: a.ID} }), err
 }
 
 // PutAssets implements catalog.Store.
-func (s *Store) PutAssets(ctx context.Context, p participant.ID, assets []catalog.Asset, contents []catalog.Content, upsert bool, e commit.Effects) error {
+func (s *Store) PutAssets(ctx context.Context, p participant.ID, lot catalog.Lot, e commit.Effects) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		rules, err := t.rules(ctx, p)
+		for _, d := range lot.Policies {
+			d.Participant = p
+			if err := t.putDefinition(d); err != nil {
+				return err
+			}
+		}
+		for _, r := range lot.Rules {
+			r.Participant = p
+			if err := t.putRule(ctx, r); err != nil {
+				return err
+			}
+		}
+		rules, err := gather(ctx, t.query, scanRule, `SELECT doc, version, created FROM rules WHERE participant = $1`, int64(p))
 		if err != nil {
 			return err
 		}
-		for _, c := range contents {
+		for _, c := range lot.Contents {
 			t.exec(`INSERT INTO contents (participant, digest, media_type, created, bytes) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
 				int64(p), c.Digest, c.MediaType, micros(c.Created), c.Bytes)
 		}
-		for _, a := range assets {
+		for _, a := range lot.Assets {
 			a.Participant = p
-			if err := t.putAsset(a, upsert); err != nil {
+			if err := t.putAsset(a, lot.Upsert); err != nil {
 				return err
 			}
 			if err := t.offer(a, rules); err != nil {
@@ -131,15 +178,22 @@ func (s *Store) Content(ctx context.Context, p participant.ID, digest string) (c
 
 // PutDefinition implements catalog.Store.
 func (s *Store) PutDefinition(ctx context.Context, d catalog.Definition, e commit.Effects) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.putDefinition(d); err != nil {
+			return err
+		}
+		return t.effects(d.Participant, e)
+	})
+}
+
+func (t *tx) putDefinition(d catalog.Definition) error {
 	doc, err := encode(d)
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		t.exec(`INSERT INTO policies (participant, digest, created, doc) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			int64(d.Participant), d.Digest, micros(d.Created), doc)
-		return t.effects(d.Participant, e)
-	})
+	t.exec(`INSERT INTO policies (participant, digest, created, doc) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		int64(d.Participant), d.Digest, micros(d.Created), doc)
+	return nil
 }
 
 // Definition implements catalog.Store.
@@ -149,63 +203,51 @@ func (s *Store) Definition(ctx context.Context, p participant.ID, digest string)
 
 // Definitions implements catalog.Store.
 func (s *Store) Definitions(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Definition], error) {
-	l := list{}
+	l := list{id: "digest"}
 	l.and("participant = ?", int64(p))
-	query := l.paged("doc, 0, digest AS id", "(SELECT participant, digest AS id, digest, created, doc FROM policies) AS policies", r)
-	query = strings.Replace(query, "doc, 0, digest AS id", "doc, 0", 1)
-	items, err := documents(ctx, s, noVersion[catalog.Definition], query, l.args...)
+	items, err := documents(ctx, s, noVersion[catalog.Definition], l.paged("doc, 0", "policies", r), l.args...)
 	return cut(items, r, func(d catalog.Definition) page.Key { return page.Key{Created: d.Created, ID: d.Digest} }), err
-}
-
-func (t *tx) rules(ctx context.Context, p participant.ID) ([]catalog.Rule, error) {
-	var out []catalog.Rule
-	err := t.query(ctx, func(row scanner) error {
-		r, err := document(row, ruleVersion)
-		out = append(out, r)
-		return err
-	}, `SELECT doc, version FROM rules WHERE participant = $1`, int64(p))
-	return out, err
 }
 
 // PutRule implements catalog.Store.
 func (s *Store) PutRule(ctx context.Context, r catalog.Rule, e commit.Effects) error {
-	old := r.Version
-	r.Version = max(old, 0) + 1
-	doc, err := encode(r)
-	if err != nil {
-		return err
-	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		if old == 0 {
-			t.exec(`INSERT INTO rules (participant, id, version, created, access_policy, usage_policy, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
-				int64(r.Participant), r.ID, micros(r.Created), r.Access, r.Usage, doc)
-		} else {
-			t.one(errStale("store.PutRule", r.ID), `UPDATE rules SET version = $1, access_policy = $2, usage_policy = $3, doc = $4
-				WHERE participant = $5 AND id = $6 AND version = $7`, r.Version, r.Access, r.Usage, doc, int64(r.Participant), r.ID, old)
-		}
-		// The offers of the rule as it was are other promises: they go, and new ones with new ids come.
-		t.exec(`DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(r.Participant), r.ID)
-		if err := t.offerAll(ctx, r); err != nil {
+		if err := t.putRule(ctx, r); err != nil {
 			return err
 		}
 		return t.effects(r.Participant, e)
 	})
 }
 
-// offerAll materialises a rule over all assets.
-func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
-	var matching []catalog.Asset
-	err := t.query(ctx, func(row scanner) error {
-		a, err := document(row, assetVersion)
-		if err == nil && r.Selector.Matches(a) {
-			matching = append(matching, a)
-		}
-		return err
-	}, `SELECT doc, version FROM assets WHERE participant = $1`, int64(r.Participant))
+func (t *tx) putRule(ctx context.Context, r catalog.Rule) error {
+	old := r.Version
+	r.Version = max(old, 0) + 1
+	doc, err := encode(r)
 	if err != nil {
 		return err
 	}
-	for _, a := range matching {
+	if old == 0 {
+		t.exec(`INSERT INTO rules (participant, id, version, created, access_policy, usage_policy, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
+			int64(r.Participant), r.ID, micros(r.Created), r.Access, r.Usage, doc)
+	} else {
+		t.one(errStale("store.PutRule", r.ID), `UPDATE rules SET version = $1, access_policy = $2, usage_policy = $3, doc = $4
+			WHERE participant = $5 AND id = $6 AND version = $7`, r.Version, r.Access, r.Usage, doc, int64(r.Participant), r.ID, old)
+	}
+	// The offers of the rule as it was are other promises: they go, and new ones with new ids come.
+	t.exec(`DELETE FROM offers WHERE participant = $1 AND rule = $2`, int64(r.Participant), r.ID)
+	return t.offerAll(ctx, r)
+}
+
+// offerAll materialises a rule over all assets.
+func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
+	assets, err := gather(ctx, t.query, scanAsset, `SELECT doc, version, created FROM assets WHERE participant = $1`, int64(r.Participant))
+	if err != nil {
+		return err
+	}
+	for _, a := range assets {
+		if !r.Selector.Matches(a) {
+			continue
+		}
 		if err := t.materialise(a, r); err != nil {
 			return err
 		}
@@ -214,15 +256,19 @@ func (t *tx) offerAll(ctx context.Context, r catalog.Rule) error {
 }
 
 // Rule implements catalog.Store.
-func (s *Store) Rule(ctx context.Context, p participant.ID, id string) (catalog.Rule, error) {
-	return one(ctx, s, ruleVersion, `SELECT doc, version FROM rules WHERE participant = $1 AND id = $2`, int64(p), id)
+func (s *Store) Rule(ctx context.Context, p participant.ID, id string) (r catalog.Rule, err error) {
+	err = s.get(ctx, func(row scanner) (err error) {
+		r, err = scanRule(row)
+		return err
+	}, `SELECT doc, version, created FROM rules WHERE participant = $1 AND id = $2`, int64(p), id)
+	return r, err
 }
 
 // Rules implements catalog.Store.
 func (s *Store) Rules(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Rule], error) {
 	l := list{}
 	l.and("participant = ?", int64(p))
-	items, err := documents(ctx, s, ruleVersion, l.paged("doc, version", "rules", r), l.args...)
+	items, err := gather(ctx, s.query, scanRule, l.paged("doc, version, created", "rules", r), l.args...)
 	return cut(items, r, func(v catalog.Rule) page.Key { return page.Key{Created: v.Created, ID: v.ID} }), err
 }
 
@@ -235,7 +281,7 @@ func (s *Store) DeleteRule(ctx context.Context, p participant.ID, id string, ver
 	})
 }
 
-const entryColumns = `o.id, o.asset, o.rule, o.access_policy, o.usage_policy, o.created, a.doc, a.version, pa.doc, pu.doc`
+const entryColumns = `o.id, o.asset, o.rule, o.access_policy, o.usage_policy, o.created, a.doc, a.version, a.created, pa.doc, pu.doc`
 
 const entryTables = `offers o
 	JOIN assets a ON a.participant = o.participant AND a.id = o.asset
@@ -244,9 +290,9 @@ const entryTables = `offers o
 
 func scanEntry(p participant.ID, row scanner) (catalog.Entry, error) {
 	e := catalog.Entry{Offer: catalog.Offer{Participant: p}}
-	var created, version int64
+	var created, version, since int64
 	var asset, access, usage string
-	err := row.Scan(&e.Offer.ID, &e.Offer.Asset, &e.Offer.Rule, &e.Offer.Access, &e.Offer.Usage, &created, &asset, &version, &access, &usage)
+	err := row.Scan(&e.Offer.ID, &e.Offer.Asset, &e.Offer.Rule, &e.Offer.Access, &e.Offer.Usage, &created, &asset, &version, &since, &access, &usage)
 	if err != nil {
 		return e, err
 	}
@@ -254,7 +300,7 @@ func scanEntry(p participant.ID, row scanner) (catalog.Entry, error) {
 	if err := decode(asset, &e.Asset); err != nil {
 		return e, err
 	}
-	e.Asset.Version = version
+	e.Asset.Version, e.Asset.Created = version, fromMicros(since)
 	if err := decode(access, &e.Access); err != nil {
 		return e, err
 	}
@@ -282,7 +328,7 @@ func (s *Store) Entries(ctx context.Context, p participant.ID, access []string, 
 	if len(access) == 0 {
 		return page.Of[catalog.Entry]{}, nil
 	}
-	l := list{}
+	l := list{created: "o.created", id: "o.id"}
 	l.and("o.participant = ?", int64(p))
 	places := make([]string, len(access))
 	for i, digest := range access {
@@ -291,15 +337,6 @@ func (s *Store) Entries(ctx context.Context, p participant.ID, access []string, 
 	}
 	l.where = append(l.where, "o.access_policy IN ("+strings.Join(places, ", ")+")")
 	l.andIf(dataset != "", "o.asset = ?", dataset)
-	query := l.paged(entryColumns, entryTables, r)
-	// The page's key is the offer's.
-	query = strings.NewReplacer("(created ", "(o.created ", "OR created ", "OR o.created ", "AND id ", "AND o.id ",
-		"BY created ", "BY o.created ", "SC, id ", "SC, o.id ").Replace(query)
-	var items []catalog.Entry
-	err := s.query(ctx, func(row scanner) error {
-		e, err := scanEntry(p, row)
-		items = append(items, e)
-		return err
-	}, query, l.args...)
+	items, err := gather(ctx, s.query, func(row scanner) (catalog.Entry, error) { return scanEntry(p, row) }, l.paged(entryColumns, entryTables, r), l.args...)
 	return cut(items, r, func(e catalog.Entry) page.Key { return page.Key{Created: e.Offer.Created, ID: e.Offer.ID} }), err
 }

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -14,8 +15,9 @@ import (
 
 // list collects the conditions of a filtered, keyset-paged query.
 type list struct {
-	where []string
-	args  []any
+	where       []string
+	args        []any
+	created, id string // columns of the page's key; "": of these names
 }
 
 func (l *list) and(condition string, arg any) {
@@ -31,6 +33,7 @@ func (l *list) andIf(set bool, condition string, arg any) {
 
 // paged returns the query for one page and one row more, which tells whether another page follows.
 func (l *list) paged(columns, table string, r page.Request) string {
+	created, id := cmp.Or(l.created, "created"), cmp.Or(l.id, "id")
 	order, compare := "ASC", ">"
 	if r.Newest {
 		order, compare = "DESC", "<"
@@ -38,11 +41,11 @@ func (l *list) paged(columns, table string, r page.Request) string {
 	if r.After.ID != "" {
 		n := len(l.args)
 		l.args = append(l.args, micros(r.After.Created), micros(r.After.Created), r.After.ID)
-		l.where = append(l.where, "(created "+compare+" $"+strconv.Itoa(n+1)+" OR created = $"+strconv.Itoa(n+2)+
-			" AND id "+compare+" $"+strconv.Itoa(n+3)+")")
+		l.where = append(l.where, "("+created+" "+compare+" $"+strconv.Itoa(n+1)+" OR "+created+" = $"+strconv.Itoa(n+2)+
+			" AND "+id+" "+compare+" $"+strconv.Itoa(n+3)+")")
 	}
 	return "SELECT " + columns + " FROM " + table + " WHERE " + strings.Join(l.where, " AND ") +
-		" ORDER BY created " + order + ", id " + order + " LIMIT " + strconv.Itoa(r.Size()+1)
+		" ORDER BY " + created + " " + order + ", " + id + " " + order + " LIMIT " + strconv.Itoa(r.Size()+1)
 }
 
 // cut takes the row too many off and makes the next key of the last one kept.

@@ -564,10 +564,10 @@ func (f bench) definition(t *testing.T, action string) catalog.Definition {
 func offers(t *testing.T, f bench) {
 	access, usage := f.definition(t, "access"), f.definition(t, "use")
 	asset := func(id, kind string) catalog.Asset { return catalog.Asset{ID: id, Type: kind, Created: now} }
-	check(t, f.PutAssets(t.Context(), f.a.ID, []catalog.Asset{asset("a1", "pcf"), asset("a2", "dpp")}, []catalog.Content{{Digest: strings.Repeat("00", 32), Bytes: []byte("x")}}, false, commit.Effects{}))
+	check(t, f.PutAssets(t.Context(), f.a.ID, catalog.Lot{Assets: []catalog.Asset{asset("a1", "pcf"), asset("a2", "dpp")}, Contents: []catalog.Content{{Digest: strings.Repeat("00", 32), Bytes: []byte("x")}}}, commit.Effects{}))
 	rule := catalog.Rule{Participant: f.a.ID, ID: "r", Selector: catalog.Selector{Type: "pcf"}, Access: access.Digest, Usage: usage.Digest, Created: now}
 	check(t, f.PutRule(t.Context(), rule, commit.Effects{}))
-	check(t, f.PutAssets(t.Context(), f.a.ID, []catalog.Asset{asset("a3", "pcf")}, nil, false, commit.Effects{}))
+	check(t, f.PutAssets(t.Context(), f.a.ID, catalog.Lot{Assets: []catalog.Asset{asset("a3", "pcf")}}, commit.Effects{}))
 	ids := func(access ...string) (out []string) {
 		p := must(f.Entries(t.Context(), f.a.ID, access, "", page.Request{}))(t)
 		for _, e := range p.Items {
@@ -585,10 +585,15 @@ func offers(t *testing.T, f bench) {
 	if got := ids("other"); len(got) != 0 {
 		t.Errorf("another access policy shows %v", got)
 	}
-	wantKind(t, f.PutAssets(t.Context(), f.a.ID, []catalog.Asset{asset("a4", "pcf"), asset("a1", "pcf")}, nil, false, commit.Effects{}), fault.Conflict)
+	wantKind(t, f.PutAssets(t.Context(), f.a.ID, catalog.Lot{Assets: []catalog.Asset{asset("a4", "pcf"), asset("a1", "pcf")}}, commit.Effects{}), fault.Conflict)
 	_, err := f.Asset(t.Context(), f.a.ID, "a4")
 	wantKind(t, err, fault.NotFound)
-	check(t, f.PutAssets(t.Context(), f.a.ID, []catalog.Asset{asset("a1", "dpp")}, nil, true, commit.Effects{}))
+	later := asset("a1", "dpp")
+	later.Created = now.Add(time.Hour)
+	check(t, f.PutAssets(t.Context(), f.a.ID, catalog.Lot{Assets: []catalog.Asset{later}, Upsert: true}, commit.Effects{}))
+	if a := must(f.Asset(t.Context(), f.a.ID, "a1"))(t); !a.Created.Equal(now) || a.Version != 2 {
+		t.Errorf("replaced, it is created at %v with version %d; want %v and 2", a.Created, a.Version, now)
+	}
 	if got := ids(access.Digest); !slices.Equal(got, []string{"a3"}) {
 		t.Errorf("after a1 changed its type: offered %v, want a3", got)
 	}

@@ -20,12 +20,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/sluice-connector/sluice/connector/aspect/sheet"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
@@ -85,18 +87,18 @@ func (p *parts) Pull(_ context.Context, _ participant.Participant, e exchange.Er
 	return exchange.Result{Body: exchange.Body{ReadCloser: body, MediaType: "application/json", Length: length}, Agreement: "agreement", Transfer: "transfer"}, nil
 }
 
-func (p *parts) Publish(_ context.Context, _ participant.Participant, f rpc.File, r io.Reader, progress func(done, total int)) (rpc.Published, error) {
+func (p *parts) Publish(_ context.Context, _ participant.Participant, f publishing.File, r io.Reader, progress func(done, total int)) (publishing.Outcome, error) {
 	b, err := io.ReadAll(r)
 	if err != nil {
-		return rpc.Published{}, err
+		return publishing.Outcome{}, err
 	}
-	out := rpc.Published{}
+	out := publishing.Outcome{}
 	for i, line := range strings.Fields(string(b)) {
 		progress(i+1, 0)
 		out.Rows++
 		if line == "bad" {
 			out.Total++
-			out.Faults = append(out.Faults, rpc.FileFault{Row: i + 1, Column: "name (A)", Value: line, Problem: "is bad", Want: f.Template})
+			out.Faults = append(out.Faults, sheet.Fault{Row: i + 1, Column: "name (A)", Value: line, Problem: "is bad", Want: f.Template})
 			continue
 		}
 		out.Assets = append(out.Assets, line)

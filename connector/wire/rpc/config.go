@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -40,16 +41,14 @@ type Records interface {
 	Notify(ctx context.Context, p participant.ID) <-chan struct{}
 }
 
-// Shelves reads assets, policies, rules and offers, and withdraws them.
+// Shelves reads assets, policies, rules and offers.
 type Shelves interface {
 	Asset(ctx context.Context, p participant.ID, id string) (catalog.Asset, error)
 	Assets(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Asset], error)
-	DeleteAsset(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
 	Definition(ctx context.Context, p participant.ID, digest string) (catalog.Definition, error)
 	Definitions(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Definition], error)
 	Rule(ctx context.Context, p participant.ID, id string) (catalog.Rule, error)
 	Rules(ctx context.Context, p participant.ID, r page.Request) (page.Of[catalog.Rule], error)
-	DeleteRule(ctx context.Context, p participant.ID, id string, version int64, e commit.Effects) error
 	AccessPolicies(ctx context.Context, p participant.ID) ([]catalog.Definition, error)
 	Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[catalog.Entry], error)
 	// Record commits effects that change nothing else.
@@ -73,6 +72,8 @@ type Catalog interface {
 	Publish(ctx context.Context, local participant.Participant, p catalog.Publication) error
 	Define(ctx context.Context, local participant.Participant, name string, p odrl.Policy, access bool, actor string) (catalog.Definition, error)
 	Offer(ctx context.Context, local participant.Participant, r catalog.Rule, actor string) (catalog.Rule, error)
+	Withdraw(ctx context.Context, local participant.Participant, id string, version int64, actor string) error
+	WithdrawRule(ctx context.Context, local participant.Participant, id string, version int64, actor string) error
 }
 
 // Negotiations runs contract negotiations. A *negotiation.Service keeps it.
@@ -109,36 +110,10 @@ type Puller interface {
 	Pull(ctx context.Context, local participant.Participant, e exchange.Errand) (exchange.Result, error)
 }
 
-// File says how to publish a file.
-type File struct {
-	Format   string // "csv", "xlsx" or "json"
-	Template string // name of a policy template
-	Partial  bool   // publish what is right
-	DryRun   bool   // check only
-	Actor    string
-}
-
-// FileFault is one thing wrong in a file.
-type FileFault struct {
-	Row    int    // from 1; 0: the whole file
-	Column string // header and letter
-	Value  string // cut
-	Problem,
-	Want string
-}
-
-// Published is the outcome of publishing a file.
-type Published struct {
-	Rows   int
-	Assets []string // ids, all of them
-	Faults []FileFault
-	Total  int // faults, also those that are not in Faults
-}
-
-// Publisher reads a file of footprints, checks it and publishes it. Faults in the file are no error: they are in the answer,
-// and nothing was published then unless File.Partial is set.
+// Publisher reads a file, checks it and publishes it. Faults in the file are no error: they are in the outcome. A
+// *publishing.Publisher keeps it.
 type Publisher interface {
-	Publish(ctx context.Context, local participant.Participant, f File, r io.Reader, progress func(done, total int)) (Published, error)
+	Publish(ctx context.Context, local participant.Participant, f publishing.File, r io.Reader, progress func(done, total int)) (publishing.Outcome, error)
 }
 
 // Hosting makes participants: keys, DID document and log come into being with them.

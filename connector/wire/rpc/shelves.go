@@ -58,15 +58,7 @@ func (s assets) PutAsset(ctx context.Context, req *pb.PutAssetRequest) (*pb.Asse
 	if content != nil && len(content.Bytes) > maxContent {
 		return nil, fault.New(op, fault.TooLarge, "content of %d bytes: at most %d fit a message, publish a file instead", len(content.Bytes), maxContent)
 	}
-	p := catalog.Publication{Actor: who.actor()}
-	if a.Version > 0 { // what exists keeps its date of creation
-		old, err := s.cfg.Store.Asset(ctx, who.local.ID, a.ID)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Internal, err)
-		}
-		a.Created = old.Created
-	}
-	p.Assets = []catalog.Asset{a}
+	p := catalog.Publication{Assets: []catalog.Asset{a}, Actor: who.actor()}
 	if content != nil {
 		content.Created = s.cfg.Now()
 		p.Contents = []catalog.Content{*content}
@@ -103,13 +95,9 @@ func (s assets) ListAssets(ctx context.Context, req *pb.ListAssetsRequest) (*pb.
 }
 
 func (s assets) DeleteAsset(ctx context.Context, req *pb.DeleteAssetRequest) (*pb.DeleteAssetResponse, error) {
-	const op = "rpc.DeleteAsset"
-	e, err := s.onRecord(ctx, "asset.delete", "asset.deleted", req.GetId())
-	if err != nil {
-		return nil, err
-	}
-	err = s.cfg.Store.DeleteAsset(ctx, from(ctx).local.ID, req.GetId(), req.GetVersion(), e)
-	return &pb.DeleteAssetResponse{}, fault.Wrap(op, fault.Internal, err)
+	who := from(ctx)
+	err := s.cfg.Catalog.Withdraw(ctx, who.local, req.GetId(), req.GetVersion(), who.actor())
+	return &pb.DeleteAssetResponse{}, fault.Wrap("rpc.DeleteAsset", fault.Internal, err)
 }
 
 type policies struct {
@@ -176,13 +164,6 @@ func (s offers) PutRule(ctx context.Context, req *pb.PutRuleRequest) (*pb.Rule, 
 	if len(r.ID) > 256 {
 		return nil, fault.New(op, fault.Malformed, "rule id: want at most 256 bytes, have %d", len(r.ID))
 	}
-	if r.Version > 0 {
-		old, err := s.cfg.Store.Rule(ctx, who.local.ID, r.ID)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Internal, err)
-		}
-		r.Created = old.Created
-	}
 	stored, err := s.cfg.Catalog.Offer(ctx, who.local, r, who.actor())
 	return ruleOut(stored), fault.Wrap(op, fault.Internal, err)
 }
@@ -211,11 +192,8 @@ func (s offers) ListRules(ctx context.Context, req *pb.ListRulesRequest) (*pb.Li
 }
 
 func (s offers) DeleteRule(ctx context.Context, req *pb.DeleteRuleRequest) (*pb.DeleteRuleResponse, error) {
-	e, err := s.onRecord(ctx, "rule.delete", "rule.deleted", req.GetId())
-	if err != nil {
-		return nil, err
-	}
-	err = s.cfg.Store.DeleteRule(ctx, from(ctx).local.ID, req.GetId(), req.GetVersion(), e)
+	who := from(ctx)
+	err := s.cfg.Catalog.WithdrawRule(ctx, who.local, req.GetId(), req.GetVersion(), who.actor())
 	return &pb.DeleteRuleResponse{}, fault.Wrap("rpc.DeleteRule", fault.Internal, err)
 }
 

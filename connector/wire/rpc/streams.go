@@ -9,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sluice-connector/sluice/connector/commit"
-
 	"google.golang.org/grpc"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
@@ -100,7 +100,7 @@ func (s *Server) publish(ctx context.Context, settings *pb.PublishSettings, file
 	}
 	who := from(ctx)
 	var broken error
-	published, err := s.cfg.Publisher.Publish(ctx, who.local, File{Format: format, Template: template, Partial: settings.GetPartial(),
+	published, err := s.cfg.Publisher.Publish(ctx, who.local, publishing.File{Format: format, Template: template, Partial: settings.GetPartial(),
 		DryRun: settings.GetDryRun(), Actor: who.actor()}, &bounded{r: file, left: MaxFile}, func(done, total int) {
 		if broken == nil {
 			broken = tell(&pb.PublishFileResponse{News: &pb.PublishFileResponse_Progress{Progress: &pb.PublishProgress{Done: int64(done), Total: int64(total)}}})

@@ -132,12 +132,14 @@ func policyOut(d catalog.Definition) (*pb.Policy, error) {
 
 func ruleIn(m *pb.Rule) catalog.Rule {
 	return catalog.Rule{ID: m.GetId(), Version: m.GetVersion(), Access: m.GetAccess(), Usage: m.GetUsage(),
-		Selector: catalog.Selector{Assets: m.GetSelector().GetAssets(), Type: m.GetSelector().GetType(), SemanticID: m.GetSelector().GetSemanticId()}}
+		Selector: catalog.Selector{Assets: m.GetSelector().GetAssets(), Type: m.GetSelector().GetType(), SemanticID: m.GetSelector().GetSemanticId(),
+			Properties: m.GetSelector().GetProperties()}}
 }
 
 func ruleOut(r catalog.Rule) *pb.Rule {
 	return &pb.Rule{Id: r.ID, Version: r.Version, Access: r.Access, Usage: r.Usage, Created: stampOf(r.Created),
-		Selector: &pb.Selector{Assets: r.Selector.Assets, Type: r.Selector.Type, SemanticId: r.Selector.SemanticID}}
+		Selector: &pb.Selector{Assets: r.Selector.Assets, Type: r.Selector.Type, SemanticId: r.Selector.SemanticID,
+			Properties: r.Selector.Properties}}
 }
 
 func offerOut(o catalog.Offer) *pb.Offer {

@@ -121,7 +121,9 @@ type Selector struct {
 	// IRI of their kind.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// URN of their aspect model.
-	SemanticId    string `protobuf:"bytes,3,opt,name=semantic_id,json=semanticId,proto3" json:"semantic_id,omitempty"`
+	SemanticId string `protobuf:"bytes,3,opt,name=semantic_id,json=semanticId,proto3" json:"semantic_id,omitempty"`
+	// Properties that they have, each with this value. What was published under a template has the property "terms" with its name.
+	Properties    map[string]string `protobuf:"bytes,4,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +177,13 @@ func (x *Selector) GetSemanticId() string {
 		return x.SemanticId
 	}
 	return ""
+}
+
+func (x *Selector) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
 }
 
 // Offer is one asset under one rule.
@@ -737,12 +746,18 @@ const file_sluice_v1_offers_proto_rawDesc = "" +
 	"\bselector\x18\x03 \x01(\v2\x13.sluice.v1.SelectorR\bselector\x12\x16\n" +
 	"\x06access\x18\x04 \x01(\tR\x06access\x12\x14\n" +
 	"\x05usage\x18\x05 \x01(\tR\x05usage\x124\n" +
-	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"W\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xdb\x01\n" +
 	"\bSelector\x12\x16\n" +
 	"\x06assets\x18\x01 \x03(\tR\x06assets\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1f\n" +
 	"\vsemantic_id\x18\x03 \x01(\tR\n" +
-	"semanticId\"\xa5\x01\n" +
+	"semanticId\x12C\n" +
+	"\n" +
+	"properties\x18\x04 \x03(\v2#.sluice.v1.Selector.PropertiesEntryR\n" +
+	"properties\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x01\n" +
 	"\x05Offer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x12\n" +
@@ -801,7 +816,7 @@ func file_sluice_v1_offers_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_offers_proto_rawDescData
 }
 
-var file_sluice_v1_offers_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_sluice_v1_offers_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_sluice_v1_offers_proto_goTypes = []any{
 	(*Rule)(nil),                  // 0: sluice.v1.Rule
 	(*Selector)(nil),              // 1: sluice.v1.Selector
@@ -814,30 +829,32 @@ var file_sluice_v1_offers_proto_goTypes = []any{
 	(*DeleteRuleResponse)(nil),    // 8: sluice.v1.DeleteRuleResponse
 	(*ListOffersRequest)(nil),     // 9: sluice.v1.ListOffersRequest
 	(*ListOffersResponse)(nil),    // 10: sluice.v1.ListOffersResponse
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	nil,                           // 11: sluice.v1.Selector.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_sluice_v1_offers_proto_depIdxs = []int32{
 	1,  // 0: sluice.v1.Rule.selector:type_name -> sluice.v1.Selector
-	11, // 1: sluice.v1.Rule.created:type_name -> google.protobuf.Timestamp
-	11, // 2: sluice.v1.Offer.created:type_name -> google.protobuf.Timestamp
-	0,  // 3: sluice.v1.PutRuleRequest.rule:type_name -> sluice.v1.Rule
-	0,  // 4: sluice.v1.ListRulesResponse.rules:type_name -> sluice.v1.Rule
-	2,  // 5: sluice.v1.ListOffersResponse.offers:type_name -> sluice.v1.Offer
-	3,  // 6: sluice.v1.OfferService.PutRule:input_type -> sluice.v1.PutRuleRequest
-	4,  // 7: sluice.v1.OfferService.GetRule:input_type -> sluice.v1.GetRuleRequest
-	5,  // 8: sluice.v1.OfferService.ListRules:input_type -> sluice.v1.ListRulesRequest
-	7,  // 9: sluice.v1.OfferService.DeleteRule:input_type -> sluice.v1.DeleteRuleRequest
-	9,  // 10: sluice.v1.OfferService.ListOffers:input_type -> sluice.v1.ListOffersRequest
-	0,  // 11: sluice.v1.OfferService.PutRule:output_type -> sluice.v1.Rule
-	0,  // 12: sluice.v1.OfferService.GetRule:output_type -> sluice.v1.Rule
-	6,  // 13: sluice.v1.OfferService.ListRules:output_type -> sluice.v1.ListRulesResponse
-	8,  // 14: sluice.v1.OfferService.DeleteRule:output_type -> sluice.v1.DeleteRuleResponse
-	10, // 15: sluice.v1.OfferService.ListOffers:output_type -> sluice.v1.ListOffersResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	12, // 1: sluice.v1.Rule.created:type_name -> google.protobuf.Timestamp
+	11, // 2: sluice.v1.Selector.properties:type_name -> sluice.v1.Selector.PropertiesEntry
+	12, // 3: sluice.v1.Offer.created:type_name -> google.protobuf.Timestamp
+	0,  // 4: sluice.v1.PutRuleRequest.rule:type_name -> sluice.v1.Rule
+	0,  // 5: sluice.v1.ListRulesResponse.rules:type_name -> sluice.v1.Rule
+	2,  // 6: sluice.v1.ListOffersResponse.offers:type_name -> sluice.v1.Offer
+	3,  // 7: sluice.v1.OfferService.PutRule:input_type -> sluice.v1.PutRuleRequest
+	4,  // 8: sluice.v1.OfferService.GetRule:input_type -> sluice.v1.GetRuleRequest
+	5,  // 9: sluice.v1.OfferService.ListRules:input_type -> sluice.v1.ListRulesRequest
+	7,  // 10: sluice.v1.OfferService.DeleteRule:input_type -> sluice.v1.DeleteRuleRequest
+	9,  // 11: sluice.v1.OfferService.ListOffers:input_type -> sluice.v1.ListOffersRequest
+	0,  // 12: sluice.v1.OfferService.PutRule:output_type -> sluice.v1.Rule
+	0,  // 13: sluice.v1.OfferService.GetRule:output_type -> sluice.v1.Rule
+	6,  // 14: sluice.v1.OfferService.ListRules:output_type -> sluice.v1.ListRulesResponse
+	8,  // 15: sluice.v1.OfferService.DeleteRule:output_type -> sluice.v1.DeleteRuleResponse
+	10, // 16: sluice.v1.OfferService.ListOffers:output_type -> sluice.v1.ListOffersResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_offers_proto_init() }
@@ -851,7 +868,7 @@ func file_sluice_v1_offers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_offers_proto_rawDesc), len(file_sluice_v1_offers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
