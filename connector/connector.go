@@ -323,7 +323,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -400,16 +400,16 @@ func (c *Connector) Run(ctx context.Context) error {
 // listen opens what Config did not bring.
 func (c *Connector) listen() (public, management net.Listener, err error) {
 	s := c.cfg.Settings
-	if public, err = listener(c.cfg.Public, s.Public.Listen, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
+	if public, err = c.listener(c.cfg.Public, s.Public.Listen, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
 		return nil, nil, err
 	}
-	if management, err = listener(c.cfg.Management, s.Management.Listen, nil, s.Management.Cert, s.Management.Key); err != nil {
+	if management, err = c.listener(c.cfg.Management, s.Management.Listen, nil, s.Management.Cert, s.Management.Key); err != nil {
 		return nil, nil, errors.Join(err, public.Close())
 	}
 	return public, management, nil
 }
 
-func listener(given net.Listener, address string, cert *tls.Certificate, certFile, keyFile string) (net.Listener, error) {
+func (c *Connector) listener(given net.Listener, address string, cert *tls.Certificate, chain, key string) (net.Listener, error) {
 	var err error
 	l := given
 	if l == nil {
@@ -417,18 +417,20 @@ func listener(given net.Listener, address string, cert *tls.Certificate, certFil
 			return nil, err
 		}
 	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	switch {
 	case cert != nil:
-	case certFile != "":
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		config.Certificates = []tls.Certificate{*cert}
+	case chain != "":
+		files, err := readCertificate(chain, key, c.cfg.Now, c.cfg.Log)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("certificate: %w", err), l.Close())
+			return nil, errors.Join(err, l.Close())
 		}
-		cert = &pair
+		config.GetCertificate = files.get
 	default:
 		return l, nil
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}), nil
+	return tls.NewListener(l, config), nil
 }
 
 // Close releases in reverse order. It may be called more than once.

@@ -51,9 +51,10 @@ type Listener struct {
 
 // Management is where the management API listens.
 type Management struct {
-	Listen string `yaml:"listen"`
-	Cert   string `yaml:"cert"`
-	Key    string `yaml:"key"`
+	Listen string   `yaml:"listen"`
+	Hosts  []string `yaml:"hosts"` // names without port
+	Cert   string   `yaml:"cert"`
+	Key    string   `yaml:"key"`
 }
 
 // Participant is a company to host.
@@ -68,7 +69,6 @@ type Profile struct {
 	Trust   []Trust  `yaml:"trust"`
 	Accepts []string `yaml:"accepts"`
 	Offered bool     `yaml:"offered"`
-	Bundle  string   `yaml:"bundle"`
 }
 
 // Trust says which types of credential an issuer may issue.
@@ -115,7 +115,7 @@ func Default() Settings {
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
 		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443"},
-		Management:   Management{Listen: "127.0.0.1:8444"},
+		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []string{}, Secrets: []Secret{}},
@@ -149,7 +149,7 @@ func Parse(r io.Reader) (Settings, error) {
 // In returns the settings with relative paths made relative to dir, the directory of the file.
 func (s Settings) In(dir string) Settings {
 	for _, path := range []*string{&s.Data, &s.Public.Cert, &s.Public.Key, &s.Management.Cert, &s.Management.Key,
-		&s.Profile.File, &s.Profile.Bundle, &s.Egress.Roots} {
+		&s.Profile.File, &s.Egress.Roots} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
 		}

@@ -48,6 +48,7 @@ func filled() settings.Settings {
 	s.Data = "/var/lib/sluice"
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem"}
+	s.Management.Hosts = []string{"console.aurora.example"}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
 	s.Egress.Peers = []string{"https://localhost:9443"}
@@ -98,6 +99,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"an unknown key", "dta: x\n", "line 1: field dta not found"},
+		{"operator's own rules, which nothing would read", "profile:\n  bundle: rules\n", "line 2: field bundle not found"},
 		{"an unknown nested key", "log:\n  levl: info\n", "line 2: field levl not found"},
 		{"a key that stands there twice", "data: a\ndata: b\n", "already defined"},
 		{"a wrong type", "limits:\n  streams: many\n", "line 2: cannot unmarshal"},
@@ -120,6 +122,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:secret@db/sluice"}
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem"}
 	s.Management.Listen = "0.0.0.0:8444"
+	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
 	s.Profile.Accepts = []string{""}

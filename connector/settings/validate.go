@@ -42,6 +42,9 @@ func (s Settings) Validate() error {
 	c.listener("management", s.Management.Listen, s.Management.Cert, s.Management.Key)
 	c.expect("management.listen", s.Management.Listen, s.Management.Listen != s.Public.Listen || strings.HasSuffix(s.Management.Listen, ":0"),
 		"another address than public.listen")
+	for i, name := range s.Management.Hosts {
+		c.expect(fmt.Sprintf("management.hosts[%d]", i), name, isHost(name) && !strings.Contains(name, ":"), "a lower-case host name without a port")
+	}
 	c.participants(s.Participants)
 	c.profile(s.Profile)
 	c.origins("egress.peers", s.Egress.Peers)

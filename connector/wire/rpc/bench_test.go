@@ -195,7 +195,7 @@ func setup(t testing.TB) *bench {
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
-		Temp:         t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		Hosts:        []string{"console.example"}, Temp: t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

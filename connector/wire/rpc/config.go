@@ -154,6 +154,7 @@ type Config struct {
 
 	PageKey [32]byte // seals page tokens; tokens of another key are refused
 	Temp    string   // directory for exports on their way out
+	Hosts   []string // names that the API answers to, besides its address
 	Now     func() time.Time
 	Rand    io.Reader
 	Log     *slog.Logger

@@ -133,11 +133,13 @@ func limited(next http.Handler) http.Handler {
 
 // ServeHTTP answers gRPC and REST on one listener. gRPC needs HTTP/2: give the http.Server the result of Protocols.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+	switch {
+	case s.astray(w, r):
+	case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
 		s.grpc.ServeHTTP(w, r)
-		return
+	default:
+		s.rest.ServeHTTP(w, r)
 	}
-	s.rest.ServeHTTP(w, r)
 }
 
 // Protocols is what the http.Server in front must speak: HTTP/1.1 for REST, HTTP/2 for both, also without TLS on a loopback address.

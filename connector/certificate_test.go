@@ -1,0 +1,144 @@
+package connector_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-connector/sluice/certs"
+	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/settings"
+)
+
+// clock is time that a test owns.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// written is what was logged.
+type written struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(b)
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
+// serve runs a connector until the test ends, and returns the addresses of its listeners.
+func serve(t *testing.T, change func(*connector.Config)) (c *connector.Connector, public, management string) {
+	t.Helper()
+	cfg := connector.Config{Settings: settings.Default()}
+	cfg.Settings.Data = filepath.Join(t.TempDir(), "data")
+	for _, l := range []*net.Listener{&cfg.Public, &cfg.Management} {
+		var err error
+		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(&cfg)
+	c, err := connector.New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-ended, c.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return c, cfg.Public.Addr().String(), cfg.Management.Addr().String()
+}
+
+// served returns the serial number of the certificate that the address shows.
+func served(t *testing.T, address string) string {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // only which certificate it is matters here
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
+func TestACertificateThatChangedIsServedAndABrokenOneIsNot(t *testing.T) {
+	t.Parallel()
+	ca, err := certs.New(rand.Reader, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, hands, log := t.TempDir(), &clock{at: time.Now()}, &written{}
+	renew := func() {
+		if err := ca.Write(dir, "localhost"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew()
+	chain, key := filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")
+	_, public, management := serve(t, func(cfg *connector.Config) {
+		cfg.Now, cfg.Log = hands.now, slog.New(slog.NewTextHandler(log, nil))
+		cfg.Settings.Public.Cert, cfg.Settings.Public.Key = chain, key
+		cfg.Settings.Management.Cert, cfg.Settings.Management.Key = chain, key
+	})
+	first := served(t, public)
+	if got := served(t, management); got != first {
+		t.Fatalf("the listeners show %s and %s", first, got)
+	}
+	if err := os.WriteFile(chain, []byte("half a certifi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		hands.advance(2 * time.Second)
+		for _, address := range []string{public, management} {
+			if got := served(t, address); got != first {
+				t.Errorf("%s shows %s while the file is broken, want %s", address, got, first)
+			}
+		}
+	}
+	if n := strings.Count(log.String(), "certificate not read again"); n != 2 {
+		t.Errorf("the broken file was logged %d times, want once for each listener:\n%s", n, log)
+	}
+	renew()
+	if got := served(t, public); got != first {
+		t.Error("the files were looked at twice within a second")
+	}
+	hands.advance(2 * time.Second)
+	renewed := served(t, public)
+	if got := served(t, management); got != renewed || renewed == first {
+		t.Errorf("after the renewal: %s and %s, want one that is not %s", renewed, got, first)
+	}
+}
