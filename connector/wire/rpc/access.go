@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -128,10 +129,11 @@ type gate struct {
 	store Store
 	now   func() time.Time
 	rules map[string]rule
+	every time.Duration // between two looks at the token of a stream
 }
 
 func newGate(s Store, now func() time.Time) *gate {
-	g := &gate{store: s, now: now, rules: map[string]rule{}}
+	g := &gate{store: s, now: now, rules: map[string]rule{}, every: 30 * time.Second}
 	for _, r := range rules {
 		g.rules[r.method] = r
 	}
@@ -161,22 +163,73 @@ func (g *gate) enter(ctx context.Context, method, authorization, slug string) (c
 
 // authenticate finds the token. Every failure that is the caller's looks the same.
 func (g *gate) authenticate(ctx context.Context, authorization string) (store.Token, error) {
-	const op = "rpc.authenticate"
-	refused := fault.New(op, fault.Unauthenticated, "a valid bearer token is needed")
 	scheme, secret, ok := strings.Cut(authorization, " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") || secret == "" || len(secret) > 256 {
-		return store.Token{}, refused
+		return store.Token{}, errUnknown
 	}
-	token, err := g.store.Token(ctx, HashToken(secret))
+	return g.valid(ctx, HashToken(secret))
+}
+
+var errUnknown = fault.New("rpc.authenticate", fault.Unauthenticated, "a valid bearer token is needed")
+
+func (g *gate) valid(ctx context.Context, hash string) (store.Token, error) {
+	token, err := g.store.Token(ctx, hash)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return store.Token{}, refused
+		return store.Token{}, errUnknown
 	case err != nil:
-		return store.Token{}, fault.Wrap(op, fault.Unavailable, err)
+		return store.Token{}, fault.Wrap("rpc.authenticate", fault.Unavailable, err)
 	case !token.Expires.IsZero() && !g.now().Before(token.Expires):
-		return store.Token{}, refused
+		return store.Token{}, errUnknown
 	}
 	return token, nil
+}
+
+// again judges the token of a caller that entered before: streams outlive the moment in which it was good.
+func (g *gate) again(ctx context.Context) error {
+	_, err := g.valid(ctx, from(ctx).token.Hash)
+	return err
+}
+
+// hold lets a stream last as long as its token: the context ends, with the reason as its cause, when the token expires, and at the next look
+// after it was deleted or could not be read. stop ends the looking and must be called.
+func (g *gate) hold(ctx context.Context) (held context.Context, stop func()) {
+	held, cancel := context.WithCancelCause(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		look := time.NewTicker(g.every)
+		defer look.Stop()
+		var expired <-chan time.Time
+		if expires := from(held).token.Expires; !expires.IsZero() {
+			timer := time.NewTimer(expires.Sub(g.now()))
+			defer timer.Stop()
+			expired = timer.C
+		}
+		for {
+			select {
+			case <-held.Done():
+				return
+			case <-expired:
+				cancel(errUnknown)
+			case <-look.C:
+				if err := g.again(held); err != nil {
+					cancel(err)
+				}
+			}
+		}
+	})
+	return held, func() {
+		cancel(nil)
+		looking.Wait()
+	}
+}
+
+// ended tells why a stream ended: when its token did, that is the reason, whatever came of it.
+func ended(ctx context.Context, err error) error {
+	if f, ok := context.Cause(ctx).(*fault.Error); ok && err != nil {
+		return f
+	}
+	return err
 }
 
 // locate finds the participant. One that the token must not see is as absent as one that does not exist.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 
@@ -35,6 +36,9 @@ func Methods() []string {
 	}
 	return out
 }
+
+// LookEvery makes the tokens of streams be looked at that often.
+func (s *Server) LookEvery(d time.Duration) { s.gate.every = d }
 
 // OpenToken tries a page token as the list of assets does.
 func (s *Server) OpenToken(token string) error {

@@ -95,35 +95,15 @@ func survive(call func() (any, error)) (answer any, err error) {
 // answer was lost, or the call failed behind its effects, a repeat is told that it was carried out. Nothing is ever done twice.
 func (s *Server) once(ctx context.Context, key, method string, req any, handler grpc.UnaryHandler) (any, error) {
 	const op = "rpc.once"
-	message, ok := req.(proto.Message)
-	if !ok {
-		return nil, fault.New(op, fault.Internal, "the request is no message")
-	}
-	if !printable(key) || len(key) > maxKey {
-		return nil, fault.New(op, fault.Malformed, "idempotency-key: want 1 to %d printable ASCII characters", maxKey)
-	}
-	who := from(ctx)
-	// Two callers may choose the same key: it is theirs alone.
-	key = who.token.Hash[:min(16, len(who.token.Hash))] + ":" + key
-	unlock := s.keys.lock(who.local.ID, key)
-	defer unlock()
-	digest, err := digestOf(method, message)
+	ctx, answer, unlock, err := s.claim(ctx, key, method, req)
 	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
+		return nil, err
 	}
-	kept, answer, err := s.cfg.Store.Answered(ctx, who.local.ID, key)
-	switch {
-	case err == nil && kept == digest && len(answer) == 0:
-		return nil, &fault.Error{Op: op, Kind: fault.Conflict, Code: "idempotency.answered",
-			Reason: "the call under this idempotency key was carried out, and its answer was not kept: look at what it changed"}
-	case err == nil && kept == digest:
+	defer unlock()
+	if answer != nil {
 		return unpack(answer)
-	case err == nil:
-		return nil, &fault.Error{Op: op, Kind: fault.Conflict, Code: "idempotency.reused", Reason: "this idempotency key was used for another request"}
-	case !fault.Is(err, fault.NotFound):
-		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	out, err := handler(commit.WithOnce(ctx, commit.Once{Participant: who.local.ID, Key: key, Digest: digest, Time: s.cfg.Now()}), req)
+	out, err := handler(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +111,59 @@ func (s *Server) once(ctx context.Context, key, method string, req any, handler 
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	if err := s.cfg.Store.Keep(ctx, who.local.ID, key, digest, packed, s.cfg.Now()); err != nil {
+	claim := commit.OnceOf(ctx)
+	if err := s.cfg.Store.Keep(ctx, claim.Participant, claim.Key, claim.Digest, packed, s.cfg.Now()); err != nil {
 		// The effect is there and its answer is right: losing the memory of it is no reason to say otherwise.
 		s.cfg.Log.WarnContext(ctx, "answer not kept under its idempotency key", logError(err))
 	}
 	return out, nil
+}
+
+// onceOnly is once for streams, whose answers are not kept: a repeat is told that the first was carried out, or begun. req is the first
+// message. Without a key, and for what changes nothing, everything is let through.
+func (s *Server) onceOnly(ctx context.Context, key, method string, req any) (claimed context.Context, unlock func(), err error) {
+	if key == "" || !s.gate.rules[method].change {
+		return ctx, func() {}, nil
+	}
+	ctx, _, unlock, err = s.claim(ctx, key, method, req)
+	return ctx, unlock, err
+}
+
+// claim lets one call at a time use an idempotency key, until unlock. What is committed under the context carries the key. The answer is that
+// of an earlier call, nil when there was none; a key whose answer was not kept, or of another request, is a Conflict.
+func (s *Server) claim(ctx context.Context, key, method string, req any) (claimed context.Context, answer []byte, unlock func(), err error) {
+	const op = "rpc.claim"
+	message, ok := req.(proto.Message)
+	if !ok {
+		return nil, nil, nil, fault.New(op, fault.Internal, "the request is no message")
+	}
+	if !printable(key) || len(key) > maxKey {
+		return nil, nil, nil, fault.New(op, fault.Malformed, "idempotency-key: want 1 to %d printable ASCII characters", maxKey)
+	}
+	digest, err := digestOf(method, message)
+	if err != nil {
+		return nil, nil, nil, fault.Wrap(op, fault.Internal, err)
+	}
+	who := from(ctx)
+	// Two callers may choose the same key: it is theirs alone.
+	key = who.token.Hash[:min(16, len(who.token.Hash))] + ":" + key
+	unlock = s.keys.lock(who.local.ID, key)
+	kept, answer, err := s.cfg.Store.Answered(ctx, who.local.ID, key)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return commit.WithOnce(ctx, commit.Once{Participant: who.local.ID, Key: key, Digest: digest, Time: s.cfg.Now()}), nil, unlock, nil
+	case err != nil:
+		err = fault.Wrap(op, fault.Unavailable, err)
+	case kept != digest:
+		err = &fault.Error{Op: op, Kind: fault.Conflict, Code: "idempotency.reused", Reason: "this idempotency key was used for another request"}
+	case len(answer) == 0:
+		err = &fault.Error{Op: op, Kind: fault.Conflict, Code: "idempotency.answered",
+			Reason: "the call under this idempotency key was carried out, or begun, and its answer was not kept: look at what it changed"}
+	default:
+		return ctx, answer, unlock, nil
+	}
+	unlock()
+	return nil, nil, nil, err
 }
 
 func printable(s string) bool {
@@ -225,22 +253,26 @@ func (k *keyLocks) lock(p participant.ID, key string) (unlock func()) {
 
 // stream runs the gate when the first message of a stream has come: it names the participant.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	gated := &gatedStream{ServerStream: stream, ctx: stream.Context(), gate: s.gate, method: info.FullMethod}
+	gated := &gatedStream{ServerStream: stream, ctx: stream.Context(), server: s, method: info.FullMethod, leave: func() {}}
 	_, err := survive(func() (any, error) { return nil, handler(srv, gated) })
+	gated.leave()
 	if gated.refused != nil {
 		err = gated.refused
 	}
-	return grpcError(err, incident(gated.ctx, s.cfg.Log, s.cfg.Rand, info.FullMethod, err))
+	err = ended(gated.ctx, err)
+	return grpcError(err, incident(stream.Context(), s.cfg.Log, s.cfg.Rand, info.FullMethod, err))
 }
 
-// gatedStream lets nothing through before the gate has. Handlers must receive before they send; generated code does.
+// gatedStream lets nothing through before the gate has, and nothing more when the caller's token has ended. Handlers must receive before they
+// send; generated code does.
 type gatedStream struct {
 	grpc.ServerStream
 	ctx     context.Context
-	gate    *gate
+	server  *Server
 	method  string
 	entered bool
 	refused error
+	leave   func() // ends what enter began
 }
 
 func (g *gatedStream) Context() context.Context { return g.ctx }
@@ -252,24 +284,44 @@ func (g *gatedStream) RecvMsg(m any) error {
 	if err := g.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if g.entered {
-		return nil
+	if !g.entered {
+		g.refused = g.enter(m)
+		g.entered = g.refused == nil
 	}
+	return g.refused
+}
+
+func (g *gatedStream) enter(m any) error {
 	authorization, err := header(g.ctx, authorizationKey)
-	if err == nil {
-		var ctx context.Context
-		if ctx, _, err = g.gate.enter(g.ctx, g.method, authorization, slugOf(m)); err == nil {
-			g.ctx, g.entered = ctx, true
-			return nil
-		}
+	if err != nil {
+		return err
 	}
-	g.refused = err
-	return err
+	key, err := header(g.ctx, idempotencyKey)
+	if err != nil {
+		return err
+	}
+	ctx, _, err := g.server.gate.enter(g.ctx, g.method, authorization, slugOf(m))
+	if err != nil {
+		return err
+	}
+	ctx, unlock, err := g.server.onceOnly(ctx, key, g.method, m)
+	if err != nil {
+		return err
+	}
+	held, stop := g.server.gate.hold(ctx)
+	g.ctx, g.leave = held, func() {
+		stop()
+		unlock()
+	}
+	return nil
 }
 
 func (g *gatedStream) SendMsg(m any) error {
 	if !g.entered {
 		return fault.New("rpc.stream", fault.Forbidden, "nothing is sent before the caller is known")
+	}
+	if g.ctx.Err() != nil {
+		return context.Cause(g.ctx)
 	}
 	return g.ServerStream.SendMsg(m)
 }

@@ -14,16 +14,29 @@ import (
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
-// enterREST runs the gate for a stream.
-func (s *Server) enterREST(w http.ResponseWriter, r *http.Request, method string) (context.Context, bool) {
+// enterREST runs the gate for a stream. The context lasts as long as the caller's token; leave must be called.
+func (s *Server) enterREST(w http.ResponseWriter, r *http.Request, method string) (ctx context.Context, leave func(), ok bool) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	ctx, _, err := s.gate.enter(r.Context(), method, r.Header.Get("Authorization"), r.PathValue("participant"))
 	if err != nil {
 		s.restError(w, r, err)
-		return nil, false
+		return nil, nil, false
 	}
-	return ctx, true
+	ctx, leave = s.gate.hold(ctx)
+	return ctx, leave, true
+}
+
+// claimREST takes the call's idempotency key, when it has one.
+func (s *Server) claimREST(ctx context.Context, r *http.Request, method string, req proto.Message) (claimed context.Context, unlock func(), err error) {
+	keys := r.Header.Values(idempotencyKey)
+	switch len(keys) {
+	case 0:
+		return ctx, func() {}, nil
+	case 1:
+		return s.onceOnly(ctx, keys[0], method, req)
+	}
+	return nil, nil, fault.New("rpc.rest", fault.Malformed, "%s is given more than once", idempotencyKey)
 }
 
 // answer remembers whether the answer has begun: an error before that is a problem, and after that only a broken connection tells the truth.
@@ -44,10 +57,11 @@ func (a *answer) Write(b []byte) (int, error) {
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-func (s *Server) end(a *answer, r *http.Request, err error) {
+func (s *Server) end(ctx context.Context, a *answer, r *http.Request, err error) {
 	if err == nil {
 		return
 	}
+	err = ended(ctx, err)
 	if !a.begun {
 		a.Header().Del("Content-Length")
 		s.restError(a.ResponseWriter, r, err)
@@ -60,10 +74,11 @@ func (s *Server) end(a *answer, r *http.Request, err error) {
 
 // restPull answers with the data itself.
 func (s *Server) restPull(w http.ResponseWriter, r *http.Request) {
-	ctx, ok := s.enterREST(w, r, pb.TransferService_Pull_FullMethodName)
+	ctx, leave, ok := s.enterREST(w, r, pb.TransferService_Pull_FullMethodName)
 	if !ok {
 		return
 	}
+	defer leave()
 	q := r.URL.Query()
 	req := &pb.PullRequest{Participant: r.PathValue("participant"), Peer: q.Get("peer"), Asset: q.Get("asset"), Offer: q.Get("offer"), Path: q.Get("path")}
 	var err error
@@ -71,6 +86,12 @@ func (s *Server) restPull(w http.ResponseWriter, r *http.Request) {
 		s.restError(w, r, err)
 		return
 	}
+	ctx, unlock, err := s.claimREST(ctx, r, pb.TransferService_Pull_FullMethodName, req)
+	if err != nil {
+		s.restError(w, r, err)
+		return
+	}
+	defer unlock()
 	a := &answer{ResponseWriter: w}
 	err = s.pull(ctx, req, func(string, string) error { return nil }, func(res exchange.Result) error {
 		h := a.Header()
@@ -83,26 +104,28 @@ func (s *Server) restPull(w http.ResponseWriter, r *http.Request) {
 		}
 		return nil
 	}, a)
-	s.end(a, r, err)
+	s.end(ctx, a, r, err)
 }
 
 // restExport answers with the archive itself.
 func (s *Server) restExport(w http.ResponseWriter, r *http.Request) {
-	ctx, ok := s.enterREST(w, r, pb.DecisionService_ExportLog_FullMethodName)
+	ctx, leave, ok := s.enterREST(w, r, pb.DecisionService_ExportLog_FullMethodName)
 	if !ok {
 		return
 	}
+	defer leave()
 	a := &answer{ResponseWriter: w}
 	a.Header().Set("Content-Type", "application/x-tar")
-	s.end(a, r, s.export(ctx, a))
+	s.end(ctx, a, r, s.export(ctx, a))
 }
 
 // restPublish reads the file from the body and answers with lines of JSON.
 func (s *Server) restPublish(w http.ResponseWriter, r *http.Request) {
-	ctx, ok := s.enterREST(w, r, pb.AssetService_PublishFile_FullMethodName)
+	ctx, leave, ok := s.enterREST(w, r, pb.AssetService_PublishFile_FullMethodName)
 	if !ok {
 		return
 	}
+	defer leave()
 	q := r.URL.Query()
 	settings := &pb.PublishSettings{Participant: r.PathValue("participant"), Template: q.Get("template")}
 	settings.Format = map[string]pb.FileFormat{"csv": pb.FileFormat_FILE_FORMAT_CSV, "xlsx": pb.FileFormat_FILE_FORMAT_XLSX,
@@ -119,18 +142,25 @@ func (s *Server) restPublish(w http.ResponseWriter, r *http.Request) {
 		s.restError(w, r, err)
 		return
 	}
+	ctx, unlock, err := s.claimREST(ctx, r, pb.AssetService_PublishFile_FullMethodName, settings)
+	if err != nil {
+		s.restError(w, r, err)
+		return
+	}
+	defer unlock()
 	// Progress goes out while the file still comes in; HTTP/1.1 allows that only when asked.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	a := &answer{ResponseWriter: w}
-	s.end(a, r, s.publish(ctx, settings, r.Body, func(m *pb.PublishFileResponse) error { return line(a, m) }))
+	s.end(ctx, a, r, s.publish(ctx, settings, r.Body, func(m *pb.PublishFileResponse) error { return line(a, m) }))
 }
 
 // restWatch answers with lines of JSON, one event each.
 func (s *Server) restWatch(w http.ResponseWriter, r *http.Request) {
-	ctx, ok := s.enterREST(w, r, pb.EventService_Watch_FullMethodName)
+	ctx, leave, ok := s.enterREST(w, r, pb.EventService_Watch_FullMethodName)
 	if !ok {
 		return
 	}
+	defer leave()
 	q := r.URL.Query()
 	req := &pb.WatchRequest{Participant: r.PathValue("participant")}
 	var err error
@@ -151,7 +181,7 @@ func (s *Server) restWatch(w http.ResponseWriter, r *http.Request) {
 		a.WriteHeader(http.StatusOK)
 	}
 	if r.Context().Err() == nil {
-		s.end(a, r, err)
+		s.end(ctx, a, r, err)
 	}
 }
 

@@ -227,7 +227,7 @@ type events struct {
 // eventBatch is how many events are read at once.
 const eventBatch = 500
 
-// watch tells every event after a number, in order, and waits for more unless once is set.
+// watch tells every event after a number, in order, and waits for more unless once is set. Each batch is told to a token that is good then.
 func (s *Server) watch(ctx context.Context, req *pb.WatchRequest, tell func(*pb.Event) error) error {
 	const op = "rpc.Watch"
 	after := req.GetAfter()
@@ -239,6 +239,9 @@ func (s *Server) watch(ctx context.Context, req *pb.WatchRequest, tell func(*pb.
 	defer stop()
 	changed := s.cfg.Store.Notify(watching, local.ID) // before the first read, so that nothing falls in between
 	for {
+		if err := s.gate.again(ctx); err != nil {
+			return err
+		}
 		batch, err := s.cfg.Store.EventsSince(ctx, local.ID, after, eventBatch)
 		if err != nil {
 			return fault.Wrap(op, fault.Unavailable, err)

@@ -3,17 +3,22 @@ package rpc_test
 import (
 	"archive/tar"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
@@ -177,5 +182,139 @@ func TestAnExportIsATarOfTheLog(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]int64{"checkpoint": 13, "tile/0": 200_000}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// watch begins to watch as the holder of a token that it makes, and returns what comes next.
+func watch(t *testing.T, b *bench, life time.Duration) (hash string, next func() error) {
+	t.Helper()
+	secret, kept, err := rpc.NewToken(rand.Reader, store.Token{Participant: from(t, b, "aurora"), Role: rpc.Auditor, Label: "watcher", Created: clock()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if life > 0 {
+		kept.Expires = clock().Add(life)
+	}
+	if err := b.store.PutToken(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	b.put(t, "seen")
+	stream, err := pb.NewEventServiceClient(b.conn).Watch(as(t.Context(), secret), &pb.WatchRequest{Participant: "aurora"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kept.Hash, func() error {
+		_, err := stream.Recv()
+		return err
+	}
+}
+
+func TestAWatchTellsNothingMoreToATokenThatWasDeleted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	hash, next := watch(t, b, 0)
+	if err := next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.DeleteToken(t.Context(), from(t, b, "aurora"), hash); err != nil {
+		t.Fatal(err)
+	}
+	b.put(t, "secret")
+	if err := next(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v, want Unauthenticated", err)
+	}
+}
+
+func TestAStreamEndsAfterItsTokenWasDeletedThoughNothingHappens(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.LookEvery(time.Millisecond)
+	hash, next := watch(t, b, 0)
+	if err := next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.DeleteToken(t.Context(), from(t, b, "aurora"), hash); err != nil {
+		t.Fatal(err)
+	}
+	if err := next(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v, want Unauthenticated", err)
+	}
+}
+
+func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, next := watch(t, b, 50*time.Millisecond)
+	err := next()
+	for err == nil {
+		err = next()
+	}
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v, want Unauthenticated", err)
+	}
+}
+
+func TestAPullEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.server.LookEvery(time.Millisecond)
+	b.parts.body = func() (io.ReadCloser, int64) {
+		return io.NopCloser(readerFunc(func(p []byte) (int, error) { return len(p), nil })), -1
+	}
+	stream, err := pb.NewTransferServiceClient(b.conn).Pull(as(t.Context(), b.operator), &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.DeleteToken(t.Context(), from(t, b, "aurora"), rpc.HashToken(b.operator)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v, want Unauthenticated", err)
+	}
+}
+
+func TestAStreamUnderAnIdempotencyKeyIsNotDoneTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, tt := range []struct{ name, path, other, body string }{
+		{"publish", "/v1/participants/aurora/publish?format=csv", "&partial=true", "one two"},
+		{"pull", "/v1/participants/aurora/pull?peer=p&asset=a", "&fresh=true", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key := []string{"Idempotency-Key", tt.name}
+			if code, text, _ := b.call(t, "POST", tt.path, b.operator, tt.body, key...); code != 200 {
+				t.Fatalf("the first time: %d %s", code, text)
+			}
+			if code, text, _ := b.call(t, "POST", tt.path, b.operator, tt.body, key...); code != 409 || !strings.Contains(text, "idempotency.answered") {
+				t.Errorf("the repeat: got %d %s, want 409 and that it was carried out", code, text)
+			}
+			if code, text, _ := b.call(t, "POST", tt.path+tt.other, b.operator, tt.body, key...); code != 409 || !strings.Contains(text, "idempotency.reused") {
+				t.Errorf("the key with another request: got %d %s, want 409", code, text)
+			}
+			if code, text, _ := b.call(t, "POST", tt.path, b.process, tt.body, key...); code != 200 {
+				t.Errorf("the key of another caller: got %d %s, want 200", code, text)
+			}
+			if code, _, _ := b.call(t, "POST", tt.path, b.operator, tt.body, "Idempotency-Key", "with space"); code != 400 {
+				t.Errorf("a key with a space: got %d, want 400", code)
+			}
+		})
+	}
+	ctx := metadata.AppendToOutgoingContext(as(t.Context(), b.operator), "idempotency-key", "pull")
+	stream, err := pb.NewTransferServiceClient(b.conn).Pull(ctx, &pb.PullRequest{Participant: "aurora", Peer: "p", Asset: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Aborted {
+		t.Errorf("the repeat over gRPC: got %v, want Aborted", err)
+	}
+	told, err := b.store.EventsSince(t.Context(), from(t, b, "aurora"), 0, 100)
+	if err != nil || len(told) != 4 { // by two callers each
+		t.Errorf("%d things were done, %v; want 4", len(told), err)
 	}
 }

@@ -37,7 +37,10 @@ const (
 //
 // A call that changes something may carry an idempotency key (metadata "idempotency-key", 1 to 128 printable characters).
 // The same key with the same request gets the first answer again; with another request it is ABORTED. Answers are kept
-// for at least 24 hours. Streams take no key: PublishFile replaces what is there with the same, and Pull uses an agreement in force.
+// for at least 24 hours. The answers of PublishFile and Pull, which are streams, are not kept: a repeat is ABORTED ("idempotency.answered") when
+// the first has changed anything.
+//
+// A stream lasts as long as its token: it ends as UNAUTHENTICATED when the token expires or is deleted.
 //
 // An error carries details (google.rpc): ErrorInfo with a stable reason code, the kind in its metadata, and the incident id under which a fault of
 // this connector stands in its log; BadRequest with one violation for each further reason, such as each constraint of a policy that refused.
@@ -107,7 +110,10 @@ func (c *participantServiceClient) ListParticipants(ctx context.Context, in *Lis
 //
 // A call that changes something may carry an idempotency key (metadata "idempotency-key", 1 to 128 printable characters).
 // The same key with the same request gets the first answer again; with another request it is ABORTED. Answers are kept
-// for at least 24 hours. Streams take no key: PublishFile replaces what is there with the same, and Pull uses an agreement in force.
+// for at least 24 hours. The answers of PublishFile and Pull, which are streams, are not kept: a repeat is ABORTED ("idempotency.answered") when
+// the first has changed anything.
+//
+// A stream lasts as long as its token: it ends as UNAUTHENTICATED when the token expires or is deleted.
 //
 // An error carries details (google.rpc): ErrorInfo with a stable reason code, the kind in its metadata, and the incident id under which a fault of
 // this connector stands in its log; BadRequest with one violation for each further reason, such as each constraint of a policy that refused.
