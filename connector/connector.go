@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -299,33 +298,25 @@ func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
-		Cursors: identity.Cursors{Vault: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}}, Base: c.base, Log: c.cfg.Log}).Mount(mux)
+		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: secrets(c.cfg.Settings.Egress.Secrets), Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
 	c.public = mux
 }
 
 func (c *Connector) joinManagement() error {
-	key := sha256.New()
-	key.Write([]byte("sluice/page/v1"))
-	secret, err := os.ReadFile(filepath.Join(c.cfg.Settings.Data, "page.key"))
-	if errors.Is(err, os.ErrNotExist) {
-		secret = make([]byte, 32)
-		if _, err = io.ReadFull(c.cfg.Rand, secret); err == nil {
-			err = os.WriteFile(filepath.Join(c.cfg.Settings.Data, "page.key"), secret, 0o600)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("page key: %w", err)
-	}
-	key.Write(secret)
 	temp := filepath.Join(c.cfg.Settings.Data, "tmp")
-	if err := os.MkdirAll(temp, 0o700); err != nil {
+	err := os.MkdirAll(temp, 0o700)
+	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, PageKey: [32]byte(key.Sum(nil)), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
+}
+
+func (c *Connector) cursors() identity.Cursors {
+	return identity.Cursors{Vault: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}}
 }
 
 // Addresses of a hosted participant.

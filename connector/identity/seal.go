@@ -46,6 +46,9 @@ func (v Vault) Open(local participant.Participant, sealed []byte) ([]byte, error
 	return v.open(local, SecretRest, sealed, "rest")
 }
 
+// maxCursor bounds a page token; the address of a peer's next page may be inside.
+const maxCursor = 8 << 10
+
 type cursor struct {
 	Created int64  `json:"c"`
 	ID      string `json:"i"`
@@ -67,7 +70,7 @@ func (c Cursors) Seal(local participant.Participant, k page.Key, bind string) (s
 // Open reads a page token of Seal with the same bind.
 func (c Cursors) Open(local participant.Participant, token, bind string) (page.Key, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(token) > 2048 {
+	if err != nil || len(token) > maxCursor {
 		return page.Key{}, errors.New("the page token cannot be read")
 	}
 	plain, err := c.open(local, SecretCursor, sealed, bind)

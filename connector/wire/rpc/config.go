@@ -134,6 +134,12 @@ type Logs interface {
 	Export(ctx context.Context, local participant.Participant, dir string) error
 }
 
+// Cursors seals places in lists, bound to who asked and for what. identity.Cursors keeps it.
+type Cursors interface {
+	Seal(local participant.Participant, k page.Key, bind string) (string, error)
+	Open(local participant.Participant, token, bind string) (page.Key, error)
+}
+
 // Retire ends an agreement early and stops what runs under it before it returns.
 type Retire func(ctx context.Context, local participant.Participant, id, actor, reason string) error
 
@@ -151,11 +157,11 @@ type Config struct {
 	Wallet       Wallet
 	Logs         Logs
 	Retire       Retire
+	Cursors      Cursors
 
-	PageKey [32]byte // seals page tokens; tokens of another key are refused
-	Temp    string   // directory for exports on their way out
-	Hosts   []string // names that the API answers to, besides its address
-	Now     func() time.Time
-	Rand    io.Reader
-	Log     *slog.Logger
+	Temp  string   // directory for exports on their way out
+	Hosts []string // names that the API answers to, besides its address
+	Now   func() time.Time
+	Rand  io.Reader
+	Log   *slog.Logger
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/hex"
+	"strconv"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -55,10 +56,16 @@ func (s decisions) ListDecisions(ctx context.Context, req *pb.ListDecisionsReque
 	if err != nil {
 		return nil, err
 	}
-	if n := req.GetPageSize(); n < 0 || n > page.MaxLimit {
-		return nil, fault.New(op, fault.Malformed, "page_size %d: want 1 to %d, or 0 for 100", n, page.MaxLimit)
+	limit, err := limitOf(req)
+	if err != nil {
+		return nil, err
 	}
-	start, size := max(req.GetFrom(), at.Index), page.Request{Limit: int(req.GetPageSize())}.Size()
+	start, size := req.GetFrom(), page.Request{Limit: limit}.Size()
+	if at.ID != "" {
+		if start, err = strconv.ParseUint(at.ID, 10, 64); err != nil {
+			return nil, fault.Wrap(op, fault.Internal, err)
+		}
+	}
 	// One more than the page says whether there is a next one.
 	entries, err := s.cfg.Store.LogEntries(ctx, who.local.Slug, start, size+1)
 	if err != nil {
@@ -73,7 +80,7 @@ func (s decisions) ListDecisions(ctx context.Context, req *pb.ListDecisionsReque
 		out.Decisions = append(out.Decisions, d)
 	}
 	if len(entries) > size {
-		out.NextPageToken, err = s.pager.token(who, req, place{Index: start + uint64(size)})
+		out.NextPageToken, err = s.pager.token(who, req, page.Key{ID: strconv.FormatUint(start+uint64(size), 10)})
 	}
 	return out, err
 }

@@ -8,6 +8,7 @@ import (
 
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
 )
 
@@ -41,7 +42,7 @@ func Methods() []string {
 func (s *Server) LookEvery(d time.Duration) { s.gate.every = d }
 
 // OpenToken tries a page token as the list of assets does.
-func (s *Server) OpenToken(token string) error {
-	_, err := s.pager.open(caller{token: store.Token{Hash: "h"}}, &pb.ListAssetsRequest{Participant: "aurora"}, token)
+func (s *Server) OpenToken(local participant.Participant, token string) error {
+	_, err := s.pager.open(caller{token: store.Token{Hash: "h"}, local: local}, &pb.ListAssetsRequest{Participant: "aurora"}, token)
 	return err
 }

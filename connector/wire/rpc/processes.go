@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -28,11 +29,11 @@ func (s catalogs) RequestCatalog(ctx context.Context, req *pb.RequestCatalogRequ
 	if err != nil {
 		return nil, err
 	}
-	remote, err := s.cfg.Peers.Catalog(ctx, who.local, participant.DID(req.GetPeer()), at.URL)
+	remote, err := s.cfg.Peers.Catalog(ctx, who.local, participant.DID(req.GetPeer()), at.ID)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	next, err := s.pager.token(who, req, place{URL: remote.Next})
+	next, err := s.pager.token(who, req, page.Key{ID: remote.Next})
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (s negotiations) ListNegotiations(ctx context.Context, req *pb.ListNegotiat
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (s agreements) ListAgreements(ctx context.Context, req *pb.ListAgreementsRe
 	if err != nil {
 		return nil, fault.Wrap("rpc.ListAgreements", fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +259,7 @@ func (s transfers) ListTransfers(ctx context.Context, req *pb.ListTransfersReque
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}

@@ -313,6 +313,7 @@ func TestAPageOfAPeersCatalogGoesOnWhereThePeerSaid(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	client, req := pb.NewCatalogServiceClient(b.conn), &pb.RequestCatalogRequest{Participant: "aurora", Peer: "did:web:boreal.example"}
+	b.parts.next = "https://boreal.example/catalog?page=" + strings.Repeat("2", 2000) // as long as an address may be
 	one, err := client.RequestCatalog(as(t.Context(), b.reader), req)
 	if err != nil {
 		t.Fatal(err)
@@ -522,14 +523,14 @@ func TestTheDescriptionIsServed(t *testing.T) {
 }
 
 func FuzzPageTokensNeverOpenUnlessMadeHere(f *testing.F) {
-	server, err := rpc.New(rpc.Config{Rand: rand.Reader, Now: clock})
+	server, err := rpc.New(rpc.Config{Cursors: cursors(f), Rand: rand.Reader, Now: clock})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add("hello")
 	f.Add("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, token string) {
-		if err := server.OpenToken(token); err == nil && token != "" {
+		if err := server.OpenToken(participant.Participant{Slug: "aurora"}, token); err == nil && token != "" {
 			t.Errorf("%q was taken for a page token", token)
 		}
 	})

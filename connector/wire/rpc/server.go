@@ -27,7 +27,7 @@ const MaxFile = 256 << 20
 type Server struct {
 	cfg   Config
 	gate  *gate
-	pager *pager
+	pager pager
 	keys  keyLocks
 	grpc  *grpc.Server
 	rest  http.Handler
@@ -35,13 +35,10 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) (*Server, error) {
-	pager, err := newPager(cfg.PageKey, cfg.Rand)
-	if err != nil {
-		return nil, fmt.Errorf("management API: %w", err)
-	}
-	s := &Server{cfg: cfg, gate: newGate(cfg.Store, cfg.Now), pager: pager, keys: keyLocks{held: map[heldKey]*heldLock{}}}
+	s := &Server{cfg: cfg, gate: newGate(cfg.Store, cfg.Now), pager: pager{cfg.Cursors}, keys: keyLocks{held: map[heldKey]*heldLock{}}}
 	s.grpc = grpc.NewServer(grpc.ChainUnaryInterceptor(s.toStatus, s.unary), grpc.StreamInterceptor(s.stream), grpc.MaxRecvMsgSize(MaxBody))
 	s.register(s.grpc)
+	var err error
 	if s.rest, err = s.newREST(); err != nil {
 		return nil, fmt.Errorf("management API: %w", err)
 	}

@@ -86,7 +86,7 @@ func (s assets) ListAssets(ctx context.Context, req *pb.ListAssetsRequest) (*pb.
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s policies) ListPolicies(ctx context.Context, req *pb.ListPoliciesRequest)
 	if err != nil {
 		return nil, fault.Wrap("rpc.ListPolicies", fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (s offers) ListRules(ctx context.Context, req *pb.ListRulesRequest) (*pb.Li
 	if err != nil {
 		return nil, fault.Wrap("rpc.ListRules", fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (s offers) ListOffers(ctx context.Context, req *pb.ListOffersRequest) (*pb.
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	next, err := s.pager.next(who, req, all.Next)
+	next, err := s.pager.token(who, req, all.Next)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
@@ -56,6 +58,7 @@ type parts struct {
 	store    store.Store
 	body     func() (io.ReadCloser, int64) // of a pull
 	refuse   error                         // of a pull
+	next     string                        // page of a peer's catalog
 }
 
 func (p *parts) Decide(context.Context, policy.Question) (policy.Decision, decisionlog.Entry, error) {
@@ -68,7 +71,7 @@ func (p *parts) Record(_ context.Context, a decisionlog.Action) (decisionlog.Ent
 
 func (p *parts) Catalog(_ context.Context, _ participant.Participant, peer participant.DID, next string) (catalog.Remote, error) {
 	if next == "" {
-		return catalog.Remote{Next: "https://boreal.example/catalog?page=2"}, nil
+		return catalog.Remote{Next: p.next}, nil
 	}
 	return catalog.Remote{Datasets: []catalog.RemoteDataset{{ID: "cell", Title: string(peer) + " " + next}}}, nil
 }
@@ -160,6 +163,15 @@ func (f *forgetful) Keep(ctx context.Context, p participant.ID, key, digest stri
 
 func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
+func cursors(t testing.TB) identity.Cursors {
+	t.Helper()
+	keys, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity.Cursors{Vault: identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: rand.Reader}}
+}
+
 func setup(t testing.TB) *bench {
 	t.Helper()
 	ctx := t.Context()
@@ -198,7 +210,7 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{},
