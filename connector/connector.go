@@ -365,7 +365,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		}
 	}
 	failed := make(chan error, 2)
-	servers := []*drained{c.server(c.public, nil), c.server(c.rpc, rpc.Protocols())}
+	servers := []*drained{c.server(c.public, nil, arrival), c.server(c.rpc, rpc.Protocols(), 0)}
 	for i, l := range []net.Listener{public, management} {
 		background.Go(func() {
 			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -19,10 +19,15 @@ type drained struct {
 	idle   chan struct{} // closed when draining and nothing is active; nil before
 }
 
-func (c *Connector) server(h http.Handler, protocols *http.Protocols) *drained {
+// arrival is how long a peer's request may take to be there, body and all (security rule T-43). What is answered may take as long as it takes.
+const arrival = 10 * time.Second
+
+// server makes a server whose requests must have arrived in time; zero: whenever, for streams.
+func (c *Connector) server(h http.Handler, protocols *http.Protocols, arrival time.Duration) *drained {
 	d := &drained{active: map[net.Conn]struct{}{}}
-	d.Server = &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10,
-		Protocols: protocols, ConnState: d.state, ErrorLog: slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug)}
+	d.Server = &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: arrival, IdleTimeout: 60 * time.Second,
+		MaxHeaderBytes: 32 << 10, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100}, Protocols: protocols, ConnState: d.state,
+		ErrorLog: slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug)}
 	return d
 }
 

@@ -156,16 +156,12 @@ func (a *Agent) Document(local participant.Participant) ([]byte, error) {
 	return body, err
 }
 
-// query answers a verifier that holds an access token of ours. An unknown participant is answered like an unknown caller.
+// query answers a verifier that holds an access token of ours. An unknown participant is answered like an unknown caller, and no byte of a
+// body is read on account of either.
 func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
 		problem.Status(w, r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxQuery))
-	if err != nil {
-		problem.Write(w, r, fault.New("dcphttp.query", fault.TooLarge, "a query has at most %d bytes", dcp.MaxQuery))
 		return
 	}
 	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
@@ -179,6 +175,11 @@ func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		problem.Write(w, r, err)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxQuery))
+	if err != nil {
+		problem.Write(w, r, errBody(err))
 		return
 	}
 	scopes, served, err := dcp.ParseQuery(body)
@@ -204,6 +205,15 @@ func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write(answer)
+}
+
+// errBody says why a body could not be read.
+func errBody(err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return fault.New("dcphttp.query", fault.TooLarge, "a query has at most %d bytes", dcp.MaxQuery)
+	}
+	return fault.New("dcphttp.query", fault.Malformed, "the body ended early")
 }
 
 // Query implements credential.Querier: one query of the peer's credential service with its access token.

@@ -107,7 +107,9 @@ type reply struct {
 // Mount registers the protocol's paths, each with and without a trailing slash.
 func (s *Server) Mount(mux Mux) {
 	mux.Handle("GET /{slug}/.well-known/dspace-version", http.HandlerFunc(s.versions))
-	post := func(path, errType string, h func(*call) (reply, error)) { s.route(mux, "POST", path, errType, h) }
+	post := func(path, errType string, h func(*call) (reply, error)) {
+		s.route(mux, "POST", path, errType, reading(h))
+	}
 	get := func(path, errType string, h func(*call) (reply, error)) { s.route(mux, "GET", path, errType, h) }
 
 	post("/catalog/request", "CatalogError", s.catalog)
@@ -156,7 +158,23 @@ func (s *Server) route(mux Mux, method, path, errType string, h func(*call) (rep
 	mux.Handle(method+" /{slug}"+versioned+path+"/{$}", handler)
 }
 
-// admit checks what every request must pass, cheap checks first.
+// reading reads the message before it is handled.
+func reading(h func(*call) (reply, error)) func(*call) (reply, error) {
+	return func(c *call) (reply, error) {
+		body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+		var large *http.MaxBytesError
+		switch {
+		case errors.As(err, &large):
+			return reply{}, errLarge()
+		case err != nil:
+			return reply{}, fault.New("dsphttp.reading", fault.Malformed, "the body ended early")
+		}
+		c.body = body
+		return h(c)
+	}
+}
+
+// admit checks what every request must pass, cheap checks first. No byte of a body is read on account of somebody who proves nothing.
 func (s *Server) admit(c *call, withBody bool) error {
 	const op = "dsphttp.admit"
 	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
@@ -168,7 +186,7 @@ func (s *Server) admit(c *call, withBody bool) error {
 			return errMedia
 		}
 		if c.r.ContentLength > maxBody {
-			return fault.New(op, fault.TooLarge, "a message has at most %d bytes", maxBody)
+			return errLarge()
 		}
 	}
 	local, err := s.cfg.Participants.Participant(c.r.Context(), c.r.PathValue("slug"))
@@ -180,17 +198,6 @@ func (s *Server) admit(c *call, withBody bool) error {
 		return fault.New(op, fault.Unauthenticated, "the caller is not known")
 	}
 	c.local = local
-	if withBody {
-		body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-		if err != nil {
-			var large *http.MaxBytesError
-			if errors.As(err, &large) {
-				return fault.New(op, fault.TooLarge, "a message has at most %d bytes", maxBody)
-			}
-			return fault.New(op, fault.Malformed, "the body ended early")
-		}
-		c.body = body
-	}
 	if c.peer, c.used, err = s.cfg.Authenticator.Authenticate(c.r, local); err == nil {
 		c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), c.used))
 	}
@@ -198,6 +205,10 @@ func (s *Server) admit(c *call, withBody bool) error {
 }
 
 var errMedia = errors.New("media type")
+
+func errLarge() error {
+	return fault.New("dsphttp.reading", fault.TooLarge, "a message has at most %d bytes", maxBody)
+}
 
 // fail answers with the protocol's error object. Ownership, existence and visibility give one and the same 404.
 func (s *Server) fail(c *call, errType string, err error) {
