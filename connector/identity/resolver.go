@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"net/url"
 	"sync"
 	"time"
 
@@ -18,16 +19,30 @@ const (
 	goodLife = 5 * time.Minute
 	badLife  = 10 * time.Second
 	maxCache = 10000
+	patience = 5 * time.Second // with one fetch, and with the wait for a place before it
+
+	// Whoever sends a token makes us fetch from the host that it names, whose host that may be (security rule T-05).
+	maxFetches  = 64
+	maxPerHost  = 2
+	maxFailures = 16              // of one host in a row …
+	forgiven    = 6 * time.Second // … one more for each of these
+	maxHosts    = 10000
 )
 
-// Resolver resolves did:web with a bounded, always expiring cache. One fetch at a time per DID.
+// ErrBusy tells that a DID was not looked up, because too much is under way already or its host failed too often.
+var ErrBusy = errors.New("did.busy")
+
+// Resolver resolves did:web with a bounded, always expiring cache. One fetch at a time per DID, a few per host, a bounded number in all; a host
+// that keeps failing for DIDs that were never found there is left alone for a while.
 type Resolver struct {
-	fetch Fetch
-	now   func() time.Time
-	group singleflight.Group
+	fetch  Fetch
+	now    func() time.Time
+	group  singleflight.Group
+	places chan struct{} // one is taken by each fetch
 
 	mu    sync.Mutex
 	cache map[participant.DID]resolved
+	hosts map[string]*host
 }
 
 type resolved struct {
@@ -35,29 +50,34 @@ type resolved struct {
 	err     error
 	at      time.Time
 	expires time.Time
+	known   bool // a document was found once
+}
+
+// host is a host that something is fetched from, or that has failed lately.
+type host struct {
+	places chan struct{} // one is taken by each fetch
+	users  int           // who have a place or wait for one
+	spent  time.Time     // when all its failures will be forgiven
 }
 
 // NewResolver returns a Resolver.
 func NewResolver(fetch Fetch, now func() time.Time) *Resolver {
-	return &Resolver{fetch: fetch, now: now, cache: map[participant.DID]resolved{}}
+	return &Resolver{fetch: fetch, now: now, places: make(chan struct{}, maxFetches), cache: map[participant.DID]resolved{}, hosts: map[string]*host{}}
 }
 
 // Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID.
 func (r *Resolver) Resolve(ctx context.Context, did participant.DID, fresh bool) (*Document, error) {
-	if doc, err, ok := r.cached(did, fresh); ok {
-		return doc, err
+	if got, ok := r.cached(did, fresh); ok {
+		return got.doc, got.err
 	}
 	result := r.group.DoChan(string(did), func() (any, error) {
-		// The fetch serves everybody who waits, so it does not hang on one caller's context.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
 		// Who missed the cache just before another fetch ended finds its result here.
-		if doc, err, ok := r.cached(did, fresh); ok {
-			return doc, err
+		got, ok := r.cached(did, fresh)
+		if !ok {
+			// The fetch serves everybody who waits, so it does not hang on one caller's context.
+			got = r.load(context.WithoutCancel(ctx), did, got.known)
 		}
-		doc, err := r.load(ctx, did)
-		r.keep(did, doc, err)
-		return doc, err
+		return got.doc, got.err
 	})
 	select {
 	case <-ctx.Done():
@@ -70,48 +90,125 @@ func (r *Resolver) Resolve(ctx context.Context, did participant.DID, fresh bool)
 	}
 }
 
-func (r *Resolver) cached(did participant.DID, fresh bool) (*Document, error, bool) {
+// cached returns what is remembered of the DID, and whether that is an answer.
+func (r *Resolver) cached(did participant.DID, fresh bool) (resolved, bool) {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	got, ok := r.cache[did]
-	if !ok || !now.Before(got.expires) || fresh && now.Sub(got.at) >= badLife {
-		return nil, nil, false
-	}
-	return got.doc, got.err, true
+	return got, ok && now.Before(got.expires) && !(fresh && now.Sub(got.at) >= badLife)
 }
 
-func (r *Resolver) load(ctx context.Context, did participant.DID) (*Document, error) {
-	_, url, err := ParseDID(string(did))
+// load fetches the document and remembers it or its failure. Only the failures of DIDs that were never found count against their host: what
+// strangers invent must not keep those away who are there.
+func (r *Resolver) load(ctx context.Context, did participant.DID, known bool) resolved {
+	_, address, err := ParseDID(string(did))
 	if err != nil {
-		return nil, err
+		return resolved{err: err}
 	}
-	body, err := r.fetch(ctx, url, MaxDocument)
+	u, err := url.Parse(address)
 	if err != nil {
-		return nil, err
+		return resolved{err: err}
 	}
-	return ParseDocument(did, body)
-}
-
-func (r *Resolver) keep(did participant.DID, doc *Document, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
-	now := r.now()
-	life := goodLife
-	if err != nil {
-		life = badLife
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.cache) >= maxCache {
-		for k, v := range r.cache {
-			if !now.Before(v.expires) || len(r.cache) >= maxCache {
-				delete(r.cache, k)
-			}
+	h := r.enter(u.Host)
+	defer r.leave(u.Host, h)
+	wait, done := context.WithTimeout(ctx, patience)
+	defer done()
+	// A place at the host comes first, so that one that is slow holds few of the places there are in all.
+	for _, places := range []chan struct{}{h.places, r.places} {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-wait.Done():
+			return resolved{err: ErrBusy}
 		}
 	}
-	r.cache[did] = resolved{doc: doc, err: err, at: now, expires: now.Add(life)}
+	if !known && r.exhausted(h) {
+		return resolved{err: ErrBusy}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	got := resolved{known: known}
+	body, err := r.fetch(ctx, address, MaxDocument)
+	if err == nil {
+		got.doc, err = ParseDocument(did, body)
+	}
+	got.err = err
+	r.keep(did, h, got)
+	return got
+}
+
+func (r *Resolver) enter(name string) *host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, ok := r.hosts[name]
+	if !ok {
+		h = &host{places: make(chan struct{}, maxPerHost)}
+		r.hosts[name] = h
+	}
+	h.users++
+	return h
+}
+
+func (r *Resolver) leave(name string, h *host) {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h.users--; h.users == 0 && !now.Before(h.spent) {
+		delete(r.hosts, name)
+	}
+	if len(r.hosts) < maxHosts {
+		return
+	}
+	for name, h := range r.hosts {
+		if h.users == 0 && (!now.Before(h.spent) || len(r.hosts) >= maxHosts) {
+			delete(r.hosts, name)
+		}
+	}
+}
+
+func (r *Resolver) exhausted(h *host) bool {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return h.spent.Sub(now) > (maxFailures-1)*forgiven
+}
+
+func (r *Resolver) keep(did participant.DID, h *host, got resolved) {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	life := goodLife
+	if got.err != nil {
+		life = badLife
+		if !got.known {
+			if h.spent.Before(now) {
+				h.spent = now
+			}
+			h.spent = h.spent.Add(forgiven)
+		}
+	}
+	got.known = got.known || got.err == nil
+	got.at, got.expires = now, now.Add(life)
+	if _, there := r.cache[did]; !there && len(r.cache) >= maxCache {
+		r.makeRoom(now)
+	}
+	r.cache[did] = got
+}
+
+// makeRoom drops failures that are over, and when there are none something at random; the caller holds mu.
+func (r *Resolver) makeRoom(now time.Time) {
+	for did, got := range r.cache {
+		if !got.known && !now.Before(got.expires) {
+			delete(r.cache, did)
+		}
+	}
+	for did := range r.cache {
+		if len(r.cache) < maxCache {
+			return
+		}
+		delete(r.cache, did)
+	}
 }
 
 // Services returns the endpoints of the kind in the DID's document.
