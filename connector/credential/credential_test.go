@@ -3,6 +3,7 @@ package credential_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -33,6 +34,7 @@ var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read", 
 
 // world is four companies that know each other's documents; the verifier is told what the credential service answers.
 type world struct {
+	now      time.Time
 	keys     map[participant.DID]*keyfile.Keys
 	wallet   []credential.Stored
 	holder   *credential.Holder
@@ -52,7 +54,7 @@ func (w *world) Query(context.Context, participant.Participant, participant.Peer
 
 func setup(t *testing.T) *world {
 	t.Helper()
-	w := &world{keys: map[participant.DID]*keyfile.Keys{}}
+	w := &world{now: now, keys: map[participant.DID]*keyfile.Keys{}}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk} {
 		k, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
@@ -66,7 +68,7 @@ func setup(t *testing.T) *world {
 	store, err := embedded.Open(t.Context(), embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
 	check(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	clock := func() time.Time { return now }
+	clock := func() time.Time { return w.now }
 	resolver := identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) {
 		doc, ok := documents[url]
 		if !ok {
@@ -102,7 +104,12 @@ func (w *world) give(t *testing.T, kind string, subject credential.Subject) {
 
 func (w *world) claims(t *testing.T) (bpn string, types []string, err error) {
 	t.Helper()
-	party, err := w.verifier.Claims(t.Context(), participant.Participant{Slug: "cobalt", DID: cobalt}, participant.Peer{DID: boreal, AccessToken: "x"})
+	return w.claimsOf(t, participant.Peer{DID: boreal, Key: "a", AccessToken: "x"})
+}
+
+func (w *world) claimsOf(t *testing.T, peer participant.Peer) (bpn string, types []string, err error) {
+	t.Helper()
+	party, err := w.verifier.Claims(t.Context(), participant.Participant{Slug: "cobalt", DID: cobalt}, peer)
 	for _, c := range party.Credentials {
 		types = append(types, c.Type)
 	}
@@ -225,53 +232,109 @@ func TestEachStepOfThePresentationRefuses(t *testing.T) {
 		return sign(boreal, identity.UseToken, with(goodVP(n, good), name, value))
 	}
 	replayed := vp(good)
-	for name, answer := range map[string][]string{
-		"a credential of an untrusted issuer":    {vp(sign(dusk, identity.UseIssue, with(with(goodVC(), "iss", dusk), "vc", with(goodInner(), "issuer", dusk))))},
-		"a credential in another's name":         {vp(sign(dusk, identity.UseIssue, goodVC()))},
-		"a type that the issuer may not issue":   {vp(vc(inner("type", []string{"VerifiableCredential", "DismantlerCredential"})))},
-		"a credential for somebody else":         {vp(vc(with(with(goodVC(), "sub", dusk), "vc", with(goodInner(), "credentialSubject", map[string]any{"id": dusk}))))},
-		"a subject that is not the token's":      {vp(vc(inner("credentialSubject", map[string]any{"id": dusk})))},
-		"a subject without id":                   {vp(vc(inner("credentialSubject", map[string]any{"memberOf": "x"})))},
-		"two subjects, one of them another":      {vp(vc(inner("credentialSubject", []any{map[string]any{"id": boreal}, map[string]any{"id": dusk}})))},
-		"an issuer that is not the token's":      {vp(vc(inner("issuer", dusk)))},
-		"a credential that has expired":          {vp(vc(inner("expirationDate", now.Format(time.RFC3339))))},
-		"a token around it that has expired":     {vp(vc(with(goodVC(), "exp", now.Unix())))},
-		"a credential from the future":           {vp(vc(inner("issuanceDate", now.Add(time.Hour).Format(time.RFC3339))))},
-		"a credential that never expires":        {vp(vc(with(inner("expirationDate", nil), "exp", nil)))},
-		"a date that is none":                    {vp(vc(inner("expirationDate", "soon")))},
-		"a status that cannot be checked":        {vp(vc(inner("credentialStatus", map[string]any{"type": "StatusList2021Entry"})))},
-		"a schema that cannot be checked":        {vp(vc(inner("credentialSchema", map[string]any{"type": "JsonSchema"})))},
-		"a credential without type of its own":   {vp(vc(inner("type", []string{"VerifiableCredential"})))},
-		"another data model":                     {vp(vc(inner("@context", []string{"https://www.w3.org/ns/credentials/v2"})))},
-		"a credential signed with the wrong key": {vp(sign(meridian, identity.UseToken, goodVC()))},
-		"a changed credential":                   {vp(good[:len(good)-4] + "AAAA")},
-		"one bad credential among good ones":     {vp(good, vc(inner("expirationDate", "soon")))},
-		"too many credentials":                   {vp(many...)},
-		"a presentation of somebody else":        {sign(dusk, identity.UseToken, with(with(goodVP(1, good), "iss", dusk), "sub", dusk))},
-		"a presentation signed by somebody else": {sign(dusk, identity.UseToken, goodVP(1001, good))},
-		"a presentation for somebody else":       {presentation("aud", dusk)},
-		"a presentation for two":                 {presentation("aud", []any{cobalt, dusk})},
-		"a presentation that has expired":        {presentation("exp", now.Unix()-31)},
-		"a presentation without end":             {presentation("exp", nil)},
-		"a presentation without id":              {presentation("jti", nil)},
-		"a presentation with another holder":     {presentation("vp", map[string]any{"type": "VerifiablePresentation", "holder": dusk, "verifiableCredential": []string{good}})},
-		"no presentation at all":                 {presentation("vp", nil)},
-		"two presentations in one":               {presentation("vp", []any{map[string]any{"type": "VerifiablePresentation"}, map[string]any{"type": "VerifiablePresentation"}})},
-		"a presentation of another type":         {presentation("vp", map[string]any{"type": "Something", "verifiableCredential": []string{good}})},
-		"the same presentation twice":            {replayed, replayed},
-		"too many presentations":                 strings.Split(strings.Repeat("x ", 11), " "),
-		"nonsense":                               {"x.y.z"},
+	foreign, err := identity.SignJWT(string(boreal), w.keys[dusk], identity.UseToken, "JWT", goodVP(1002, good))
+	check(t, err)
+	for name, tt := range map[string]struct {
+		answer []string
+		want   string
+	}{
+		"a credential of an untrusted issuer":      {[]string{vp(sign(dusk, identity.UseIssue, with(with(goodVC(), "iss", dusk), "vc", with(goodInner(), "issuer", dusk))))}, "credential.untrusted"},
+		"a credential in another's name":           {[]string{vp(sign(dusk, identity.UseIssue, goodVC()))}, "credential.kid"},
+		"a type that the issuer may not issue":     {[]string{vp(vc(inner("type", []string{"VerifiableCredential", "DismantlerCredential"})))}, "credential.untrusted"},
+		"a credential for somebody else":           {[]string{vp(vc(with(with(goodVC(), "sub", dusk), "vc", with(goodInner(), "credentialSubject", map[string]any{"id": dusk}))))}, "credential.holder"},
+		"a subject that is not the token's":        {[]string{vp(vc(inner("credentialSubject", map[string]any{"id": dusk})))}, "credential.subject"},
+		"a subject without id":                     {[]string{vp(vc(inner("credentialSubject", map[string]any{"memberOf": "x"})))}, "credential.subject"},
+		"two subjects, one of them another":        {[]string{vp(vc(inner("credentialSubject", []any{map[string]any{"id": boreal}, map[string]any{"id": dusk}})))}, "credential.subject"},
+		"an issuer that is not the token's":        {[]string{vp(vc(inner("issuer", dusk)))}, "credential.issuer"},
+		"a credential that has expired":            {[]string{vp(vc(inner("expirationDate", now.Format(time.RFC3339))))}, "credential.expired"},
+		"a token around it that has expired":       {[]string{vp(vc(with(goodVC(), "exp", now.Unix())))}, "credential.expired"},
+		"a credential from the future":             {[]string{vp(vc(inner("issuanceDate", now.Add(time.Hour).Format(time.RFC3339))))}, "credential.early"},
+		"a credential that never expires":          {[]string{vp(vc(with(inner("expirationDate", nil), "exp", nil)))}, "credential.validity"},
+		"a date that is none":                      {[]string{vp(vc(inner("expirationDate", "soon")))}, "credential.validity"},
+		"a status that cannot be checked":          {[]string{vp(vc(inner("credentialStatus", map[string]any{"type": "StatusList2021Entry"})))}, "credential.status"},
+		"a schema that cannot be checked":          {[]string{vp(vc(inner("credentialSchema", map[string]any{"type": "JsonSchema"})))}, "credential.schema"},
+		"a credential without type of its own":     {[]string{vp(vc(inner("type", []string{"VerifiableCredential"})))}, "credential.type"},
+		"another data model":                       {[]string{vp(vc(inner("@context", []string{"https://www.w3.org/ns/credentials/v2"})))}, "credential.type"},
+		"a credential signed with the wrong key":   {[]string{vp(sign(meridian, identity.UseToken, goodVC()))}, "not listed under assertionMethod"},
+		"a changed credential":                     {[]string{vp(good[:len(good)-4] + "AAAA")}, "credential: token.signature"},
+		"one bad credential among good ones":       {[]string{vp(good, vc(inner("expirationDate", "soon")))}, "credential.validity"},
+		"too many credentials":                     {[]string{vp(many...)}, "presentation.count"},
+		"a presentation of somebody else":          {[]string{sign(dusk, identity.UseToken, with(with(goodVP(1, good), "iss", dusk), "sub", dusk))}, "presentation.issuer"},
+		"a presentation signed by somebody else":   {[]string{sign(dusk, identity.UseToken, goodVP(1001, good))}, "presentation.kid"},
+		"a presentation signed with a foreign key": {[]string{foreign}, "token.key-unknown"},
+		"a presentation for somebody else":         {[]string{presentation("aud", dusk)}, "presentation.audience"},
+		"a presentation for two":                   {[]string{presentation("aud", []any{cobalt, dusk})}, "presentation.audience"},
+		"a presentation that has expired":          {[]string{presentation("exp", now.Unix()-31)}, "presentation: token.expired"},
+		"a presentation without end":               {[]string{presentation("exp", nil)}, "presentation: token.time"},
+		"a presentation without id":                {[]string{presentation("jti", nil)}, "presentation.jti"},
+		"a presentation with another holder":       {[]string{presentation("vp", map[string]any{"type": "VerifiablePresentation", "holder": dusk, "verifiableCredential": []string{good}})}, "presentation.holder"},
+		"no presentation at all":                   {[]string{presentation("vp", nil)}, "presentation.syntax"},
+		"two presentations in one":                 {[]string{presentation("vp", []any{map[string]any{"type": "VerifiablePresentation"}, map[string]any{"type": "VerifiablePresentation"}})}, "presentation.syntax"},
+		"a presentation of another type":           {[]string{presentation("vp", map[string]any{"type": "Something", "verifiableCredential": []string{good}})}, "presentation.type"},
+		"the same presentation twice":              {[]string{replayed, replayed}, "presentation.replayed"},
+		"too many presentations":                   {strings.Split(strings.Repeat("x ", 11), " "), "presentation.count"},
+		"nonsense":                                 {[]string{"x.y.z"}, "presentation.syntax"},
 	} {
 		w.verifier.Forget(boreal)
-		w.answer = func() ([]string, error) { return answer, nil }
-		if _, types, err := w.claims(t); !fault.Is(err, fault.Unauthenticated) {
-			t.Errorf("%s: proven %v, %v", name, types, err)
+		w.answer = func() ([]string, error) { return tt.answer, nil }
+		if _, types, err := w.claims(t); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: proven %v, %v; want %s", name, types, err, tt.want)
 		}
 	}
 	w.verifier.Forget(boreal)
 	w.answer = func() ([]string, error) { return nil, nil }
 	if _, types, err := w.claims(t); err != nil || len(types) != 0 {
 		t.Errorf("who shows nothing has proven %v, %v", types, err)
+	}
+}
+
+func TestWhatIsRememberedStandsForTheSameKeyWithAnAccessToken(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.answer = func() ([]string, error) { return nil, nil }
+	for _, step := range []struct {
+		name string
+		wait time.Duration
+		peer participant.Peer
+		asks int32
+		ok   bool
+	}{
+		{"the first time", 0, participant.Peer{DID: boreal, Key: "a", AccessToken: "x"}, 1, true},
+		{"again", 5*time.Minute - 1, participant.Peer{DID: boreal, Key: "a", AccessToken: "y"}, 0, true},
+		{"without access token", 0, participant.Peer{DID: boreal, Key: "a"}, 0, false},
+		{"with another key", 0, participant.Peer{DID: boreal, Key: "b", AccessToken: "x"}, 1, true},
+		{"after five minutes", 5 * time.Minute, participant.Peer{DID: boreal, Key: "b", AccessToken: "x"}, 1, true},
+	} {
+		w.now = w.now.Add(step.wait)
+		before := w.queries.Load()
+		_, _, err := w.claimsOf(t, step.peer)
+		if asks := w.queries.Load() - before; asks != step.asks || (err == nil) != step.ok || err != nil && !fault.Is(err, fault.Unauthenticated) {
+			t.Errorf("%s: asked %d times, want %d; %v", step.name, asks, step.asks, err)
+		}
+	}
+}
+
+// T-05: a credential service that fails, or whatever a peer calls one, is left alone for a while.
+func TestAFailedQueryIsRememberedForTenSeconds(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.answer = func() ([]string, error) { return nil, errors.New("nobody there") }
+	for _, step := range []struct {
+		wait time.Duration
+		key  string
+		asks int32
+	}{{0, "a", 1}, {10*time.Second - 1, "a", 0}, {0, "b", 0}, {1, "a", 1}} {
+		w.now = w.now.Add(step.wait)
+		before := w.queries.Load()
+		_, _, err := w.claimsOf(t, participant.Peer{DID: boreal, Key: step.key, AccessToken: "x"})
+		if asks := w.queries.Load() - before; asks != step.asks || !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "nobody there") {
+			t.Errorf("%v later: asked %d times, want %d; %v", step.wait, asks, step.asks, err)
+		}
+	}
+	w.now = w.now.Add(10 * time.Second)
+	w.answer = func() ([]string, error) { return nil, nil }
+	if _, _, err := w.claims(t); err != nil {
+		t.Errorf("once it answers: %v", err)
 	}
 }
 

@@ -56,13 +56,20 @@ type Verifier struct {
 	cache map[cacheKey]cached
 }
 
-// patience is how long a peer's credential service may take, its DID document included.
-const patience = 10 * time.Second
+const (
+	// patience is how long a peer's credential service may take, its DID document included.
+	patience = 10 * time.Second
+	// failureLife is how long a failure is remembered: its service, or whoever it names as such, is not asked again meanwhile.
+	failureLife = 10 * time.Second
+)
 
 type cacheKey struct{ own, peer participant.DID }
 
+// cached is what a peer has proven, to whoever signs with the same key: one that was replaced does not keep claims alive.
 type cached struct {
+	key     string
 	party   policy.Party
+	err     error // of the query, whoever signed
 	expires time.Time
 }
 
@@ -72,41 +79,52 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 }
 
 // Claims returns what the peer has proven to the hosted participant: from the cache while every credential in it is valid, else by a
-// query of its credential service. A peer that shows nothing valid has proven nothing but its DID; what that means is up to the policy. A
-// presentation with anything invalid in it is refused whole.
+// query of its credential service, for which every token must carry an access token. A peer that shows nothing valid has proven nothing but its
+// DID; what that means is up to the policy. A presentation with anything invalid in it is refused whole.
 func (v *Verifier) Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
-	key := cacheKey{local.DID, peer.DID}
-	if party, ok := v.cached(key); ok {
-		return party, nil
-	}
-	result, err, _ := v.group.Do(string(key.own)+" "+string(key.peer), func() (any, error) {
-		if party, ok := v.cached(key); ok {
-			return party, nil
-		}
-		// What is asked serves everybody who waits: it hangs neither on one caller's token nor on its patience.
-		ctx, cancel := context.WithTimeout(commit.WithUsed(context.WithoutCancel(ctx), nil), patience)
-		defer cancel()
-		party, expires, err := v.ask(ctx, local, peer)
-		if err != nil {
-			return policy.Party{}, err
-		}
-		v.keep(key, cached{party, expires})
-		return party, nil
-	})
+	party, err := v.claims(ctx, local, peer)
 	if err != nil {
 		v.cfg.Log.WarnContext(ctx, "presentation refused", slog.String("peer", string(peer.DID)), slog.Any("error", err))
 		// No Wrap: what was found at an address that the peer chose is for the operator alone (T-04).
 		return policy.Party{}, &fault.Error{Op: "credential.Claims", Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: err}
 	}
+	return party, nil
+}
+
+func (v *Verifier) claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
+	if peer.AccessToken == "" {
+		return policy.Party{}, errors.New("token.access: the token carries no access token")
+	}
+	key := cacheKey{local.DID, peer.DID}
+	if c, ok := v.cached(key, peer.Key); ok {
+		return c.party, c.err
+	}
+	result, err, _ := v.group.Do(string(key.own)+" "+string(key.peer)+" "+peer.Key, func() (any, error) {
+		if c, ok := v.cached(key, peer.Key); ok {
+			return c.party, c.err
+		}
+		// What is asked serves everybody who waits: it hangs neither on one caller's token nor on its patience.
+		ctx, cancel := context.WithTimeout(commit.WithUsed(context.WithoutCancel(ctx), nil), patience)
+		defer cancel()
+		c := cached{key: peer.Key}
+		if c.party, c.expires, c.err = v.ask(ctx, local, peer); c.err != nil {
+			c.expires = v.cfg.Now().Add(failureLife)
+		}
+		v.keep(key, c)
+		return c.party, c.err
+	})
+	if err != nil {
+		return policy.Party{}, err
+	}
 	return result.(policy.Party), nil
 }
 
-func (v *Verifier) cached(key cacheKey) (policy.Party, bool) {
+func (v *Verifier) cached(key cacheKey, signer string) (cached, bool) {
 	now := v.cfg.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	c, ok := v.cache[key]
-	return c.party, ok && now.Before(c.expires)
+	return c, ok && now.Before(c.expires) && (c.err != nil || c.key == signer)
 }
 
 func (v *Verifier) keep(key cacheKey, c cached) {
@@ -149,9 +167,6 @@ func (v *Verifier) Own(ctx context.Context, local participant.Participant) (poli
 }
 
 func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, time.Time, error) {
-	if peer.AccessToken == "" {
-		return policy.Party{}, time.Time{}, errors.New("token.access: the token carries no access token")
-	}
 	presentations, err := v.cfg.Querier.Query(ctx, local, peer, v.cfg.Scopes)
 	if err != nil {
 		return policy.Party{}, time.Time{}, fmt.Errorf("presentation.query: %w", err)

@@ -157,47 +157,49 @@ func TestEachStepOfVerificationRefuses(t *testing.T) {
 	}
 	own, other := w.keys[boreal], w.keys[cobalt]
 	parts := strings.Split(good, ".")
-	for name, token := range map[string]string{
-		"unsigned":                        forge(t, own, header("alg", `"none"`), payload()),
-		"signed with a secret":            forge(t, own, header("alg", `"HS256"`), payload()),
-		"signed by another algorithm":     forge(t, own, header("alg", `"EdDSA"`), payload()),
-		"signed with a foreign key":       forge(t, other, header(), payload()),
-		"a key of another DID":            forge(t, other, header("kid", `"`+string(cobalt)+"#"+other.Public(identity.UseToken)[0].ID+`"`), payload()),
-		"a key for another purpose":       forge(t, own, header("kid", `"`+issue+`"`), payload()),
-		"a key that is not there":         forge(t, own, header("kid", `"`+string(boreal)+`#none"`), payload()),
-		"no key id":                       forge(t, own, header("kid", ""), payload()),
-		"a relative key id":               forge(t, own, header("kid", `"#x"`), payload()),
-		"a key in the header":             forge(t, own, header("jwk", `{"kty":"EC"}`), payload()),
-		"a key address":                   forge(t, own, header("jku", `"https://dusk.example"`), payload()),
-		"a critical extension":            forge(t, own, header("crit", `["b64"]`), payload()),
-		"another encoding":                forge(t, own, header("b64", `false`), payload()),
-		"a compressed payload":            forge(t, own, header("zip", `"DEF"`), payload()),
-		"a header member twice":           forge(t, own, `{"alg":"ES256","alg":"none","kid":"`+kid+`"}`, payload()),
-		"a payload member twice":          forge(t, own, header(), strings.Replace(payload(), `{`, `{"iss":"did:web:dusk.example",`, 1)),
-		"for somebody else":               forge(t, own, header(), payload("aud", `"did:web:dusk.example:dusk"`)),
-		"for two":                         forge(t, own, header(), payload("aud", `["`+string(cobalt)+`","did:web:dusk.example"]`)),
-		"for nobody":                      forge(t, own, header(), payload("aud", "")),
-		"issuer and subject differ":       forge(t, own, header(), payload("sub", `"`+string(cobalt)+`"`)),
-		"no id":                           forge(t, own, header(), payload("jti", "")),
-		"expired":                         forge(t, own, header(), payload("exp", at(-31*time.Second), "iat", at(-5*time.Minute), "nbf", at(-5*time.Minute))),
-		"never expiring":                  forge(t, own, header(), payload("exp", "")),
-		"no moment of issue":              forge(t, own, header(), payload("iat", "")),
-		"living too long":                 forge(t, own, header(), payload("exp", at(11*time.Minute))),
-		"issued in the future":            forge(t, own, header(), payload("iat", at(time.Minute))),
-		"not valid yet":                   forge(t, own, header(), payload("nbf", at(time.Minute))),
-		"times as text":                   forge(t, own, header(), payload("exp", `"`+now.Add(time.Minute).Format(time.RFC3339)+`"`)),
-		"a key of its own in the payload": forge(t, own, header(), payload("sub_jwk", `{}`)),
-		"a changed payload":               parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(payload())) + "." + parts[2],
-		"no signature":                    parts[0] + "." + parts[1] + ".",
-		"a signature that is too short":   parts[0] + "." + parts[1] + "." + parts[2][:40],
-		"four parts":                      good + ".x",
-		"padding":                         good + "=",
-		"too long":                        good + strings.Repeat("A", identity.MaxToken),
-		"a JSON serialization":            `{"payload":"` + parts[1] + `","signatures":[]}`,
-		"nothing":                         "",
+	for name, tt := range map[string]struct{ token, want string }{
+		"unsigned":                        {forge(t, own, header("alg", `"none"`), payload()), "token.syntax: algorithm \"none\""},
+		"signed with a secret":            {forge(t, own, header("alg", `"HS256"`), payload()), "token.syntax: algorithm \"HS256\""},
+		"signed by another algorithm":     {forge(t, own, header("alg", `"EdDSA"`), payload()), "token.signature: the header names EdDSA"},
+		"signed with a foreign key":       {forge(t, other, header(), payload()), "token.signature: could not verify"},
+		"a key of another DID":            {forge(t, other, header("kid", `"`+string(cobalt)+"#"+other.Public(identity.UseToken)[0].ID+`"`), payload()), "token.kid: its DID is not the issuer"},
+		"a key for another purpose":       {forge(t, own, header("kid", `"`+issue+`"`), payload()), "not listed under capabilityInvocation"},
+		"a key that is not there":         {forge(t, own, header("kid", `"`+string(boreal)+`#none"`), payload()), "token.key-unknown"},
+		"no key id":                       {forge(t, own, header("kid", ""), payload()), "token.kid: want an absolute DID URL"},
+		"a relative key id":               {forge(t, own, header("kid", `"#x"`), payload()), "token.kid: its DID is not the issuer"},
+		"a key in the header":             {forge(t, own, header("jwk", `{"kty":"EC"}`), payload()), "token.syntax: header member jwk"},
+		"a key address":                   {forge(t, own, header("jku", `"https://dusk.example"`), payload()), "token.syntax: header member jku"},
+		"a critical extension":            {forge(t, own, header("crit", `["b64"]`), payload()), "token.syntax: header member crit"},
+		"another encoding":                {forge(t, own, header("b64", `false`), payload()), "token.syntax: header member b64"},
+		"a compressed payload":            {forge(t, own, header("zip", `"DEF"`), payload()), "token.syntax: header member zip"},
+		"a header member twice":           {forge(t, own, `{"alg":"ES256","alg":"none","kid":"`+kid+`"}`, payload()), "token.syntax: header: /alg"},
+		"a payload member twice":          {forge(t, own, header(), strings.Replace(payload(), `{`, `{"iss":"did:web:dusk.example",`, 1)), "token.syntax: payload: /iss"},
+		"for somebody else":               {forge(t, own, header(), payload("aud", `"did:web:dusk.example:dusk"`)), "token.audience"},
+		"for two":                         {forge(t, own, header(), payload("aud", `["`+string(cobalt)+`","did:web:dusk.example"]`)), "token.audience"},
+		"for nobody":                      {forge(t, own, header(), payload("aud", "")), "token.audience"},
+		"issuer and subject differ":       {forge(t, own, header(), payload("sub", `"`+string(cobalt)+`"`)), "token.subject"},
+		"no id":                           {forge(t, own, header(), payload("jti", "")), "token.jti"},
+		"expired":                         {forge(t, own, header(), payload("exp", at(-31*time.Second), "iat", at(-5*time.Minute), "nbf", at(-5*time.Minute))), "token.expired"},
+		"never expiring":                  {forge(t, own, header(), payload("exp", "")), "token.time"},
+		"no moment of issue":              {forge(t, own, header(), payload("iat", "")), "token.time"},
+		"living too long":                 {forge(t, own, header(), payload("exp", at(11*time.Minute))), "token.life"},
+		"issued in the future":            {forge(t, own, header(), payload("iat", at(time.Minute))), "token.early"},
+		"not valid yet":                   {forge(t, own, header(), payload("nbf", at(time.Minute))), "token.early"},
+		"times as text":                   {forge(t, own, header(), payload("exp", `"`+now.Add(time.Minute).Format(time.RFC3339)+`"`)), "token.syntax: payload"},
+		"a key of its own in the payload": {forge(t, own, header(), payload("sub_jwk", `{}`)), "token.syntax: claim sub_jwk"},
+		"a presentation":                  {forge(t, own, header(), payload("vp", `{}`)), "token.syntax: claim vp"},
+		"a credential":                    {forge(t, own, header(), payload("vc", `{}`)), "token.syntax: claim vc"},
+		"a changed payload":               {parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(payload())) + "." + parts[2], "token.signature: could not verify"},
+		"no signature":                    {parts[0] + "." + parts[1] + ".", "token.syntax: part 3"},
+		"a signature that is too short":   {parts[0] + "." + parts[1] + "." + parts[2][:40], "token.signature: could not verify"},
+		"four parts":                      {good + ".x", "token.syntax: want a compact JWS"},
+		"padding":                         {good + "=", "token.syntax: part 3"},
+		"too long":                        {good + strings.Repeat("A", identity.MaxToken), "token.syntax: want a compact JWS"},
+		"a JSON serialization":            {`{"payload":"` + parts[1] + `","signatures":[]}`, "token.syntax: want a compact JWS"},
+		"nothing":                         {"", "token.syntax: want a compact JWS"},
 	} {
-		if peer, err := w.accept(t, token); err == nil {
-			t.Errorf("%s: accepted as %s", name, peer.DID)
+		if peer, err := w.accept(t, tt.token); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %q, %v; want %s", name, peer.DID, err, tt.want)
 		}
 	}
 }
@@ -259,6 +261,33 @@ func TestADocumentMustBeTheDIDsOwnAndUnambiguous(t *testing.T) {
 		}
 		if _, err := identity.ParseDocument(boreal, []byte(text)); err == nil {
 			t.Errorf("a document %s was accepted", name)
+		}
+	}
+}
+
+func TestAKeyMustBeMeantForVerifying(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	key := w.keys[boreal].Public(identity.UseToken)[0]
+	kid := string(boreal) + "#" + key.ID
+	document, err := identity.NewDocument(boreal, w.keys[boreal], nil)
+	check(t, err)
+	for members, want := range map[string]bool{
+		``:                                true,
+		`"use":"sig",`:                    true,
+		`"key_ops":["verify"],`:           true,
+		`"key_ops":["sign","verify"],`:    true,
+		`"use":"enc",`:                    false,
+		`"use":"",`:                       false,
+		`"key_ops":["encrypt"],`:          false,
+		`"key_ops":[],`:                   false,
+		`"use":"sig","key_ops":["sign"],`: false,
+	} {
+		text := strings.Replace(string(document), `"publicKeyJwk":{`, `"publicKeyJwk":{`+members, 1)
+		d, err := identity.ParseDocument(boreal, []byte(text))
+		check(t, err)
+		if _, err := d.Key(kid, identity.CapabilityInvocation); (err == nil) != want {
+			t.Errorf("a key with %s: %v", members, err)
 		}
 	}
 }

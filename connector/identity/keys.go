@@ -3,7 +3,11 @@ package identity
 import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -82,11 +86,17 @@ func publicJWK(key any) (map[string]any, error) {
 	return out, nil
 }
 
-// parseJWK reads a public key of an allowed kind.
+// parseJWK reads a public key of an allowed kind that may verify signatures.
 func parseJWK(raw []byte) (any, error) {
 	k, err := jwk.ParseKey(raw)
 	if err != nil {
 		return nil, err
+	}
+	if _, said := k.Get(jwk.KeyUsageKey); said && k.KeyUsage() != jwk.ForSignature.String() {
+		return nil, fmt.Errorf("the key is for use %q", k.KeyUsage())
+	}
+	if _, said := k.Get(jwk.KeyOpsKey); said && !slices.Contains(k.KeyOps(), jwk.KeyOpVerify) {
+		return nil, fmt.Errorf("the key is for %v", k.KeyOps())
 	}
 	var key any
 	if err := k.Raw(&key); err != nil {
@@ -100,6 +110,13 @@ func parseJWK(raw []byte) (any, error) {
 	}
 	_, err = algorithmOf(key)
 	return key, err
+}
+
+// digestOf names a public key by what it is, whatever a document calls it.
+func digestOf(key any) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // verifySignature checks a compact JWS with one key and the algorithm of that key.

@@ -109,11 +109,15 @@ func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID
 	if err != nil {
 		return participant.Peer{}, nil, err
 	}
-	doc, err := v.signature(ctx, did, header.KeyID, token, CapabilityInvocation)
+	doc, key, err := v.signature(ctx, did, header.KeyID, token, CapabilityInvocation)
 	if err != nil {
 		return participant.Peer{}, nil, err
 	}
-	peer := participant.Peer{DID: did, AccessToken: claims.Token}
+	digest, err := digestOf(key)
+	if err != nil {
+		return participant.Peer{}, nil, err
+	}
+	peer := participant.Peer{DID: did, Key: digest, AccessToken: claims.Token}
 	for _, s := range doc.Services {
 		if s.Type == "DataService" {
 			peer.Origins = append(peer.Origins, s.Endpoint)
@@ -142,14 +146,20 @@ func (v *Verifier) Settle(ctx context.Context, u *commit.Used) error {
 	return nil
 }
 
+// refusedClaims make a token something else than a self-issued token: a presentation or a credential does not authenticate (security rule
+// T-11), and keys come from the DID document alone.
+var refusedClaims = []string{"sub_jwk", "vp", "vc"}
+
 func readClaims(payload []byte) (tokenClaims, error) {
 	var c tokenClaims
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &all); err != nil {
 		return c, fmt.Errorf("%w: payload", ErrSyntax)
 	}
-	if _, ok := all["sub_jwk"]; ok {
-		return c, fmt.Errorf("%w: sub_jwk is not allowed", ErrSyntax)
+	for _, name := range refusedClaims {
+		if _, ok := all[name]; ok {
+			return c, fmt.Errorf("%w: claim %s is not allowed", ErrSyntax, name)
+		}
 	}
 	if err := ijson.Unmarshal(payload, ijson.DefaultLimits(), &c); err != nil {
 		return c, fmt.Errorf("%w: payload: %w", ErrSyntax, err)
@@ -185,30 +195,30 @@ func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (partici
 	return did, c.Window.Check(v.Now(), MaxTokenLife)
 }
 
-// signature finds the key through the DID and checks the signature. A key that the cached document does not have, or that does not fit, gives
+// signature finds the key through the DID, checks the signature and returns both. A key that the cached document does not have, or that does not fit, gives
 // one look at a fresh document: keys rotate.
-func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) (*Document, error) {
+func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) (*Document, any, error) {
 	var last error
 	for _, fresh := range []bool{false, true} {
 		doc, err := v.Documents.Resolve(ctx, did, fresh)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("did.resolve: %w", err), last)
+			return nil, nil, errors.Join(fmt.Errorf("did.resolve: %w", err), last)
 		}
 		key, err := doc.Key(kid, r)
 		if err == nil {
 			err = Verify(token, key)
 		}
 		if err == nil {
-			return doc, nil
+			return doc, key, nil
 		}
 		last = fmt.Errorf("token.signature: %w", err)
 	}
-	return nil, last
+	return nil, nil, last
 }
 
 // Signature checks a token's signature against its sender's DID document; see Verify for the rest of a self-issued token.
 func (v *Verifier) Signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) error {
-	_, err := v.signature(ctx, did, kid, token, r)
+	_, _, err := v.signature(ctx, did, kid, token, r)
 	return err
 }
 

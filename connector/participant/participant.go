@@ -25,6 +25,7 @@ type Participant struct {
 // Peer is the counter-party of one request, after its self-issued token was verified (DCP 1.0, section 1.3).
 type Peer struct {
 	DID         DID
+	Key         string   // digest of the key that signed its token
 	AccessToken string   // claim "token" of its self-issued token, opaque, for one presentation query; may be empty
 	Origins     []string // scheme://host[:port] of the DataService entries of its DID document; empty: it has none
 }
