@@ -269,7 +269,8 @@ func (c *Connector) joinIdentity() {
 	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
 		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
-		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base, Now: c.cfg.Now})
+		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
+		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
 	if c.identity = c.cfg.Identity; c.identity == nil {
 		c.identity = claimed{c.agent, c.verifier, c.client}
 	}

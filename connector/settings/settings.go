@@ -81,6 +81,7 @@ type Trust struct {
 type Egress struct {
 	Peers     []string `yaml:"peers"`     // scheme://host:port
 	Upstreams []string `yaml:"upstreams"` // scheme://host:port
+	Callbacks []string `yaml:"callbacks"` // scheme://host:port
 	Roots     string   `yaml:"roots"`
 	Secrets   []Secret `yaml:"secrets"`
 }
@@ -118,7 +119,7 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
-		Egress:       Egress{Peers: []string{}, Upstreams: []string{}, Secrets: []Secret{}},
+		Egress:       Egress{Peers: []string{}, Upstreams: []string{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Streams: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 	}

@@ -127,6 +127,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
 	s.Profile.Accepts = []string{""}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
+	s.Egress.Callbacks = []string{"gateway.example"}
 	s.Limits = settings.Limits{}
 	s.Log = settings.Log{Level: "loud", Format: "xml"}
 	err := s.Validate()

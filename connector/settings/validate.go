@@ -49,6 +49,7 @@ func (s Settings) Validate() error {
 	c.profile(s.Profile)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.origins("egress.upstreams", s.Egress.Upstreams)
+	c.origins("egress.callbacks", s.Egress.Callbacks)
 	c.secrets(s.Egress.Secrets)
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)

@@ -2,6 +2,7 @@ package dsp
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -109,38 +110,46 @@ func (Codec) EncodeNegotiation(m negotiation.Message) (string, []byte, error) {
 	var err error
 	switch m.Kind {
 	case negotiation.Request:
-		path = "/negotiations/" + m.ProviderPID + "/request"
+		path = "/negotiations/" + segment(m.ProviderPID) + "/request"
 		if m.ProviderPID == "" {
 			path, w.Callback = "/negotiations/request", m.Callback
 		}
 		w.Offer, err = offer(m.Offer)
 	case negotiation.OfferMessage:
-		path = "/negotiations/" + m.ConsumerPID + "/offers"
+		path = "/negotiations/" + segment(m.ConsumerPID) + "/offers"
 		if m.ConsumerPID == "" {
 			path, w.Callback = "/negotiations/offers", m.Callback
 		}
 		w.Offer, err = offer(m.Offer)
 	case negotiation.Agreement:
 		c := m.Contract
-		path = "/negotiations/" + m.ConsumerPID + "/agreement"
+		path = "/negotiations/" + segment(m.ConsumerPID) + "/agreement"
 		p := c.Policy
 		p.ID = c.ID
 		w.Agreement, err = odrl.Marshal(p, odrl.Parties{Kind: "Agreement", Target: c.Target, Assigner: string(c.Assigner),
 			Assignee: string(c.Assignee), Timestamp: stamp(c.Signed)})
 	case negotiation.Verification:
-		path = "/negotiations/" + m.ProviderPID + "/agreement/verification"
+		path = "/negotiations/" + segment(m.ProviderPID) + "/agreement/verification"
 	case negotiation.Acceptance:
-		path = "/negotiations/" + m.ProviderPID + "/events"
+		path = "/negotiations/" + segment(m.ProviderPID) + "/events"
 	case negotiation.Finalization:
-		path = "/negotiations/" + m.ConsumerPID + "/events"
+		path = "/negotiations/" + segment(m.ConsumerPID) + "/events"
 	case negotiation.Termination:
-		path = "/negotiations/" + receiver(m) + "/termination"
+		path = "/negotiations/" + segment(receiver(m)) + "/termination"
 	}
 	if err != nil {
 		return "", nil, err
 	}
 	body, err := encode(w)
 	return path, body, err
+}
+
+// segment is a pid as one segment of a path, whatever characters its peer gave it: dots alone would lead elsewhere.
+func segment(pid string) string {
+	if pid == "." || pid == ".." {
+		return strings.ReplaceAll(pid, ".", "%2E")
+	}
+	return url.PathEscape(pid)
 }
 
 // receiver is the pid of the side that a termination goes to.

@@ -97,9 +97,10 @@ func (Codec) EncodeTransfer(m transfer.Message) (string, []byte, error) {
 	if m.ToConsumer {
 		pid = m.ConsumerPID
 	}
-	path := map[transfer.Kind]string{transfer.Request: "/transfers/request", transfer.Start: "/transfers/" + pid + "/start",
-		transfer.Completion: "/transfers/" + pid + "/completion", transfer.Suspension: "/transfers/" + pid + "/suspension",
-		transfer.Termination: "/transfers/" + pid + "/termination"}[m.Kind]
+	process := "/transfers/" + segment(pid)
+	path := map[transfer.Kind]string{transfer.Request: "/transfers/request", transfer.Start: process + "/start",
+		transfer.Completion: process + "/completion", transfer.Suspension: process + "/suspension",
+		transfer.Termination: process + "/termination"}[m.Kind]
 	body, err := encode(w)
 	return path, body, err
 }

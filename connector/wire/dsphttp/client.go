@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +48,7 @@ type Seals interface {
 	Open(local participant.Participant, sealed []byte) ([]byte, error)
 }
 
-// ClientConfig carries what a Client is made of. All fields are required.
+// ClientConfig carries what a Client is made of. All fields but Callbacks are required.
 type ClientConfig struct {
 	HTTP       Doer
 	Authorizer Authorizer
@@ -54,8 +56,9 @@ type ClientConfig struct {
 	Hosted     Hosted
 	Seals      Seals
 	Base       func(participant.Participant) string
-	Operator   []string // callback origins that the operator allows beside those in DID documents
+	Callbacks  []string // origins that the operator lets any callback address have, beside those in DID documents
 	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // Client speaks to peers. It is safe for concurrent use.
@@ -106,16 +109,31 @@ func (c *Client) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	i := strings.Index(o.URL, "/negotiations/")
-	if i < 0 {
-		i = strings.Index(o.URL, "/transfers/")
+	address, err := processOf(o)
+	if err != nil {
+		return outbox.Answer{}, err
 	}
-	parts := strings.SplitN(o.URL[max(i, 0):], "/", 4) // "", collection, pid, rest
-	if len(parts) < 4 {
-		return outbox.Answer{}, outbox.ErrNowhere
-	}
-	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodGet, o.URL[:i]+"/"+parts[1]+"/"+parts[2], nil, maxBody)
+	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodGet, address, nil, maxBody)
 	return answered(status, body, err)
+}
+
+// collections hold the processes of a kind, below the base of a peer.
+var collections = map[commit.ProcessKind]string{commit.Negotiation: "/negotiations/", commit.Transfer: "/transfers/"}
+
+// processOf is the address of the process that a message goes to: base, collection, pid. The base is the peer's and may hold the same words, a pid
+// is escaped and holds no slash: the last collection counts.
+func processOf(o commit.Owed) (string, error) {
+	collection, ok := collections[o.Process]
+	i := strings.LastIndex(o.URL, collection)
+	if !ok || i < 0 {
+		return "", outbox.ErrNowhere
+	}
+	base, rest := o.URL[:i+len(collection)], o.URL[i+len(collection):]
+	pid, message, ok := strings.Cut(rest, "/")
+	if !ok || pid == "" || message == "" {
+		return "", outbox.ErrNowhere
+	}
+	return base + pid, nil
 }
 
 // answered sorts answers: 5xx, 408, 425 and 429 are no answer to speak of and are tried again.
@@ -197,8 +215,8 @@ func (c *Client) Endpoint(ctx context.Context, _ participant.Participant, peer p
 func (c *Client) Own(local participant.Participant) string { return c.cfg.Base(local) }
 
 // Callback implements the services' Directory: the address passes the egress rules and shares the origin of a DataService entry of the
-// peer's DID document, or stands on the operator's list. A peer without such entries is accepted on the egress rules alone.
-func (c *Client) Callback(_ context.Context, peer participant.Peer, raw string) error {
+// peer's DID document, or of the operator's list. A peer without such entries is accepted on the egress rules alone, which is logged.
+func (c *Client) Callback(ctx context.Context, peer participant.Peer, raw string) error {
 	const op = "dsphttp.Callback"
 	u, err := url.Parse(raw)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(raw) > 2048 {
@@ -207,14 +225,15 @@ func (c *Client) Callback(_ context.Context, peer participant.Peer, raw string) 
 	if err := c.cfg.HTTP.Check(raw); err != nil {
 		return fault.New(op, fault.Malformed, "callbackAddress: this address is not served")
 	}
-	if len(peer.Origins) == 0 {
-		return nil
-	}
 	own := origin(u)
-	for _, allowed := range append(c.cfg.Operator, peer.Origins...) {
+	for _, allowed := range slices.Concat(c.cfg.Callbacks, peer.Origins) {
 		if a, err := url.Parse(allowed); err == nil && origin(a) == own {
 			return nil
 		}
+	}
+	if len(peer.Origins) == 0 {
+		c.cfg.Log.WarnContext(ctx, "callback address taken on egress rules alone", slog.String("peer", string(peer.DID)), slog.String("origin", own))
+		return nil
 	}
 	return fault.New(op, fault.Malformed, "callbackAddress: want the origin of a DataService entry of your DID document")
 }

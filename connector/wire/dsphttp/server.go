@@ -104,7 +104,15 @@ type reply struct {
 	sent   func() // called once the answer has left; may be nil
 }
 
-// Mount registers the protocol's paths, each with and without a trailing slash.
+// The error objects of the protocol.
+const (
+	catalogError     = "CatalogError"
+	negotiationError = "ContractNegotiationError"
+	transferError    = "TransferError"
+)
+
+// Mount registers the protocol's paths, each with and without a trailing slash. Whatever else is asked below them, by path or by method, is not
+// there, and that is said in the protocol's words.
 func (s *Server) Mount(mux Mux) {
 	mux.Handle("GET /{slug}/.well-known/dspace-version", http.HandlerFunc(s.versions))
 	post := func(path, errType string, h func(*call) (reply, error)) {
@@ -112,10 +120,10 @@ func (s *Server) Mount(mux Mux) {
 	}
 	get := func(path, errType string, h func(*call) (reply, error)) { s.route(mux, "GET", path, errType, h) }
 
-	post("/catalog/request", "CatalogError", s.catalog)
-	get("/catalog/datasets/{id}", "CatalogError", s.dataset)
+	post("/catalog/request", catalogError, s.catalog)
+	get("/catalog/datasets/{id}", catalogError, s.dataset)
 
-	const ne, te = "ContractNegotiationError", "TransferError"
+	const ne, te = negotiationError, transferError
 	get("/negotiations/{pid}", ne, s.negotiation)
 	post("/negotiations/request", ne, s.negotiate(negotiation.Request))
 	post("/negotiations/{pid}/request", ne, s.negotiate(negotiation.Request))
@@ -132,6 +140,14 @@ func (s *Server) Mount(mux Mux) {
 	post("/transfers/{pid}/completion", te, s.move(transfer.Completion))
 	post("/transfers/{pid}/suspension", te, s.move(transfer.Suspension))
 	post("/transfers/{pid}/termination", te, s.move(transfer.Termination))
+
+	for below, errType := range map[string]string{"": catalogError, "/negotiations": ne, "/transfers": te} {
+		nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.fail(&call{w: w, r: r}, errType, fault.New("dsphttp.Mount", fault.NotFound, "no such path with this method"))
+		})
+		mux.Handle("/{slug}"+versioned+below, nothing)
+		mux.Handle("/{slug}"+versioned+below+"/{rest...}", nothing)
+	}
 }
 
 func (s *Server) route(mux Mux, method, path, errType string, h func(*call) (reply, error)) {
@@ -142,7 +158,8 @@ func (s *Server) route(mux Mux, method, path, errType string, h func(*call) (rep
 			return
 		}
 		out, err := h(c)
-		if unused := s.cfg.Authenticator.Settle(c.r.Context(), c.used); unused != nil {
+		// Who left meanwhile has used its token all the same.
+		if unused := s.cfg.Authenticator.Settle(context.WithoutCancel(c.r.Context()), c.used); unused != nil {
 			err = unused // whoever repeats a token learns nothing else
 		}
 		if err != nil {
@@ -213,17 +230,16 @@ func errLarge() error {
 // fail answers with the protocol's error object. Ownership, existence and visibility give one and the same 404.
 func (s *Server) fail(c *call, errType string, err error) {
 	ctx := c.r.Context()
-	if errors.Is(err, errMedia) {
-		problem.Status(c.w, c.r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
-		return
-	}
 	kind := fault.KindOf(err)
 	status := problem.Of(kind).Status
 	p := dsp.Problem{Type: errType}
-	switch kind {
-	case fault.NotFound:
+	switch {
+	case errors.Is(err, errMedia):
+		status = http.StatusUnsupportedMediaType
+		p.Code, p.Reasons = "media.unsupported", []string{"send application/json without content encoding"}
+	case kind == fault.NotFound:
 		p.Code, p.Reasons = "not.found", []string{"there is no such thing here"}
-	case fault.Conflict:
+	case kind == fault.Conflict:
 		status = http.StatusBadRequest // illegal transitions are 400 in this protocol
 		fallthrough
 	default:

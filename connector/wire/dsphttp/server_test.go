@@ -1,0 +1,433 @@
+package dsphttp_test
+
+import (
+	"bufio"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dsp"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/e2e/network"
+	"github.com/sluice-connector/sluice/schemas"
+)
+
+// world is Cobalt Cells, which offers something, and two companies whose messages the test writes by hand.
+type world struct {
+	cobalt *network.Company
+	client *http.Client
+	locals map[string]participant.Participant
+	keys   map[string]*keyfile.Keys
+	base   string
+}
+
+func setup(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	n, err := network.Start(t.Context(), network.Config{Dir: dir, Now: time.Now, Members: []network.Member{
+		{Slug: "boreal", Name: "Boreal Drives", BPN: "BPNL00000000BOR1", Framework: true},
+		{Slug: "cobalt", Name: "Cobalt Cells", BPN: "BPNL00000000COB1", Framework: true},
+		{Slug: "dusk", Name: "Dusk Trading", BPN: "BPNL00000000DUS1", Framework: true},
+	}, Log: func(slug string) *slog.Logger {
+		return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
+	}})
+	check(t, err)
+	t.Cleanup(func() { check(t, n.Close()) })
+	w := &world{cobalt: n.Companies["cobalt"], locals: map[string]participant.Participant{}, keys: map[string]*keyfile.Keys{}}
+	for _, slug := range []string{"boreal", "cobalt", "dusk"} {
+		w.locals[slug] = n.Companies[slug].Local
+		w.keys[slug], err = keyfile.Open(filepath.Join(dir, slug, "keys", slug+".json"), rand.Reader)
+		check(t, err)
+	}
+	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: n.CA.Pool()}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(w.client.CloseIdleConnections)
+	_, document, err := identity.ParseDID(string(w.cobalt.Local.DID))
+	check(t, err)
+	w.base = strings.TrimSuffix(document, "/did.json") + "/dsp/2025-1"
+	return w
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publish offers what is in the demo's file, and further assets, to all members.
+func (w *world) publish(t *testing.T, more ...string) {
+	t.Helper()
+	f, err := os.Open("../../../cmd/sluice/demodata/battery-parts.csv")
+	check(t, err)
+	defer f.Close()
+	_, err = w.cobalt.Publish(t.Context(), w.cobalt.Local, rpc.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
+	check(t, err)
+	for _, id := range more {
+		check(t, w.cobalt.PublishAsset(t.Context(), w.cobalt.Local, catalog.Asset{ID: id, Title: id, Type: "https://w3id.org/catenax/taxonomy#Submodel",
+			APIVersion: "3.0", SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: "https://erp.example/"}}, "test"))
+	}
+}
+
+// token is a fresh identity token of the company for Cobalt Cells.
+func (w *world) token(t *testing.T, slug string) string {
+	t.Helper()
+	keys := w.keys[slug]
+	holder := credential.Holder{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Now: time.Now, Rand: rand.Reader}
+	access, err := holder.Grant(w.locals[slug], w.cobalt.Local.DID, []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read",
+		"org.eclipse.tractusx.vc.type:DataExchangeGovernanceCredential:read"})
+	check(t, err)
+	token, err := identity.IssueToken(w.locals[slug].DID, w.cobalt.Local.DID, keys, access, time.Now(), rand.Reader)
+	check(t, err)
+	return token
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask sends a message of the company; headers come in pairs and replace what a message has, an empty value takes it away.
+func (w *world) ask(t *testing.T, method, address, token, body string, headers ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	check(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := w.client.Do(r)
+	check(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	check(t, err)
+	return answer{res.StatusCode, res.Header, string(text)}
+}
+
+const catalogRequest = `{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}`
+
+// request is a contract request of the company for what it sees in the catalog.
+func (w *world) request(t *testing.T, slug, pid string) string {
+	t.Helper()
+	a := w.ask(t, http.MethodPost, w.base+"/catalog/request", w.token(t, slug), catalogRequest)
+	remote, err := dsp.ParseCatalog([]byte(a.body))
+	if err != nil || len(remote.Datasets) == 0 {
+		t.Fatalf("catalog: %d %s, %v", a.status, a.body, err)
+	}
+	d := remote.Datasets[0]
+	_, body, err := dsp.Codec{}.EncodeNegotiation(negotiation.Message{Kind: negotiation.Request, ConsumerPID: pid, Callback: w.callback(slug),
+		Offer: &negotiation.Offer{ID: d.Offers[0].ID, Target: d.ID, Policy: d.Offers[0].Policy}})
+	check(t, err)
+	return string(body)
+}
+
+func (w *world) callback(slug string) string {
+	_, document, _ := identity.ParseDID(string(w.locals[slug].DID))
+	return strings.TrimSuffix(document, "/did.json") + "/dsp/2025-1"
+}
+
+// forged is a token of Boreal Drives with a header and claims of the test's own, signed with the keys.
+func (w *world) forged(t *testing.T, keys *keyfile.Keys, header, claims map[string]any) string {
+	t.Helper()
+	own, now := w.locals["boreal"].DID, time.Now()
+	h := map[string]any{"alg": "ES256", "typ": "JWT", "kid": string(own) + "#" + w.keys["boreal"].Public(identity.UseToken)[0].ID}
+	c := map[string]any{"iss": own, "sub": own, "aud": w.cobalt.Local.DID, "jti": rand.Text(), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Unix() + 60}
+	maps.Copy(h, header)
+	maps.Copy(c, claims)
+	var parts []string
+	for _, m := range []map[string]any{h, c} {
+		b, err := json.Marshal(m)
+		check(t, err)
+		parts = append(parts, base64.RawURLEncoding.EncodeToString(b))
+	}
+	signature, err := keys.Sign(identity.UseToken, []byte(strings.Join(parts, ".")))
+	check(t, err)
+	return strings.Join(append(parts, base64.RawURLEncoding.EncodeToString(signature)), ".")
+}
+
+func TestWhoProvesNothingLearnsNothingAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.publish(t)
+	body := w.request(t, "boreal", "urn:c")
+	own := w.keys["boreal"]
+	if a := w.ask(t, http.MethodPost, w.base+"/catalog/request", w.forged(t, own, nil, map[string]any{"jti": "used"}), catalogRequest); a.status != http.StatusUnauthorized {
+		t.Fatalf("a token without access token saw the catalog: %d", a.status)
+	}
+	minute := func(n int64) int64 { return time.Now().Unix() + 60*n }
+	tokens := map[string]string{
+		"none":                 "",
+		"nonsense":             "x",
+		"four parts":           w.token(t, "boreal") + ".x",
+		"too long":             w.token(t, "boreal") + strings.Repeat("A", identity.MaxToken),
+		"unsigned":             w.forged(t, own, map[string]any{"alg": "none"}, nil),
+		"a foreign key":        w.forged(t, w.keys["dusk"], nil, nil),
+		"an unknown key":       w.forged(t, own, map[string]any{"kid": string(w.locals["boreal"].DID) + "#none"}, nil),
+		"expired":              w.forged(t, own, nil, map[string]any{"iat": minute(-5), "exp": minute(-1)}),
+		"from the future":      w.forged(t, own, nil, map[string]any{"iat": minute(2), "exp": minute(3)}),
+		"for somebody else":    w.forged(t, own, nil, map[string]any{"aud": w.locals["dusk"].DID}),
+		"a presentation":       w.forged(t, own, nil, map[string]any{"vp": map[string]any{}}),
+		"without id":           w.forged(t, own, nil, map[string]any{"jti": ""}),
+		"used":                 w.forged(t, own, nil, map[string]any{"jti": "used"}),
+		"of nobody":            w.forged(t, own, map[string]any{"kid": "did:web:localhost%3A1:x#y"}, map[string]any{"iss": "did:web:localhost%3A1:x", "sub": "did:web:localhost%3A1:x"}),
+		"without access token": w.forged(t, own, nil, nil),
+	}
+	var first answer
+	for name, token := range tokens {
+		a := w.ask(t, http.MethodPost, w.base+"/negotiations/request", token, body)
+		if first.status == 0 {
+			first = a
+		}
+		if a.status != http.StatusUnauthorized || a.body != first.body || !sameHeaders(a.header, first.header) {
+			t.Errorf("%s: %d %v %s\nwant %v %s", name, a.status, a.header, a.body, first.header, first.body)
+		}
+	}
+	for name, a := range map[string]answer{
+		"an unknown company": w.ask(t, http.MethodPost, strings.Replace(w.base, "/cobalt/", "/nobody/", 1)+"/negotiations/request", w.token(t, "boreal"), body),
+		"another scheme":     w.ask(t, http.MethodPost, w.base+"/negotiations/request", "", body, "Authorization", "Basic eDp5"),
+		"half of a message":  w.ask(t, http.MethodPost, w.base+"/negotiations/request", "x", body[:10]),
+		"no JSON":            w.ask(t, http.MethodPost, w.base+"/negotiations/request", "x", "no"),
+		"an unknown process": w.ask(t, http.MethodPost, w.base+"/negotiations/urn:none/events", "x", body),
+	} {
+		if a.status != http.StatusUnauthorized || a.body != first.body || !sameHeaders(a.header, first.header) {
+			t.Errorf("%s: %d %v %s", name, a.status, a.header, a.body)
+		}
+	}
+	if n, err := w.cobalt.Store().OpenNegotiations(t.Context(), w.cobalt.Local.ID, w.locals["boreal"].DID); err != nil || n != 0 {
+		t.Errorf("%d negotiations were opened, %v", n, err)
+	}
+	token := w.token(t, "boreal")
+	if a := w.ask(t, http.MethodPost, w.base+"/negotiations/request", token, body); a.status != http.StatusCreated {
+		t.Errorf("the message itself, well signed: %d %s", a.status, a.body)
+	}
+	if a := w.ask(t, http.MethodPost, w.base+"/negotiations/request", token, body); a.status != http.StatusUnauthorized || a.body != first.body {
+		t.Errorf("the token again: %d %s", a.status, a.body)
+	}
+}
+
+// sameHeaders compares what a caller could tell answers apart by.
+func sameHeaders(a, b http.Header) bool {
+	a, b = a.Clone(), b.Clone()
+	a.Del("Date")
+	b.Del("Date")
+	return maps.EqualFunc(a, b, slices.Equal)
+}
+
+// errorTypes are the protocol's error objects by the path that was asked.
+var errorTypes = map[string]string{"/catalog/request": "CatalogError", "/negotiations/request": "ContractNegotiationError", "/transfers/request": "TransferError"}
+
+func (a answer) is(t *testing.T, name string, status int, errType string) {
+	t.Helper()
+	var body struct {
+		Context []string `json:"@context"`
+		Type    string   `json:"@type"`
+		Reason  []string `json:"reason"`
+	}
+	err := json.Unmarshal([]byte(a.body), &body)
+	if a.status != status || err != nil || body.Type != errType || len(body.Reason) == 0 || !slices.Contains(body.Context, dsp.Context) ||
+		a.header.Get("Content-Type") != "application/json" {
+		t.Errorf("%s: %d %v %s, want %d and a %s", name, a.status, a.header, a.body, status, errType)
+	}
+}
+
+func TestWhatIsNoMessageIsRefusedInTheProtocolsWords(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	large := strings.Repeat(" ", 1<<20+1)
+	for path, errType := range errorTypes {
+		for name, tt := range map[string]struct {
+			body    string
+			headers []string
+			want    int
+		}{
+			"another media type":  {"{}", []string{"Content-Type", "text/plain"}, http.StatusUnsupportedMediaType},
+			"no media type":       {"{}", []string{"Content-Type", ""}, http.StatusUnsupportedMediaType},
+			"two media types":     {"{}", []string{"Content-Type", "application/json, text/plain"}, http.StatusUnsupportedMediaType},
+			"a compressed body":   {"{}", []string{"Content-Encoding", "gzip"}, http.StatusUnsupportedMediaType},
+			"a body too large":    {large, nil, http.StatusRequestEntityTooLarge},
+			"no JSON":             {"no", nil, http.StatusBadRequest},
+			"no message":          {"{}", nil, http.StatusBadRequest},
+			"no message, charset": {"{}", []string{"Content-Type", "application/json; charset=utf-8"}, http.StatusBadRequest},
+			"no message, as LD":   {"{}", []string{"Content-Type", "application/ld+json"}, http.StatusBadRequest},
+			"plainly encoded":     {"{}", []string{"Content-Encoding", "identity"}, http.StatusBadRequest},
+		} {
+			w.ask(t, http.MethodPost, w.base+path, w.token(t, "boreal"), tt.body, tt.headers...).is(t, path+": "+name, tt.want, errType)
+		}
+		w.send(t, path, w.token(t, "boreal"), "Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(large), large)).
+			is(t, path+": a body too large that did not say so", http.StatusRequestEntityTooLarge, errType)
+		token := w.token(t, "boreal")
+		w.send(t, path, token, "Content-Length: 100", "{").is(t, path+": half of a body", http.StatusBadRequest, errType)
+		w.ask(t, http.MethodPost, w.base+path, token, "{}").is(t, path+": the token of half a body, again", http.StatusUnauthorized, errType)
+	}
+}
+
+// send writes a request by hand and closes its end.
+func (w *world) send(t *testing.T, path, token, header, body string) answer {
+	t.Helper()
+	u, err := url.Parse(w.base + path)
+	check(t, err)
+	conn, err := tls.Dial("tcp", u.Host, w.client.Transport.(*http.Transport).TLSClientConfig)
+	check(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%s\r\n\r\n%s", u.Path, u.Host, token, header, body)
+	check(t, err)
+	check(t, conn.CloseWrite())
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	check(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	check(t, err)
+	return answer{res.StatusCode, res.Header, string(text)}
+}
+
+func TestWhatIsNotThereIsSaidInTheProtocolsWords(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, tt := range []struct{ method, path, want string }{
+		{"GET", "", "CatalogError"},
+		{"GET", "/", "CatalogError"},
+		{"GET", "/nothing", "CatalogError"},
+		{"GET", "/catalog/request", "CatalogError"},
+		{"POST", "/catalog/datasets/x", "CatalogError"},
+		{"DELETE", "/negotiations/urn:p", "ContractNegotiationError"},
+		{"POST", "/negotiations", "ContractNegotiationError"},
+		{"POST", "/negotiations/urn:p", "ContractNegotiationError"},
+		{"POST", "/negotiations/urn:p/nothing", "ContractNegotiationError"},
+		{"PUT", "/negotiations/urn:p/events/", "ContractNegotiationError"},
+		{"GET", "/transfers", "TransferError"},
+		{"GET", "/transfers/urn:p/start", "TransferError"},
+		{"POST", "/transfers/urn:p/start/now", "TransferError"},
+	} {
+		w.ask(t, tt.method, w.base+tt.path, w.token(t, "boreal"), "{}").is(t, tt.method+" "+tt.path, http.StatusNotFound, tt.want)
+	}
+	for path, errType := range errorTypes { // with a slash at the end it is the same path
+		w.ask(t, http.MethodPost, w.base+path+"/", w.token(t, "boreal"), "{}").is(t, path+"/", http.StatusBadRequest, errType)
+	}
+}
+
+// A pid is one segment of a path, whatever characters it is made of: the message is read, and only then there is no such process.
+func TestAPidOfAnyCharactersIsOneSegment(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, pid := range []string{"urn:uuid:1", "a/b", "..", ".", "a?b", "a#b", "a%2Fb", "a;b", "//", "grün", "a b"} {
+		for _, codec := range []func() (string, error){
+			func() (string, error) {
+				path, _, err := dsp.Codec{}.EncodeNegotiation(negotiation.Message{Kind: negotiation.Termination, ConsumerPID: "urn:c", ProviderPID: pid})
+				return path, err
+			},
+			func() (string, error) {
+				path, _, err := dsp.Codec{}.EncodeTransfer(transfer.Message{Kind: transfer.Termination, ConsumerPID: "urn:c", ProviderPID: pid})
+				return path, err
+			},
+		} {
+			path, err := codec()
+			check(t, err)
+			if a := w.ask(t, http.MethodPost, w.base+path, w.token(t, "boreal"), "{}"); a.status != http.StatusBadRequest {
+				t.Errorf("%q at %s: %d %s", pid, path, a.status, a.body)
+			}
+		}
+	}
+}
+
+func TestAProcessThatIsNotYoursIsOneThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.publish(t)
+	opened := w.ask(t, http.MethodPost, w.base+"/negotiations/request", w.token(t, "boreal"), w.request(t, "boreal", "urn:c"))
+	pid := dsp.ParseAnswer([]byte(opened.body)).ProviderPID
+	if opened.status != http.StatusCreated || pid == "" {
+		t.Fatalf("opened: %d %s", opened.status, opened.body)
+	}
+	for _, path := range []string{"/negotiations/%s/request", "/negotiations/%s/events", "/negotiations/%s/agreement/verification", "/negotiations/%s/termination",
+		"/transfers/%s/start", "/transfers/%s/completion", "/transfers/%s/suspension", "/transfers/%s/termination"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if method == http.MethodGet {
+				path = path[:strings.Index(path, "%s")+2]
+			}
+			ask := func(slug, pid string) answer {
+				return w.ask(t, method, w.base+fmt.Sprintf(path, pid), w.token(t, slug), messageFor(path, pid))
+			}
+			unknown := ask("boreal", "urn:uuid:00000000-0000-4000-8000-000000000000")
+			foreign := ask("dusk", pid)
+			if unknown.status != http.StatusNotFound || foreign.status != unknown.status || foreign.body != unknown.body || !sameHeaders(foreign.header, unknown.header) {
+				t.Errorf("%s %s: another's %d %v %s\nnobody's %d %v %s", method, path, foreign.status, foreign.header, foreign.body, unknown.status, unknown.header, unknown.body)
+			}
+		}
+	}
+}
+
+// messageFor is a message that fits the path.
+func messageFor(path, pid string) string {
+	kinds := map[string]string{"request": "ContractRequestMessage", "events": "ContractNegotiationEventMessage", "verification": "ContractAgreementVerificationMessage",
+		"start": "TransferStartMessage", "completion": "TransferCompletionMessage", "suspension": "TransferSuspensionMessage", "termination": "ContractNegotiationTerminationMessage"}
+	kind := kinds[path[strings.LastIndex(path, "/")+1:]]
+	if strings.HasPrefix(path, "/transfers/") && kind == "ContractNegotiationTerminationMessage" {
+		kind = "TransferTerminationMessage"
+	}
+	return `{"@context":["` + dsp.Context + `"],"@type":"` + kind + `","consumerPid":"urn:c","providerPid":"` + pid + `","eventType":"ACCEPTED",
+		"offer":{"@type":"Offer","@id":"urn:o","target":"urn:t","permission":[{"action":"use"}]}}`
+}
+
+func TestACatalogIsReadPageByPage(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var more []string
+	for i := range 120 {
+		more = append(more, fmt.Sprintf("urn:more:%03d", i))
+	}
+	w.publish(t, more...)
+	link := regexp.MustCompile(`^<(https://[^>]+)>; rel="next"$`)
+	seen := map[string]int{}
+	next, pages := w.base+"/catalog/request", 0
+	var second string
+	for ; next != ""; pages++ {
+		a := w.ask(t, http.MethodPost, next, w.token(t, "boreal"), catalogRequest)
+		remote, err := dsp.ParseCatalog([]byte(a.body))
+		if a.status != http.StatusOK || err != nil || len(remote.Datasets) > 100 {
+			t.Fatalf("page %d: %d, %d datasets, %v", pages, a.status, len(remote.Datasets), err)
+		}
+		for _, d := range remote.Datasets {
+			seen[d.ID]++
+		}
+		next = ""
+		if m := link.FindStringSubmatch(a.header.Get("Link")); m != nil {
+			next = m[1]
+			second = next
+		}
+	}
+	for _, id := range more {
+		if seen[id] != 1 {
+			t.Errorf("%s was shown %d times", id, seen[id])
+		}
+	}
+	if pages != 2 {
+		t.Errorf("%d pages, want 2", pages)
+	}
+	w.ask(t, http.MethodPost, second, w.token(t, "dusk"), catalogRequest).is(t, "another's link", http.StatusBadRequest, "CatalogError")
+	w.ask(t, http.MethodPost, second[:len(second)-2]+"AA", w.token(t, "boreal"), catalogRequest).is(t, "a changed link", http.StatusBadRequest, "CatalogError")
+}
