@@ -82,7 +82,7 @@ func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
 
 // granted opens an access token for the verifier that presents it, once.
 func (h *Holder) granted(ctx context.Context, local participant.Participant, keys identity.Keys, verifier participant.DID, token string) ([]Scope, error) {
-	refused := fault.New("credential.granted", fault.Unauthenticated, "the access token is not valid here")
+	refused := fault.New("credential.granted", fault.Unauthenticated, "the caller is not known") // the words of every refusal of a token
 	rest, ok := strings.CutPrefix(token, accessPrefix)
 	body64, mac64, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || len(token) > identity.MaxToken {

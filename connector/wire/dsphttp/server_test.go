@@ -278,8 +278,10 @@ func TestWhatIsNoMessageIsRefusedInTheProtocolsWords(t *testing.T) {
 		} {
 			w.ask(t, http.MethodPost, w.base+path, w.token(t, "boreal"), tt.body, tt.headers...).is(t, path+": "+name, tt.want, errType)
 		}
+		w.ask(t, http.MethodPost, w.base+path, "", large).is(t, path+": a body too large, from nobody", http.StatusRequestEntityTooLarge, errType)
 		w.send(t, path, w.token(t, "boreal"), "Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(large), large)).
 			is(t, path+": a body too large that did not say so", http.StatusRequestEntityTooLarge, errType)
+		w.send(t, path, "x", "Content-Length: 100", "{").is(t, path+": half of a body, from nobody, unread", http.StatusUnauthorized, errType)
 		token := w.token(t, "boreal")
 		w.send(t, path, token, "Content-Length: 100", "{").is(t, path+": half of a body", http.StatusBadRequest, errType)
 		w.ask(t, http.MethodPost, w.base+path, token, "{}").is(t, path+": the token of half a body, again", http.StatusUnauthorized, errType)
