@@ -86,6 +86,7 @@ func TestEachTermAllowsDeniesAndNamesItself(t *testing.T) {
 		{"a duration that is no number", ask(all, usage(term("DataUsageEndDurationDays", "eq", "many"))), policy.Deny, "usage-end.term"},
 		{"an unknown operand", ask(all, usage(term("Region", "eq", "EU"))), policy.Deny, "operand.unknown"},
 		{"an or is not evaluated", ask(all, odrl.Policy{Permission: []odrl.Rule{{Action: "use", Constraint: []odrl.Constraint{{Or: []odrl.Constraint{term("Membership", "eq", "active")}}}}}}), policy.Deny, "operand.unknown"},
+		{"a constraint that says nothing beside one that holds", ask(all, usage(term("Membership", "eq", "active"), odrl.Constraint{})), policy.Deny, "operand.unknown"},
 		{"a prohibition wins", ask(all, odrl.Policy{Permission: []odrl.Rule{{Action: "use"}}, Prohibition: []odrl.Rule{{Action: "use"}}}), policy.Deny, "operand.unknown"},
 		{"another action", ask(all, odrl.Policy{Permission: []odrl.Rule{{Action: "sell"}}}), policy.Deny, "operand.unknown"},
 	} {

@@ -153,12 +153,16 @@ func flatten(out []clause, place string, c odrl.Constraint) []clause {
 	for j, nested := range c.And {
 		out = flatten(out, place+"/and/"+strconv.Itoa(j), nested)
 	}
-	for name, nested := range map[string][]odrl.Constraint{"or": c.Or, "xone": c.Xone, "andSequence": c.AndSequence} {
-		if len(nested) > 0 {
-			out = append(out, clause{Clause: place + "/" + name, Operand: name, Operator: "", Values: []string{}})
+	for _, l := range []struct {
+		name   string
+		nested []odrl.Constraint
+	}{{"or", c.Or}, {"xone", c.Xone}, {"andSequence", c.AndSequence}} {
+		if len(l.nested) > 0 {
+			out = append(out, clause{Clause: place + "/" + l.name, Operand: l.name, Operator: "", Values: []string{}})
 		}
 	}
-	if c.LeftOperand != "" {
+	// A constraint of no form at all is a clause as well: nothing satisfies it.
+	if c.LeftOperand != "" || len(c.And)+len(c.Or)+len(c.Xone)+len(c.AndSequence) == 0 {
 		out = append(out, clause{Clause: place, Operand: c.LeftOperand, Operator: c.Operator, Values: append([]string{}, c.RightOperand...)})
 	}
 	return out

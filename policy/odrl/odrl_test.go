@@ -1,6 +1,9 @@
 package odrl_test
 
 import (
+	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,9 +89,107 @@ func TestWhatCannotBeReadIsRefusedByItsPlace(t *testing.T) {
 	}
 }
 
+func TestAMemberThatIsNotKnownIsRefusedWhereItStands(t *testing.T) {
+	t.Parallel()
+	const term = `"leftOperand":"Membership","operator":"eq","rightOperand":"active"`
+	policy := func(more string) string {
+		return `{"@type":"Agreement","@id":"o","target":"urn:t","assigner":"did:web:p","assignee":"did:web:c",` + more + `}`
+	}
+	rule := func(more string) string { return policy(`"permission":[{` + more + `}]`) }
+	constraint := func(more string) string { return rule(`"action":"use","constraint":[` + more + `]`) }
+	for name, tt := range map[string]struct{ text, want string }{
+		"a refinement of the action":        {rule(`"action":{"@id":"use","refinement":[{` + term + `}]}`), "permission/0/action/refinement"},
+		"an action with a value of RDF":     {rule(`"action":{"rdf:value":{"@id":"use"}}`), "permission/0/action/rdf:value"},
+		"an action with two names":          {rule(`"action":{"@id":"use","@value":"access"}`), "permission/0/action: have 2 members"},
+		"an action that is a number":        {rule(`"action":7`), "permission/0/action: have a number"},
+		"another target in a rule":          {rule(`"action":"use","target":"urn:other"`), "permission/0/target"},
+		"another assignee in a rule":        {rule(`"action":"use","assignee":"did:web:other"`), "permission/0/assignee"},
+		"another assigner in a rule":        {rule(`"action":"use","assigner":"did:web:other"`), "permission/0/assigner"},
+		"an empty assignee in a rule":       {rule(`"action":"use","assignee":""`), "permission/0/assignee"},
+		"a remedy":                          {rule(`"action":"use","remedy":[{"action":"use"}]`), "permission/0/remedy"},
+		"a duty":                            {rule(`"action":"use","duty":[{"action":"use"}]`), "permission/0/duty"},
+		"constraints, a letter too many":    {rule(`"action":"use","constraints":[{` + term + `}]`), "permission/0/constraints"},
+		"constraint in another case":        {rule(`"action":"use","Constraint":[{` + term + `}]`), "permission/0/Constraint"},
+		"constraint with a long s":          {rule(`"action":"use","con` + "ſ" + `traint":[{` + term + `}]`), "permission/0/con" + "ſ" + "traint"},
+		"a prefixed constraint":             {rule(`"action":"use","odrl:constraint":[{` + term + `}]`), "permission/0/odrl:constraint"},
+		"a prohibition called a permission": {rule(`"@type":"Prohibition","action":"use"`), "permission/0/@type"},
+		"a duty of the policy":              {policy(`"permission":[{"action":"use"}],"duty":[{"action":"use"}]`), "policy duty"},
+		"prohibitions, a letter too many":   {policy(`"permission":[{"action":"use"}],"prohibitions":[{"action":"use"}]`), "policy prohibitions"},
+		"a policy to inherit from":          {policy(`"permission":[{"action":"use"}],"inheritFrom":"urn:p"`), "policy inheritFrom"},
+		"a strategy for conflicts":          {policy(`"permission":[{"action":"use"}],"conflict":"perm"`), "policy conflict"},
+		"a type that is none":               {strings.Replace(policy(`"permission":[{"action":"use"}]`), "Agreement", "Ticket", 1), "policy @type"},
+		"two ids":                           {policy(`"uid":"urn:x","permission":[{"action":"use"}]`), "policy uid"},
+		"two assignees":                     {strings.Replace(policy(`"permission":[{"action":"use"}]`), `"did:web:c"`, `["did:web:c","did:web:d"]`, 1), "policy assignee"},
+		"a context that gives other terms":  {policy(`"@context":[{"Membership":"urn:x"}],"permission":[{"action":"use"}]`), "@context/0"},
+		"a unit":                            {constraint(`{` + term + `,"unit":"urn:day"}`), "permission/0/constraint/0/unit"},
+		"a data type":                       {constraint(`{` + term + `,"dataType":"xsd:date"}`), "permission/0/constraint/0/dataType"},
+		"a reference to a right operand":    {constraint(`{` + term + `,"rightOperandReference":"urn:x"}`), "rightOperandReference"},
+		"an operator beside an and":         {constraint(`{"and":[{` + term + `}],"operator":"eq"}`), "permission/0/constraint/0"},
+		"a null beside a term":              {constraint(`{` + term + `,"and":null}`), "permission/0/constraint/0"},
+		"a unit inside an and":              {constraint(`{"and":[{` + term + `,"unit":"urn:day"}]}`), "permission/0/constraint/0/and/0/unit"},
+		"a rule called a constraint":        {constraint(`{"@type":"Permission",` + term + `}`), "permission/0/constraint/0/@type"},
+		"a value with a type":               {constraint(`{"leftOperand":"a","operator":"eq","rightOperand":{"@value":"1","@type":"xsd:integer"}}`), "rightOperand/0/@type"},
+		"a list and a set":                  {constraint(`{"leftOperand":"a","operator":"eq","rightOperand":{"@list":["x"],"@set":["y"]}}`), "rightOperand: have two lists"},
+		"a list with an index":              {constraint(`{"leftOperand":"a","operator":"eq","rightOperand":{"@list":["x"],"@index":"1"}}`), "rightOperand/@index"},
+		"a name that draws on the terminal": {rule(`"action":"use","\u001b[2J\u202e":1`), `permission/0/\x1b[2J\u202e`},
+	} {
+		_, _, err := odrl.Parse([]byte(tt.text))
+		var fault odrl.Fault
+		if !errors.As(err, &fault) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want a fault that names %q", name, err, tt.want)
+		}
+	}
+	for name, text := range map[string]string{
+		"the policy's own parties in a rule": rule(`"@type":"Permission","uid":"urn:r","action":{"@id":"use"},"target":"urn:t","assigner":["did:web:p"],"assignee":{"@id":"did:web:c"}`),
+		"types and ids of constraints":       constraint(`{"@type":"LogicalConstraint","uid":"urn:l","and":[{"@type":"AtomicConstraint","@id":"urn:a",` + term + `}]}`),
+		"a context of addresses":             policy(`"@context":["https://w3id.org/catenax/2025/9/policy/odrl.jsonld"],"profile":"https://w3id.org/catenax/2025/9/policy/","permission":[{"action":"use"}]`),
+		"an id of ODRL":                      `{"@type":"Set","uid":"o","permission":[{"action":"use"}]}`,
+	} {
+		if p := parse(t, text); p.ID != "o" {
+			t.Errorf("%s: id %q", name, p.ID)
+		}
+	}
+}
+
+func TestATermBehindTwoPrefixesOrNoneAtAllIsNoTermOfTheProfile(t *testing.T) {
+	t.Parallel()
+	for _, operand := range []string{"odrl:", "cx-policy:", "odrl:odrl:Membership", "odrl:cx-policy:Membership", "http://www.w3.org/ns/odrl/2/x/Membership"} {
+		p := parse(t, strings.Replace(plain, `"Membership"`, `"`+operand+`"`, 1))
+		if got := p.Permission[0].Constraint[0].And[0].LeftOperand; got != operand {
+			t.Errorf("%s is read as %q", operand, got)
+		}
+	}
+}
+
+// unknown returns a member name, at any depth, that no policy has.
+func unknown(v any) string {
+	known := []string{"@context", "@type", "@id", "uid", "profile", "target", "assigner", "assignee", "timestamp", "permission", "prohibition", "obligation",
+		"action", "constraint", "leftOperand", "operator", "rightOperand", "and", "or", "xone", "andSequence", "@value", "@list", "@set"}
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			if !slices.Contains(known, name) {
+				return name
+			}
+			if below := unknown(member); below != "" {
+				return below
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if below := unknown(item); below != "" {
+				return below
+			}
+		}
+	}
+	return ""
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(plain))
 	f.Add([]byte(`{"@type":"Set","@id":"x","permission":{"action":{"@id":"odrl:use"},"constraint":{"leftOperand":"a","operator":"eq","rightOperand":{"@list":["x",1.5]}}}}`))
+	f.Add([]byte(`{"@context":"urn:c","@type":"Agreement","uid":"x","target":"t","assigner":{"@id":"a"},"assignee":["b"],"timestamp":"2026-11-24T09:00:00Z","prohibition":[{"@type":"Prohibition","action":"use","target":"t"}],"obligation":[{"@type":"Duty","action":"odrl:odrl:use"}]}`))
+	f.Add([]byte(`{"@type":"Set","@id":"x","permission":[{"action":{"@id":"use","refinement":[]},"constraints":[]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, parties, err := odrl.Parse(text)
 		if err != nil {
@@ -98,9 +199,17 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, _, err := odrl.Parse(printed)
-		if err != nil || !odrl.Equal(p, again) {
-			t.Fatalf("%s prints as %s and reads back as %+v, %v", text, printed, again, err)
+		again, sides, err := odrl.Parse(printed)
+		if err != nil || !odrl.Equal(p, again) || p.ID != again.ID || sides != parties {
+			t.Fatalf("%s prints as %s and reads back as %+v of %+v, %v", text, printed, again, sides, err)
+		}
+		// Nothing that was written may be left out: what is accepted says no other names than what it prints as.
+		var have any
+		if err := json.Unmarshal(text, &have); err != nil {
+			t.Fatal(err)
+		}
+		if name := unknown(have); name != "" {
+			t.Fatalf("%s was accepted with %q in it", text, name)
 		}
 	})
 }

@@ -3,6 +3,8 @@ package odrl
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,52 +41,39 @@ type Parties struct {
 	Timestamp string
 }
 
-// wire is a policy as it arrives: terms unprefixed or prefixed, single values or lists.
-type wire struct {
-	Type        string          `json:"@type"`
-	ID          string          `json:"@id"`
-	Profile     json.RawMessage `json:"profile"`
-	Target      json.RawMessage `json:"target"`
-	Assigner    json.RawMessage `json:"assigner"`
-	Assignee    json.RawMessage `json:"assignee"`
-	Timestamp   string          `json:"timestamp"`
-	Permission  json.RawMessage `json:"permission"`
-	Prohibition json.RawMessage `json:"prohibition"`
-	Obligation  json.RawMessage `json:"obligation"`
-}
-
-type wireRule struct {
-	Action     json.RawMessage `json:"action"`
-	Target     json.RawMessage `json:"target"`
-	Constraint json.RawMessage `json:"constraint"`
-	Duty       json.RawMessage `json:"duty"`
-}
-
-type wireConstraint struct {
-	LeftOperand  json.RawMessage `json:"leftOperand"`
-	Operator     json.RawMessage `json:"operator"`
-	RightOperand json.RawMessage `json:"rightOperand"`
-	And          json.RawMessage `json:"and"`
-	Or           json.RawMessage `json:"or"`
-	Xone         json.RawMessage `json:"xone"`
-	AndSequence  json.RawMessage `json:"andSequence"`
-}
+// Names that an object may have. The lists are closed: what is not understood is refused, never left out of what is enforced (rule T-23).
+var (
+	policyNames = []string{"@context", "@type", "@id", "uid", "profile", "target", "assigner", "assignee", "timestamp",
+		"permission", "prohibition", "obligation"}
+	ruleNames       = []string{"@type", "@id", "uid", "action", "constraint", "target", "assigner", "assignee"}
+	constraintNames = []string{"@type", "@id", "uid", "leftOperand", "operator", "rightOperand", "and", "or", "xone", "andSequence"}
+	scalarNames     = []string{"@id", "@value"}
+	listNames       = []string{"@list", "@set"}
+)
 
 // Parse reads a policy in the JSON form of the Dataspace Protocol 2025-1 (section 3.4): an Offer, an Agreement or a Set. It
 // tolerates on read what implementations write: one value instead of a list, {"@value": …}, {"@id": …}, {"@list": …}.
-// What it cannot read is a Fault.
+// What it cannot read is a Fault, and so is every member that it does not know.
 func Parse(data []byte) (Policy, Parties, error) {
-	var w wire
-	if err := ijson.Unmarshal(data, ijson.DefaultLimits(), &w); err != nil {
+	if err := ijson.Check(data, ijson.DefaultLimits()); err != nil {
 		return Policy{}, Parties{}, err
 	}
 	p := parser{}
-	out := Policy{ID: w.ID, Profile: p.one("profile", w.Profile, false),
-		Permission:  p.rules("permission", w.Permission),
-		Prohibition: p.rules("prohibition", w.Prohibition),
-		Obligation:  p.rules("obligation", w.Obligation)}
-	parties := Parties{Kind: local(w.Type), Target: p.one("target", w.Target, false), Assigner: p.one("assigner", w.Assigner, false),
-		Assignee: p.one("assignee", w.Assignee, false), Timestamp: w.Timestamp}
+	m := p.object("", data, "a policy object", policyNames)
+	p.context(m["@context"])
+	parties := Parties{Kind: p.kind("", m["@type"], "Offer", "Agreement", "Set"), Target: p.one("target", m["target"], false),
+		Assigner: p.one("assigner", m["assigner"], false), Assignee: p.one("assignee", m["assignee"], false),
+		Timestamp: p.one("timestamp", m["timestamp"], false)}
+	out := Policy{ID: p.one("@id", m["@id"], false), Profile: p.one("profile", m["profile"], false),
+		Permission:  p.rules("permission", "Permission", m["permission"], parties),
+		Prohibition: p.rules("prohibition", "Prohibition", m["prohibition"], parties),
+		Obligation:  p.rules("obligation", "Duty", m["obligation"], parties)}
+	switch uid := p.one("uid", m["uid"], false); {
+	case out.ID == "":
+		out.ID = uid
+	case uid != "" && uid != out.ID:
+		p.fail("uid", "another id than @id", "one id")
+	}
 	if p.err == nil && len(out.Permission)+len(out.Prohibition) == 0 {
 		p.fail("permission", "", "at least one permission or prohibition")
 	}
@@ -118,22 +107,74 @@ func list(raw json.RawMessage) []json.RawMessage {
 	return []json.RawMessage{raw}
 }
 
-func (p *parser) rules(section string, raw json.RawMessage) []Rule {
+// object returns the members of an object that may have these names and no other, in this spelling and no other.
+func (p *parser) object(clause string, raw json.RawMessage, want string, names []string) map[string]json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil || members == nil {
+		p.fail(clause, shape(raw), want)
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !slices.Contains(names, name) {
+			p.fail(below(clause, name), "a member that is not known here", "one of "+strings.Join(names, ", "))
+		}
+	}
+	return members
+}
+
+// below is the clause of a member. Its name is a peer's text: it is cut and escaped.
+func below(clause, name string) string {
+	const longest = 64
+	if len(name) > longest {
+		name = name[:longest] + "…"
+	}
+	quoted := strconv.Quote(name)
+	name = strings.NewReplacer("~", "~0", "/", "~1").Replace(quoted[1 : len(quoted)-1])
+	if clause == "" {
+		return name
+	}
+	return clause + "/" + name
+}
+
+// kind reads an @type; none is fine, another than those that may stand here is not.
+func (p *parser) kind(clause string, raw json.RawMessage, kinds ...string) string {
+	kind := local(p.one(below(clause, "@type"), raw, false))
+	if kind != "" && !slices.Contains(kinds, kind) {
+		p.fail(below(clause, "@type"), "another type", "none or one of "+strings.Join(kinds, ", "))
+	}
+	return kind
+}
+
+// context takes addresses only: a context object could give the terms another meaning than the one that is enforced.
+func (p *parser) context(raw json.RawMessage) {
+	for i, item := range list(raw) {
+		var address string
+		if json.Unmarshal(item, &address) != nil {
+			p.fail("@context/"+strconv.Itoa(i), shape(item), "an address; terms have the meaning of the profile")
+		}
+	}
+}
+
+func (p *parser) rules(section, kind string, raw json.RawMessage, parties Parties) []Rule {
 	var out []Rule
 	for i, item := range list(raw) {
 		clause := section + "/" + strconv.Itoa(i)
-		var w wireRule
-		if err := json.Unmarshal(item, &w); err != nil {
-			p.fail(clause, shape(item), "an object with an action")
-			return nil
-		}
-		if len(w.Duty) > 0 {
-			p.fail(clause+"/duty", "a duty inside a rule", "obligations beside the permissions")
-		}
-		out = append(out, Rule{Action: local(p.one(clause+"/action", w.Action, true)),
-			Constraint: p.constraints(clause+"/constraint", w.Constraint, 1)})
+		m := p.object(clause, item, "an object with an action", ruleNames)
+		p.kind(clause, m["@type"], "Rule", kind)
+		p.same(clause+"/target", m["target"], parties.Target)
+		p.same(clause+"/assigner", m["assigner"], parties.Assigner)
+		p.same(clause+"/assignee", m["assignee"], parties.Assignee)
+		out = append(out, Rule{Action: local(p.one(clause+"/action", m["action"], true)),
+			Constraint: p.constraints(clause+"/constraint", m["constraint"], 1)})
 	}
 	return out
+}
+
+// same takes of a rule only what the whole policy says already: it is about one asset and two parties.
+func (p *parser) same(clause string, raw json.RawMessage, whole string) {
+	if len(list(raw)) > 0 && p.one(clause, raw, true) != whole {
+		p.fail(clause, "something else than the policy has", "none")
+	}
 }
 
 func (p *parser) constraints(clause string, raw json.RawMessage, depth int) []Constraint {
@@ -153,35 +194,31 @@ func (p *parser) constraints(clause string, raw json.RawMessage, depth int) []Co
 }
 
 func (p *parser) constraint(clause string, item json.RawMessage, depth int) Constraint {
-	var w wireConstraint
-	if err := json.Unmarshal(item, &w); err != nil {
-		p.fail(clause, shape(item), "a constraint object")
-		return Constraint{}
-	}
+	m := p.object(clause, item, "a constraint object", constraintNames)
+	p.kind(clause, m["@type"], "Constraint", "AtomicConstraint", "LogicalConstraint")
 	c := Constraint{}
-	kinds := 0
+	forms := 0
 	for _, l := range []struct {
 		name string
-		raw  json.RawMessage
 		to   *[]Constraint
-	}{{"and", w.And, &c.And}, {"or", w.Or, &c.Or}, {"xone", w.Xone, &c.Xone}, {"andSequence", w.AndSequence, &c.AndSequence}} {
-		if len(l.raw) == 0 {
+	}{{"and", &c.And}, {"or", &c.Or}, {"xone", &c.Xone}, {"andSequence", &c.AndSequence}} {
+		if m[l.name] == nil {
 			continue
 		}
-		kinds++
-		*l.to = p.constraints(clause+"/"+l.name, l.raw, depth+1)
+		forms++
+		*l.to = p.constraints(clause+"/"+l.name, m[l.name], depth+1)
 		if len(*l.to) == 0 {
 			p.fail(clause+"/"+l.name, "no constraints", "at least one")
 		}
 	}
-	if len(w.LeftOperand) > 0 {
-		kinds++
-		c.LeftOperand = local(p.one(clause+"/leftOperand", w.LeftOperand, true))
-		c.Operator = local(p.one(clause+"/operator", w.Operator, true))
-		c.RightOperand, c.List = p.operand(clause+"/rightOperand", w.RightOperand)
+	if m["leftOperand"] != nil || m["operator"] != nil || m["rightOperand"] != nil {
+		forms++
+		c.LeftOperand = local(p.one(clause+"/leftOperand", m["leftOperand"], true))
+		c.Operator = local(p.one(clause+"/operator", m["operator"], true))
+		c.RightOperand, c.List = p.operand(clause+"/rightOperand", m["rightOperand"])
 	}
-	if kinds != 1 {
-		p.fail(clause, strconv.Itoa(kinds)+" forms", "exactly one of leftOperand, and, or, xone, andSequence")
+	if forms != 1 {
+		p.fail(clause, strconv.Itoa(forms)+" forms", "exactly one of leftOperand, and, or, xone, andSequence")
 	}
 	return c
 }
@@ -196,21 +233,21 @@ func (p *parser) one(clause string, raw json.RawMessage, required bool) string {
 		p.fail(clause, strconv.Itoa(len(items))+" values", "one string")
 		return ""
 	}
-	s, ok := scalar(items[0])
-	if !ok || required && s == "" {
-		p.fail(clause, shape(items[0]), "a string")
+	s := p.scalar(clause, items[0], false)
+	if required && s == "" {
+		p.fail(clause, "an empty string", "a string")
 	}
 	return s
 }
 
 // operand reads a right operand as a list of strings.
 func (p *parser) operand(clause string, raw json.RawMessage) ([]string, bool) {
-	var wrapped struct {
-		List json.RawMessage `json:"@list"`
-		Set  json.RawMessage `json:"@set"`
-	}
-	if json.Unmarshal(raw, &wrapped) == nil && (len(wrapped.List) > 0 || len(wrapped.Set) > 0) {
-		raw = append(wrapped.List, wrapped.Set...)
+	if wrapped := wrappedList(raw); wrapped != nil {
+		m := p.object(clause, raw, "a list", listNames)
+		if len(m) != 1 {
+			p.fail(clause, "two lists", "one")
+		}
+		raw = wrapped
 	}
 	items := list(raw)
 	if len(items) == 0 || len(items) > maxOperands {
@@ -219,40 +256,49 @@ func (p *parser) operand(clause string, raw json.RawMessage) ([]string, bool) {
 	}
 	out := make([]string, 0, len(items))
 	for i, item := range items {
-		s, ok := scalar(item)
-		if !ok {
-			p.fail(clause+"/"+strconv.Itoa(i), shape(item), "a string")
-			return nil, false
-		}
-		out = append(out, s)
+		out = append(out, p.scalar(clause+"/"+strconv.Itoa(i), item, true))
 	}
 	return out, len(raw) > 0 && raw[0] == '['
 }
 
-// scalar reads a string, {"@value": string} or {"@id": string}. Numbers keep their text; the schema wants strings, peers send both.
-func scalar(raw json.RawMessage) (string, bool) {
+// wrappedList returns what stands in {"@list": …} or {"@set": …}, nil when raw is neither.
+func wrappedList(raw json.RawMessage) json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	for _, name := range listNames {
+		if members[name] != nil {
+			return members[name]
+		}
+	}
+	return nil
+}
+
+// scalar reads a string, {"@value": string} or {"@id": string}. Where numbers may stand they keep their text; the schema wants
+// strings, peers send both.
+func (p *parser) scalar(clause string, raw json.RawMessage, number bool) string {
+	if len(raw) > 0 && raw[0] == '{' {
+		m := p.object(clause, raw, "a string", scalarNames)
+		if len(m) != 1 {
+			p.fail(clause, strconv.Itoa(len(m))+" members", "one of "+strings.Join(scalarNames, ", "))
+			return ""
+		}
+		raw = m["@value"]
+		if id, ok := m["@id"]; ok {
+			raw, number = id, false
+		}
+	}
 	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s, string(raw) != "null"
-	}
 	var n json.Number
-	if json.Unmarshal(raw, &n) == nil {
-		return n.String(), true
+	switch {
+	case len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &s) == nil:
+		return s
+	case number && len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') && json.Unmarshal(raw, &n) == nil:
+		return n.String()
 	}
-	var o struct {
-		Value json.RawMessage `json:"@value"`
-		ID    string          `json:"@id"`
-	}
-	if json.Unmarshal(raw, &o) != nil {
-		return "", false
-	}
-	if o.ID != "" {
-		return o.ID, true
-	}
-	if len(o.Value) > 0 && o.Value[0] != '{' && o.Value[0] != '[' {
-		return scalar(o.Value)
-	}
-	return "", false
+	p.fail(clause, shape(raw), "a string")
+	return ""
 }
 
 // namespaces that peers write before a term, longest first.
@@ -260,10 +306,11 @@ var namespaces = []string{
 	"https://w3id.org/catenax/2025/9/policy/", "http://www.w3.org/ns/odrl/2/", "cx-policy:", "odrl:",
 }
 
-// local strips the namespaces that every profile of this protocol shares; other IRIs stay whole and match no operand.
+// local strips the namespaces that every profile of this protocol shares; other IRIs stay whole and match no operand. So does what
+// is no plain name behind a namespace: a second prefix, or nothing.
 func local(term string) string {
 	for _, ns := range namespaces {
-		if name, ok := strings.CutPrefix(term, ns); ok {
+		if name, ok := strings.CutPrefix(term, ns); ok && name != "" && !strings.ContainsAny(name, ":/#") {
 			return name
 		}
 	}

@@ -186,7 +186,7 @@ func (v *validator) constraint(clause string, c odrl.Constraint) {
 	for i, nested := range c.And {
 		v.constraint(clause+"/and/"+strconv.Itoa(i), nested)
 	}
-	if c.LeftOperand != "" {
+	if len(c.And)+len(c.Or)+len(c.Xone)+len(c.AndSequence) == 0 || c.LeftOperand != "" {
 		v.atomic(clause, c)
 	}
 }

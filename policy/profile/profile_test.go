@@ -53,6 +53,7 @@ func TestATermThatCannotBeEnforcedIsNamed(t *testing.T) {
 	}{
 		"an unknown operand":            {with("use", term("Region", "eq", "EU")), false, "permission/0/constraint/0/and/0/leftOperand", "FrameworkAgreement"},
 		"a term of the profile to come": {with("use", term("ContractReference", "isAllOf", "x")), false, "leftOperand", "UsagePurpose"},
+		"no operand":                    {with("use", good, odrl.Constraint{}), false, "permission/0/constraint/0/and/1/leftOperand", "FrameworkAgreement"},
 		"an operand of another kind":    {with("use", term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1")), false, "leftOperand", "kind of policy"},
 		"an operator of another one":    {with("use", term("Membership", "isAnyOf", "active")), false, "operator", "eq for Membership"},
 		"a value outside the list":      {with("use", term("FrameworkAgreement", "eq", "Pcf:1.0")), false, "rightOperand/0", "DataExchangeGovernance:1.0"},
