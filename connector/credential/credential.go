@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 const (
@@ -110,7 +111,7 @@ func parse(token string) (read, error) {
 		return r, fmt.Errorf("credential.syntax: %w", err)
 	}
 	r.header = header
-	if err := json.Unmarshal(payload, &r.claims); err != nil {
+	if err := ijson.Bind(payload, &r.claims); err != nil {
 		return r, fmt.Errorf("credential.syntax: %w", err)
 	}
 	c := r.claims

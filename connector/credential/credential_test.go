@@ -250,6 +250,8 @@ func TestEachStepOfThePresentationRefuses(t *testing.T) {
 		"a token around it that has expired":       {[]string{vp(vc(with(goodVC(), "exp", now.Unix())))}, "credential.expired"},
 		"a credential from the future":             {[]string{vp(vc(inner("issuanceDate", now.Add(time.Hour).Format(time.RFC3339))))}, "credential.early"},
 		"a credential that never expires":          {[]string{vp(vc(with(inner("expirationDate", nil), "exp", nil)))}, "credential.validity"},
+		"an end in another spelling":               {[]string{vp(vc(with(with(goodVC(), "exp", nil), "vc", with(with(goodInner(), "expirationDate", nil), "ExpirationDate", now.Add(time.Hour).Format(time.RFC3339)))))}, "ExpirationDate"},
+		"a presentation's issuer in another one":   {[]string{sign(boreal, identity.UseToken, with(with(goodVP(1002, good), "iss", nil), "ISS", boreal))}, "ISS"},
 		"a date that is none":                      {[]string{vp(vc(inner("expirationDate", "soon")))}, "credential.validity"},
 		"a status that cannot be checked":          {[]string{vp(vc(inner("credentialStatus", map[string]any{"type": "StatusList2021Entry"})))}, "credential.status"},
 		"a schema that cannot be checked":          {[]string{vp(vc(inner("credentialSchema", map[string]any{"type": "JsonSchema"})))}, "credential.schema"},

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 const (
@@ -203,7 +204,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		return nil, fmt.Errorf("presentation.syntax: %w", err)
 	}
 	var c vpClaims
-	if err := json.Unmarshal(payload, &c); err != nil {
+	if err := ijson.Bind(payload, &c); err != nil {
 		return nil, fmt.Errorf("presentation.syntax: %w", err)
 	}
 	inner, err := oneVP(c.VP)
@@ -259,8 +260,8 @@ func oneVP(raw json.RawMessage) (vp, error) {
 	var list []vp
 	var one vp
 	switch {
-	case json.Unmarshal(raw, &one) == nil:
-	case json.Unmarshal(raw, &list) == nil && len(list) == 1:
+	case ijson.Bind(raw, &one) == nil:
+	case ijson.Bind(raw, &list) == nil && len(list) == 1:
 		one = list[0]
 	default:
 		return vp{}, errors.New("presentation.syntax: want one presentation")

@@ -136,7 +136,7 @@ func ParseDocument(did participant.DID, data []byte) (*Document, error) {
 	}
 	for _, raw := range w.Service {
 		var s Service
-		if json.Unmarshal(raw, &s) == nil && s.Endpoint != "" { // entries in other shapes are none of ours
+		if ijson.Bind(raw, &s) == nil && s.Endpoint != "" { // entries in other shapes are none of ours
 			d.Services = append(d.Services, s)
 		}
 	}
@@ -150,7 +150,7 @@ func (d *Document) method(raw json.RawMessage) (string, error) {
 		Controller string          `json:"controller"`
 		JWK        json.RawMessage `json:"publicKeyJwk"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil || m.ID == "" {
+	if err := ijson.Bind(raw, &m); err != nil || m.ID == "" {
 		return "", fmt.Errorf("DID document: a verification method has no id")
 	}
 	id := d.absolute(m.ID)

@@ -174,6 +174,9 @@ func TestEachStepOfVerificationRefuses(t *testing.T) {
 		"a compressed payload":            {forge(t, own, header("zip", `"DEF"`), payload()), "token.syntax: header member zip"},
 		"a header member twice":           {forge(t, own, `{"alg":"ES256","alg":"none","kid":"`+kid+`"}`, payload()), "token.syntax: header: /alg"},
 		"a payload member twice":          {forge(t, own, header(), strings.Replace(payload(), `{`, `{"iss":"did:web:dusk.example",`, 1)), "token.syntax: payload: /iss"},
+		"an algorithm in capitals":        {forge(t, own, `{"ALG":"ES256","kid":"`+kid+`"}`, payload()), "token.syntax: header: /ALG"},
+		"an issuer in capitals":           {forge(t, own, header(), payload("iss", "", "ISS", `"`+string(boreal)+`"`)), "token.syntax: payload: /ISS"},
+		"an issuer with long s":           {forge(t, own, header(), payload("iss", "", "iſſ", `"`+string(boreal)+`"`)), "token.syntax: payload: /iſſ"},
 		"for somebody else":               {forge(t, own, header(), payload("aud", `"did:web:dusk.example:dusk"`)), "token.audience"},
 		"for two":                         {forge(t, own, header(), payload("aud", `["`+string(cobalt)+`","did:web:dusk.example"]`)), "token.audience"},
 		"for nobody":                      {forge(t, own, header(), payload("aud", "")), "token.audience"},
@@ -253,6 +256,8 @@ func TestADocumentMustBeTheDIDsOwnAndUnambiguous(t *testing.T) {
 		"of another DID":      strings.Replace(string(good), `"id":"`+string(boreal)+`"`, `"id":"`+string(cobalt)+`"`, 1),
 		"with another owner":  strings.Replace(string(good), `"controller":"`+string(boreal), `"controller":"`+string(cobalt), 1),
 		"with a member twice": strings.Replace(string(good), `{`, `{"id":"x",`, 1),
+		"in capitals":         strings.Replace(string(good), `"verificationMethod"`, `"VerificationMethod"`, 1),
+		"with a Controller":   strings.Replace(string(good), `"controller"`, `"Controller"`, 1),
 		"too large":           strings.Replace(string(good), `{`, `{"x":"`+strings.Repeat("x", identity.MaxDocument)+`",`, 1),
 		"that is no object":   `[]`,
 	} {

@@ -54,7 +54,7 @@ func ParseJWT(token string, limit int) (Header, []byte, error) {
 			return Header{}, nil, fmt.Errorf("%w: header member %s is not allowed", ErrSyntax, name)
 		}
 	}
-	if err := json.Unmarshal(decoded[0], &h); err != nil {
+	if err := ijson.Bind(decoded[0], &h); err != nil {
 		return Header{}, nil, fmt.Errorf("%w: header: %w", ErrSyntax, err)
 	}
 	if h.Algorithm != "ES256" && h.Algorithm != "EdDSA" {

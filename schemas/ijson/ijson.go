@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
+	"reflect"
 
 	"github.com/gowebpki/jcs"
 )
@@ -57,13 +59,16 @@ func (e *Error) Error() string {
 }
 
 // Check reads data once and returns the first fault as *Error; nil means that every JSON reader reads the same from it.
-func Check(data []byte, lim Limits) error {
+func Check(data []byte, lim Limits) error { return check(data, lim, nil) }
+
+// check reads data that is to be bound to t; nil when it is not to be bound.
+func check(data []byte, lim Limits, t reflect.Type) error {
 	if len(data) > lim.MaxBytes {
 		return &Error{Kind: TooLarge, Want: fmt.Sprintf("at most %d bytes, have %d", lim.MaxBytes, len(data))}
 	}
 	s := scanner{data: data, lim: lim}
 	s.space()
-	if err := s.value(); err != nil {
+	if err := s.value(bound(t)); err != nil {
 		return err
 	}
 	s.space()
@@ -73,7 +78,8 @@ func Check(data []byte, lim Limits) error {
 	return nil
 }
 
-// Unmarshal checks data and binds it to v; members that v does not have are ignored.
+// Unmarshal checks data and binds it to v; members that v does not have are ignored. One that differs from a member of v only in
+// upper and lower case is a fault: another reader would not see it there.
 func Unmarshal(data []byte, lim Limits, v any) error {
 	return bind(data, lim, v, false)
 }
@@ -83,8 +89,13 @@ func UnmarshalStrict(data []byte, lim Limits, v any) error {
 	return bind(data, lim, v, true)
 }
 
+// Bind binds to v what is part of a text that has passed Check: a second look at the same bytes. It is as exact as Unmarshal.
+func Bind(data []byte, v any) error { return bind(data, unbounded, v, false) }
+
+var unbounded = Limits{MaxBytes: math.MaxInt, Depth: math.MaxInt, Members: math.MaxInt, Items: math.MaxInt, String: math.MaxInt, BigNumbers: true}
+
 func bind(data []byte, lim Limits, v any, strict bool) error {
-	if err := Check(data, lim); err != nil {
+	if err := check(data, lim, reflect.TypeOf(v)); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))

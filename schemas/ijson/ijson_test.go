@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +26,9 @@ func TestCheckRefusesWhatTwoReadersCouldReadDifferently(t *testing.T) {
 		{"a member twice, one escaped", `{"a":1,"\u0061":2}`, ijson.Duplicate, "/a"},
 		{"a member in two spellings of case", `{"allow":1,"Allow":2}`, ijson.Duplicate, "/Allow"},
 		{"a long s that folds to s", `{"ſ":1,"ſ":2}`, ijson.Duplicate, "/ſ"},
+		{"a long s beside an s", `{"permission":1,"permi` + "ſſ" + `ion":2}`, ijson.Duplicate, "/permi" + "ſſ" + "ion"},
+		{"a Kelvin sign beside a k", `{"kid":1,"` + "\u212a" + `id":2}`, ijson.Duplicate, "/" + "\u212a" + "id"},
+		{"a Kelvin sign written as an escape", `{"kid":1,"\u212aid":2}`, ijson.Duplicate, "/" + "\u212a" + "id"},
 		{"too deep", `[[[[]]]]`, ijson.TooDeep, "/0/0/0"},
 		{"too many members", `{"a":1,"b":2,"c":3,"d":4}`, ijson.TooMany, "/d"},
 		{"too many items", `[1,2,3,4]`, ijson.TooMany, "/3"},
@@ -82,8 +87,10 @@ func TestManyMembersAreStillChecked(t *testing.T) {
 	if err := ijson.Check([]byte(text+`}`), ijson.DefaultLimits()); err != nil {
 		t.Fatalf("Check = %v, want nil", err)
 	}
-	if err := ijson.Check([]byte(text+`,"X":1}`), ijson.DefaultLimits()); err == nil {
-		t.Error("a case variant among many members was accepted")
+	for _, more := range []string{`,"X":1}`, `,"s":1,"ſ":2}`, `,"k":1,"\u212a":2}`} {
+		if err := ijson.Check([]byte(text+more), ijson.DefaultLimits()); err == nil {
+			t.Errorf("%s among many members was accepted", more)
+		}
 	}
 }
 
@@ -97,6 +104,130 @@ func TestUnmarshalNamesTheMemberThatDoesNotFit(t *testing.T) {
 	if !errors.As(err, &fault) || fault.Path != "/Offer/ID" {
 		t.Fatalf("got %v, want a fault at /Offer/ID", err)
 	}
+}
+
+// claims is something to bind to, with every way down that a type can have.
+type claims struct {
+	Issuer any             `json:"iss"`
+	Kind   any             `json:"kind,omitempty"`
+	Rules  []*claims       `json:"rules"`
+	Named  map[string]rule `json:"named"`
+	Raw    json.RawMessage `json:"raw"`
+	Base
+}
+
+type rule struct{ Class any }
+
+type Base struct {
+	Scope any `json:"scope"`
+}
+
+func TestAMemberInAnotherSpellingThanTheFieldsIsNotBound(t *testing.T) {
+	t.Parallel()
+	for text, path := range map[string]string{
+		`{"ISS":1}`:                          "/ISS",
+		`{"iſſ":1}`:                          "/iſſ",
+		`{"\u212aind":1}`:                    "/\u212aind",
+		`{"rules":[{"iss":1},{"Iss":2}]}`:    "/rules/1/Iss",
+		`{"rules":[{"rules":[{"KIND":2}]}]}`: "/rules/0/rules/0/KIND",
+		`{"named":{"a":{"Class":1,"x":{}}, "b":{"class":1}}}`: "/named/b/class",
+		`{"Scope":1}`: "/Scope",
+	} {
+		for name, err := range map[string]error{"Unmarshal": ijson.Unmarshal([]byte(text), ijson.DefaultLimits(), &claims{}), "Bind": ijson.Bind([]byte(text), &claims{})} {
+			var fault *ijson.Error
+			if !errors.As(err, &fault) || fault.Kind != ijson.Shape || fault.Path != path {
+				t.Errorf("%s of %s: %v, want a fault at %s", name, text, err, path)
+			}
+		}
+	}
+	for _, text := range []string{`{"iss":1,"other":{"ISS":2},"raw":{"ISS":1},"scope":2}`, `{"named":{"ISS":{"Class":1}}}`} {
+		if err := ijson.Unmarshal([]byte(text), ijson.DefaultLimits(), &claims{}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// FuzzWhatIsBoundIsWhatTheExactNamesSay compares with the plainest reader there is: the text as maps, looked up by exact name.
+func FuzzWhatIsBoundIsWhatTheExactNamesSay(f *testing.F) {
+	for _, seed := range []string{`{"iss":1,"ISS":2}`, `{"iss":1,"iſſ":2}`, `{"rules":[{"iss":"a","named":{"x":{"Class":1}}},null]}`, `{"\u212aind":1,"kind":2}`, `{"raw":{"a":1,"A":2},"scope":[]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var got claims
+		if ijson.Unmarshal(data, ijson.DefaultLimits(), &got) != nil {
+			return
+		}
+		var plain any
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.UseNumber()
+		if err := dec.Decode(&plain); err != nil {
+			t.Fatal(err)
+		}
+		sameClaims(t, data, &got, plain)
+		namesApart(t, data)
+	})
+}
+
+func sameClaims(t *testing.T, data []byte, got *claims, plain any) {
+	t.Helper()
+	m, _ := plain.(map[string]any)
+	if got == nil {
+		got = &claims{}
+	}
+	if !reflect.DeepEqual(got.Issuer, m["iss"]) || !reflect.DeepEqual(got.Kind, m["kind"]) || !reflect.DeepEqual(got.Scope, m["scope"]) {
+		t.Fatalf("%q binds as %+v", data, got)
+	}
+	rules, _ := m["rules"].([]any)
+	if len(rules) != len(got.Rules) {
+		t.Fatalf("%q binds as %+v", data, got)
+	}
+	for i := range rules {
+		sameClaims(t, data, got.Rules[i], rules[i])
+	}
+	named, _ := m["named"].(map[string]any)
+	if len(named) != len(got.Named) {
+		t.Fatalf("%q binds as %+v", data, got)
+	}
+	for name, v := range named {
+		if r, _ := v.(map[string]any); !reflect.DeepEqual(got.Named[name].Class, r["Class"]) {
+			t.Fatalf("%q binds as %+v", data, got)
+		}
+	}
+}
+
+// namesApart fails when one object has two names that encoding/json could take for one.
+func namesApart(t *testing.T, data []byte) {
+	t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var value func(token json.Token)
+	next := func() json.Token {
+		token, err := dec.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	value = func(token json.Token) {
+		switch token {
+		case json.Delim('['):
+			for dec.More() {
+				value(next())
+			}
+			next()
+		case json.Delim('{'):
+			var names []string
+			for dec.More() {
+				name := next().(string)
+				if slices.ContainsFunc(names, func(seen string) bool { return strings.EqualFold(seen, name) }) {
+					t.Fatalf("%q was accepted with %q twice", data, name)
+				}
+				names = append(names, name)
+				value(next())
+			}
+			next()
+		}
+	}
+	value(next())
 }
 
 func TestDigestsOfDifferentTypesDiffer(t *testing.T) {

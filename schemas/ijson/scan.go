@@ -1,7 +1,9 @@
 package ijson
 
 import (
+	"bytes"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -54,15 +56,16 @@ func (s *scanner) space() {
 	}
 }
 
-func (s *scanner) value() error {
+// value reads a value that is to be bound to t; nil stands for everything.
+func (s *scanner) value(t reflect.Type) error {
 	if s.at >= len(s.data) {
 		return s.fault(Syntax, "a value, have the end of the text")
 	}
 	switch c := s.data[s.at]; {
 	case c == '{':
-		return s.object()
+		return s.object(t)
 	case c == '[':
-		return s.array()
+		return s.array(t)
 	case c == '"':
 		_, err := s.str()
 		return err
@@ -96,16 +99,17 @@ func (s *scanner) enter() error {
 	return nil
 }
 
-func (s *scanner) object() error {
+func (s *scanner) object(t reflect.Type) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	names := members{}
+	to, each := fieldsOf(t), elem(t)
 	for first := true; ; first = false {
 		if s.at < len(s.data) && s.data[s.at] == '}' && first {
 			break
 		}
-		if err := s.member(&names); err != nil {
+		if err := s.member(&names, to, each); err != nil {
 			return err
 		}
 		s.space()
@@ -124,7 +128,7 @@ func (s *scanner) object() error {
 	return nil
 }
 
-func (s *scanner) member(names *members) error {
+func (s *scanner) member(names *members, to *fields, each reflect.Type) error {
 	if s.at >= len(s.data) || s.data[s.at] != '"' {
 		return s.fault(Syntax, "a member name in double quotes")
 	}
@@ -139,20 +143,26 @@ func (s *scanner) member(names *members) error {
 	if !names.add(name) {
 		return s.fault(Duplicate, "each member once, in one spelling of upper and lower case")
 	}
+	if to != nil {
+		var ok bool
+		if each, ok = to.exact[string(name)]; !ok && to.folded[fold(name)] != "" {
+			return s.fault(Shape, "the member "+to.folded[fold(name)]+" in exactly this spelling")
+		}
+	}
 	s.space()
 	if s.at >= len(s.data) || s.data[s.at] != ':' {
 		return s.fault(Syntax, "':'")
 	}
 	s.at++
 	s.space()
-	if err := s.value(); err != nil {
+	if err := s.value(each); err != nil {
 		return err
 	}
 	s.path = s.path[:len(s.path)-1]
 	return nil
 }
 
-func (s *scanner) array() error {
+func (s *scanner) array(t reflect.Type) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -161,12 +171,13 @@ func (s *scanner) array() error {
 		s.depth--
 		return nil
 	}
+	each := elem(t)
 	for i := 0; ; i++ {
 		s.path = append(s.path, step{index: i})
 		if i >= s.lim.Items {
 			return s.fault(TooMany, "at most "+strconv.Itoa(s.lim.Items)+" items")
 		}
-		if err := s.value(); err != nil {
+		if err := s.value(each); err != nil {
 			return err
 		}
 		s.path = s.path[:len(s.path)-1]
@@ -377,7 +388,7 @@ type members struct {
 func (m *members) add(name []byte) bool {
 	if m.many == nil {
 		for _, seen := range m.few[:m.n] {
-			if equalFold(seen, name) {
+			if bytes.EqualFold(seen, name) {
 				return false
 			}
 		}
@@ -388,40 +399,13 @@ func (m *members) add(name []byte) bool {
 		}
 		m.many = make(map[string]struct{}, 64)
 		for _, seen := range m.few {
-			m.many[strings.ToLower(string(seen))] = struct{}{}
+			m.many[fold(seen)] = struct{}{}
 		}
 	}
-	folded := strings.ToLower(string(name))
+	folded := fold(name)
 	if _, ok := m.many[folded]; ok {
 		return false
 	}
 	m.many[folded] = struct{}{}
 	return true
-}
-
-// equalFold agrees with strings.ToLower on both sides; the ASCII case needs no allocation.
-func equalFold(a, b []byte) bool {
-	if len(a) == len(b) {
-		ascii := true
-		for i := range a {
-			x, y := a[i], b[i]
-			if x >= utf8.RuneSelf || y >= utf8.RuneSelf {
-				ascii = false
-				break
-			}
-			if 'A' <= x && x <= 'Z' {
-				x += 'a' - 'A'
-			}
-			if 'A' <= y && y <= 'Z' {
-				y += 'a' - 'A'
-			}
-			if x != y {
-				return false
-			}
-		}
-		if ascii {
-			return true
-		}
-	}
-	return strings.ToLower(string(a)) == strings.ToLower(string(b))
 }

@@ -169,7 +169,7 @@ func remoteDataset(raw json.RawMessage) (catalog.RemoteDataset, error) {
 		Version    json.RawMessage `json:"https://w3id.org/catenax/ontology/common#version"`
 		SemanticID json.RawMessage `json:"https://admin-shell.io/aas/3/0/HasSemantics/semanticId"`
 	}
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err := ijson.Bind(raw, &w); err != nil {
 		return catalog.RemoteDataset{}, malformed(err)
 	}
 	d := catalog.RemoteDataset{ID: w.ID, Title: clean(textOf(w.Title), 256), Type: textOf(w.Type), Version: textOf(w.Version), SemanticID: textOf(w.SemanticID)}

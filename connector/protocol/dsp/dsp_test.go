@@ -113,6 +113,8 @@ func TestAMessageThatIsNotWhatItsPathSaysIsRefusedByName(t *testing.T) {
 		"an offer without rules":         {swap(`"permission":[{"action":"use"}]`, `"obligation":[{"action":"use"}]`), "permission"},
 		"a member twice":                 {swap(`"@type"`, `"consumerPid":"urn:x","@type"`), "duplicate"},
 		"a member in another case twice": {swap(`"@type"`, `"CONSUMERPID":"urn:x","@type"`), "duplicate"},
+		"a member in another case":       {swap(`"consumerPid"`, `"CONSUMERPID"`), "exactly this spelling"},
+		"a member with a Kelvin sign":    {swap(`"callbackAddress"`, `"callbac\u212aAddress"`), "exactly this spelling"},
 		"control characters":             {swap(`urn:c`, `urn:\u0007c`), "consumerPid"},
 		"a pid that is too long":         {swap(`urn:c`, strings.Repeat("x", 3000)), "consumerPid"},
 		"bytes behind it":                {good + "{}", "nothing after"},

@@ -43,7 +43,7 @@ func readWithin(body []byte, lim ijson.Limits, want string, v any) error {
 	if err := h.check(want); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, v); err != nil {
+	if err := ijson.Bind(body, v); err != nil {
 		return malformed(err)
 	}
 	return nil
