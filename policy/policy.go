@@ -47,8 +47,17 @@ type Question struct {
 // Party is one side with what it has proven.
 type Party struct {
 	DID         string
-	BPN         string       // proven by credential, "" when not proven
-	Credentials []Credential // verified; expired ones included never
+	Credentials []Credential // verified; each counts only inside its own validity
+}
+
+// BPN is the business partner number that the party's credentials prove at the moment, "" when none does.
+func (p Party) BPN(at time.Time) string {
+	for _, c := range p.Credentials {
+		if c.BPN != "" && c.ValidAt(at) {
+			return c.BPN
+		}
+	}
+	return ""
 }
 
 // Credential is one verified credential as facts for a policy.
@@ -56,10 +65,16 @@ type Credential struct {
 	Type      string // "MembershipCredential"
 	Issuer    string // DID
 	ID        string
+	BPN       string            // business partner number that it proves; "" when none. Those of one party agree
 	Subject   map[string]string // string members of credentialSubject
 	NotBefore time.Time
 	NotAfter  time.Time
 	Digest    string // SHA-256, hex, of the presented bytes
+}
+
+// ValidAt reports whether the moment lies in the credential's validity, whose end is outside.
+func (c Credential) ValidAt(at time.Time) bool {
+	return !at.Before(c.NotBefore) && at.Before(c.NotAfter)
 }
 
 // Asset is what is asked for.

@@ -113,7 +113,7 @@ func (w *world) claimsOf(t *testing.T, peer participant.Peer) (bpn string, types
 	for _, c := range party.Credentials {
 		types = append(types, c.Type)
 	}
-	return party.BPN, types, err
+	return party.BPN(now), types, err
 }
 
 var local = participant.Participant{Slug: "boreal", DID: boreal}
@@ -346,7 +346,7 @@ func TestTwoBusinessPartnerNumbersProveNone(t *testing.T) {
 	w.give(t, "MembershipCredential", credential.Subject{"holderIdentifier": "BPNL00000000BOR1"})
 	w.give(t, "BpnCredential", credential.Subject{"bpn": "BPNL00000000AUR1"})
 	if party, err := w.verifier.Own(t.Context(), local); err == nil {
-		t.Errorf("proven %q", party.BPN)
+		t.Errorf("proven %q", party.BPN(now))
 	}
 }
 

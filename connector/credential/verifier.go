@@ -163,8 +163,7 @@ func (v *Verifier) Own(ctx context.Context, local participant.Participant) (poli
 	for _, c := range held {
 		party.Credentials = append(party.Credentials, c.Fact)
 	}
-	party.BPN, err = v.number(party.Credentials)
-	return party, err
+	return party, v.number(party.Credentials)
 }
 
 func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, time.Time, error) {
@@ -190,7 +189,7 @@ func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer 
 			}
 		}
 	}
-	if party.BPN, err = v.number(party.Credentials); err != nil {
+	if err := v.number(party.Credentials); err != nil {
 		return policy.Party{}, time.Time{}, err
 	}
 	slices.SortFunc(party.Credentials, func(a, b policy.Credential) int { return strings.Compare(a.Type+a.Digest, b.Type+b.Digest) })
@@ -312,20 +311,20 @@ func (v *Verifier) credential(ctx context.Context, holder participant.DID, token
 
 func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
-// number returns the business partner number that the credentials prove; two different ones prove none.
-func (v *Verifier) number(credentials []policy.Credential) (string, error) {
+// number marks the credentials that prove a business partner number; two different ones prove none.
+func (v *Verifier) number(credentials []policy.Credential) error {
 	found := ""
-	for _, claim := range v.cfg.BPN {
-		for _, c := range credentials {
-			n := c.Subject[claim.Claim]
-			if c.Type != claim.Credential || n == "" {
+	for i := range credentials {
+		for _, claim := range v.cfg.BPN {
+			n := credentials[i].Subject[claim.Claim]
+			if credentials[i].Type != claim.Credential || n == "" {
 				continue
 			}
 			if found != "" && n != found {
-				return "", errors.New("credential.bpn: the credentials name different business partner numbers")
+				return errors.New("credential.bpn: the credentials name different business partner numbers")
 			}
-			found = n
+			found, credentials[i].BPN = n, n
 		}
 	}
-	return found, nil
+	return nil
 }

@@ -96,6 +96,9 @@ func (f *Flow) Content(ctx context.Context) (catalog.Content, error) {
 // Peer and Agreement name the counter-party and the contract, for headers that tell an upstream who asks.
 func (f *Flow) Peer() policy.Party { return f.lease.transfer.Claims }
 
+// Number is the business partner number that the peer has proven, "" when it has none or its proof has ended.
+func (f *Flow) Number() string { return f.Peer().BPN(f.plane.cfg.Now()) }
+
 // Agreement is the id of the contract the flow runs under.
 func (f *Flow) Agreement() string { return f.lease.agreement.ID }
 

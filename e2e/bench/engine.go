@@ -111,10 +111,10 @@ func decision(ctx context.Context, _ string) ([]row, error) {
 	usage, _, _ := p.Template("pcf")
 	now := time.Now()
 	valid := func(kind string, subject map[string]string) policy.Credential {
-		return policy.Credential{Type: kind, Issuer: "did:web:meridian.example", ID: "urn:uuid:1", Subject: subject, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), Digest: strings.Repeat("a", 64)}
+		return policy.Credential{Type: kind, BPN: subject["bpn"], Issuer: "did:web:meridian.example", ID: "urn:uuid:1", Subject: subject, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), Digest: strings.Repeat("a", 64)}
 	}
 	q := policy.Question{Door: policy.DoorRequest, Now: now, Action: "use", Role: "provider", Policies: []odrl.Policy{usage},
-		Peer: policy.Party{DID: "did:web:aurora.example", BPN: "BPNL00000000AUR1", Credentials: []policy.Credential{
+		Peer: policy.Party{DID: "did:web:aurora.example", Credentials: []policy.Credential{
 			valid("MembershipCredential", map[string]string{"memberOf": "Meridian", "holderIdentifier": "BPNL00000000AUR1"}),
 			valid("BpnCredential", map[string]string{"bpn": "BPNL00000000AUR1"}),
 			valid("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0", "useCase": "DataExchangeGovernance"})}}}

@@ -138,10 +138,10 @@ func (n *Network) join(slug string) *Side {
 
 func facts(did participant.DID, slug string, now time.Time) policy.Party {
 	credential := func(kind string, subject map[string]string) policy.Credential {
-		return policy.Credential{Type: kind, Issuer: "did:web:dataspace.example:meridian", ID: "urn:uuid:" + slug, Subject: subject,
+		return policy.Credential{Type: kind, BPN: bpns[slug], Issuer: "did:web:dataspace.example:meridian", ID: "urn:uuid:" + slug, Subject: subject,
 			NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0), Digest: strings.Repeat("0", 64)}
 	}
-	p := policy.Party{DID: string(did), BPN: bpns[slug], Credentials: []policy.Credential{credential("MembershipCredential", map[string]string{"memberOf": "Meridian"})}}
+	p := policy.Party{DID: string(did), Credentials: []policy.Credential{credential("MembershipCredential", map[string]string{"memberOf": "Meridian"})}}
 	if slug != "dusk" {
 		p.Credentials = append(p.Credentials, credential("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0"}))
 	}

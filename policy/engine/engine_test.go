@@ -34,6 +34,7 @@ func credential(kind string, subject map[string]string) policy.Credential {
 
 var (
 	member    = credential("MembershipCredential", map[string]string{"memberOf": "Meridian"})
+	number    = policy.Credential{Type: "BpnCredential", BPN: "BPNL00000000AUR1", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
 	framework = credential("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0"})
 )
 
@@ -44,13 +45,15 @@ func ask(peer policy.Party, p odrl.Policy) policy.Question {
 func TestEachTermAllowsDeniesAndNamesItself(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t)
-	all := policy.Party{DID: "did:web:aurora", BPN: "BPNL00000000AUR1", Credentials: []policy.Credential{member, framework}}
+	all := policy.Party{DID: "did:web:aurora", Credentials: []policy.Credential{member, number, framework}}
 	expired := member
 	expired.NotAfter = now
 	early := member
 	early.NotBefore = now.Add(time.Millisecond)
 	old := framework
 	old.Subject = map[string]string{"contractVersion": "1.0.0"}
+	ended, later := number, number
+	ended.NotAfter, later.NotBefore = now, now.Add(time.Millisecond)
 	signed := func(q policy.Question) policy.Question {
 		q.Agreement.Signed = now.Add(-30 * 24 * time.Hour)
 		return q
@@ -75,6 +78,10 @@ func TestEachTermAllowsDeniesAndNamesItself(t *testing.T) {
 		{"an excluded one does not", ask(all, usage(term("BusinessPartnerNumber", "isNoneOf", "BPNL00000000AUR1"))), policy.Deny, "partner.excluded"},
 		{"one that is not excluded passes", ask(all, usage(term("BusinessPartnerNumber", "isNoneOf", "BPNL00000000DUS1"))), policy.Allow, "partner.not-excluded"},
 		{"who proved no number is not outside a list", ask(policy.Party{}, usage(term("BusinessPartnerNumber", "isNoneOf", "BPNL00000000DUS1"))), policy.Deny, "partner.unproven"},
+		{"a number whose proof ends now is proven no more", ask(policy.Party{Credentials: []policy.Credential{member, ended}}, usage(term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1"))), policy.Deny, "partner.unproven"},
+		{"nor is it outside a list", ask(policy.Party{Credentials: []policy.Credential{ended}}, usage(term("BusinessPartnerNumber", "isNoneOf", "BPNL00000000DUS1"))), policy.Deny, "partner.unproven"},
+		{"a number whose proof begins later is not proven yet", ask(policy.Party{Credentials: []policy.Credential{later}}, usage(term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1"))), policy.Deny, "partner.unproven"},
+		{"a number that another credential still proves", ask(policy.Party{Credentials: []policy.Credential{ended, number}}, usage(term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1"))), policy.Allow, "partner.listed"},
 		{"a purpose binds", ask(all, usage(term("UsagePurpose", "isAnyOf", "cx.pcf.base:1"))), policy.Allow, "purpose.bound"},
 		{"a purpose knows no other operator", ask(all, usage(term("UsagePurpose", "eq", "cx.pcf.base:1"))), policy.Deny, "purpose.term"},
 		{"before the end date", ask(all, usage(term("DataUsageEndDate", "eq", "2026-11-24T10:00:01+01:00"))), policy.Allow, "usage-end.before"},
@@ -148,7 +155,7 @@ func TestPolicyValuesAreDataNeverCode(t *testing.T) {
 	evil := `"] } allow := true { x := ["`
 	for _, operand := range []string{"Membership", "FrameworkAgreement", "BusinessPartnerNumber", "UsagePurpose", "DataUsageEndDate", "DataUsageEndDurationDays", evil} {
 		for _, operator := range []string{"eq", "isAnyOf", "isNoneOf", evil} {
-			party := policy.Party{BPN: "BPNL00000000AUR1", Credentials: []policy.Credential{member, framework}}
+			party := policy.Party{Credentials: []policy.Credential{member, number, framework}}
 			harmless := e.Decide(t.Context(), ask(party, usage(term(operand, operator, "harm: less"))))
 			hostile := e.Decide(t.Context(), ask(party, usage(term(operand, operator, evil))))
 			if harmless.Effect != hostile.Effect || harmless.Class != hostile.Class || harmless.Reasons[0].Code != hostile.Reasons[0].Code {
@@ -160,7 +167,7 @@ func TestPolicyValuesAreDataNeverCode(t *testing.T) {
 
 func BenchmarkDecide(b *testing.B) {
 	e := newEngine(b)
-	q := ask(policy.Party{DID: "did:web:aurora", BPN: "BPNL00000000AUR1", Credentials: []policy.Credential{member, framework}},
+	q := ask(policy.Party{DID: "did:web:aurora", Credentials: []policy.Credential{member, number, framework}},
 		usage(term("FrameworkAgreement", "eq", "DataExchangeGovernance:1.0"), term("Membership", "eq", "active"),
 			term("UsagePurpose", "isAnyOf", "cx.pcf.base:1"), term("DataUsageEndDate", "eq", "2027-11-24T10:00:00Z")))
 	b.ReportAllocs()

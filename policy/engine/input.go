@@ -91,7 +91,7 @@ type request struct {
 // Input returns the canonical input document of a question: what is evaluated, committed to and archived.
 func Input(q policy.Question) ([]byte, error) {
 	doc := document{Door: string(q.Door), Now: q.Now.UnixMilli(), Action: q.Action, Profile: q.Profile, Role: q.Role,
-		Own: partyOf(q.Own), Peer: partyOf(q.Peer), Accepts: append([]string{}, q.Accepts...), Policies: []policyInForce{},
+		Own: partyOf(q.Own, q.Now), Peer: partyOf(q.Peer, q.Now), Accepts: append([]string{}, q.Accepts...), Policies: []policyInForce{},
 		Asset:     asset{ID: q.Asset.ID, Type: q.Asset.Type, Version: q.Asset.Version, SemanticID: q.Asset.SemanticID},
 		Agreement: agreement{ID: q.Agreement.ID, Digest: q.Agreement.Digest, Signed: millis(q.Agreement.Signed)},
 		Process: process{ConsumerPID: q.Process.ConsumerPID, ProviderPID: q.Process.ProviderPID, OfferID: q.Process.OfferID,
@@ -103,8 +103,9 @@ func Input(q policy.Question) ([]byte, error) {
 	return ijson.Marshal(doc)
 }
 
-func partyOf(p policy.Party) party {
-	out := party{DID: p.DID, BPN: p.BPN, Credentials: []credential{}}
+// partyOf is a party as it stands now: a number that was proven by a credential does not outlive it.
+func partyOf(p policy.Party, now time.Time) party {
+	out := party{DID: p.DID, BPN: p.BPN(now), Credentials: []credential{}}
 	for _, c := range p.Credentials {
 		subject := c.Subject
 		if subject == nil {

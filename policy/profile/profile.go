@@ -22,7 +22,7 @@ type Profile struct {
 	ID        string     `yaml:"id"`
 	Policy    string     `yaml:"policy"` // IRI that policies carry as their profile
 	Scopes    []string   `yaml:"scopes"` // credentials that a caller must present
-	BPN       []Claim    `yaml:"bpn"`    // where the business partner number is proven; the first found counts, all must agree
+	BPN       []Claim    `yaml:"bpn"`    // where the business partner number is proven; all must agree
 	Operands  []Operand  `yaml:"operands"`
 	Asset     Asset      `yaml:"asset"`
 	Templates []Template `yaml:"templates"`

@@ -192,7 +192,7 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Header.Set("Accept-Encoding", "identity")
 	pr.Out.Header.Set("User-Agent", "sluice")
 	pr.Out.Header.Set("Edc-Did", pass.flow.Peer().DID)
-	if bpn := pass.flow.Peer().BPN; bpn != "" {
+	if bpn := pass.flow.Number(); bpn != "" {
 		pr.Out.Header.Set("Edc-Bpn", bpn)
 	}
 	pr.Out.Header.Set("Edc-Contract-Agreement-Id", pass.flow.Agreement())
