@@ -138,7 +138,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	for _, p := range cfg.Settings.Participants {
-		if _, err := c.host(ctx, p.Slug, p.Name, "settings"); err != nil {
+		if _, err := c.host(ctx, p.Slug, p.Name); err != nil {
 			return nil, errors.Join(fmt.Errorf("participant %s: %w", p.Slug, err), c.Close())
 		}
 	}
@@ -169,7 +169,7 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, log: c.cfg.Log,
+	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
 	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Rand, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
@@ -342,10 +342,24 @@ func (c *Connector) Run(ctx context.Context) error {
 		return err
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	failed := make(chan error, 1) // the first failure ends it all
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
+	sequence := func(p participant.Participant) {
+		background.Go(func() {
+			if err := c.ledger.run(work, p); err != nil {
+				fail(err)
+			}
+		})
+	}
 	for _, p := range c.hosted.all() {
-		background.Go(func() { c.ledger.run(work, p) })
+		sequence(p)
 	}
 	background.Go(func() {
 		for {
@@ -353,7 +367,7 @@ func (c *Connector) Run(ctx context.Context) error {
 			case <-work.Done():
 				return
 			case p := <-c.start:
-				background.Go(func() { c.ledger.run(work, p) })
+				sequence(p)
 			}
 		}
 	})
@@ -365,12 +379,11 @@ func (c *Connector) Run(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("transfers of %s: %w", p.Slug, err), public.Close(), management.Close())
 		}
 	}
-	failed := make(chan error, 2)
 	servers := []*drained{c.server(c.public, nil, arrival), c.server(c.rpc, rpc.Protocols(), 0)}
 	for i, l := range []net.Listener{public, management} {
 		background.Go(func() {
 			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
+				fail(err)
 			}
 		})
 	}

@@ -2,8 +2,10 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,30 +74,29 @@ func (h *hosted) add(p participant.Participant, keys identity.Keys) {
 	h.bySlug[p.Slug], h.byID[p.ID], h.keys[p.ID] = p, p, keys
 }
 
-// ensure hosts a participant: its keys are drawn first, so that there is never one without.
-func (h *hosted) ensure(ctx context.Context, slug, name, host string) (participant.Participant, bool, error) {
-	if p, err := h.Participant(ctx, slug); err == nil {
-		return p, false, nil
-	}
-	did := identity.FormatDID(host, slug)
-	if _, _, err := identity.ParseDID(string(did)); err != nil {
-		return participant.Participant{}, false, fault.New("connector.ensure", fault.Malformed, "public_url: %s", err.Error())
-	}
+// draw returns the keys that a participant has, or will have: they are there before it is.
+func (h *hosted) draw(slug string) (identity.Keys, error) {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return participant.Participant{}, false, err
+		return nil, err
 	}
 	keys, err := keyfile.Open(h.keyPath(slug), h.rand)
-	if err != nil {
-		if keys, err = keyfile.Create(h.keyPath(slug), h.rand); err != nil {
-			return participant.Participant{}, false, err
-		}
+	if errors.Is(err, fs.ErrNotExist) {
+		return keyfile.Create(h.keyPath(slug), h.rand)
+	}
+	return keys, err
+}
+
+// create hosts a participant with its keys.
+func (h *hosted) create(ctx context.Context, slug, name, host string, keys identity.Keys) (participant.Participant, error) {
+	did := identity.FormatDID(host, slug)
+	if _, _, err := identity.ParseDID(string(did)); err != nil {
+		return participant.Participant{}, fault.New("connector.create", fault.Malformed, "public_url: %s", err.Error())
 	}
 	p, err := h.store.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: name, Created: h.now()})
-	if err != nil {
-		return p, false, err
+	if err == nil {
+		h.add(p, keys)
 	}
-	h.add(p, keys)
-	return p, true, nil
+	return p, err
 }
 
 // Participant finds one by slug.

@@ -2,11 +2,14 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -24,6 +27,7 @@ type ledger struct {
 	marks  decisionlog.Marks
 	host   string
 	rand   io.Reader
+	now    func() time.Time
 	log    *slog.Logger
 
 	mu         sync.RWMutex
@@ -31,7 +35,17 @@ type ledger struct {
 	sequencers map[string]*decisionlog.Sequencer
 }
 
-// open makes recorder and sequencer of a participant. A log that is behind what it signed before is not opened.
+// begin makes the mark of the log of a participant that is about to be hosted.
+func (l *ledger) begin(ctx context.Context, slug string, keys identity.Keys) error {
+	sequencer, err := l.sequence(slug, keys)
+	if err != nil {
+		return err
+	}
+	return logFault(slug, sequencer.Begin(ctx))
+}
+
+// open makes recorder and sequencer of a participant. A log that is behind what it signed before is not opened. The policies that decide
+// from now on are on record when it returns.
 func (l *ledger) open(ctx context.Context, p participant.Participant, keys identity.Keys) error {
 	secret, err := keys.Secret(identity.SecretLog)
 	if err != nil {
@@ -41,13 +55,15 @@ func (l *ledger) open(ctx context.Context, p participant.Participant, keys ident
 	if err != nil {
 		return err
 	}
-	signer, err := decisionlog.NewSigner(l.host+"/"+p.Slug+"/decisions", keys.LogKey(), keys.SignLog)
+	sequencer, err := l.sequence(p.Slug, keys)
 	if err != nil {
 		return err
 	}
-	sequencer := decisionlog.NewSequencer(p.Slug, l.store, l.marks, signer, l.log)
-	if err := sequencer.Check(ctx); err != nil {
-		return fmt.Errorf("decision log of %s: %w", p.Slug, err)
+	if err := sequencer.Open(ctx, recorder, l.now()); err != nil {
+		return logFault(p.Slug, err)
+	}
+	if err := l.activate(ctx, p, recorder); err != nil {
+		return logFault(p.Slug, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,11 +71,51 @@ func (l *ledger) open(ctx context.Context, p participant.Participant, keys ident
 	return nil
 }
 
+func (l *ledger) sequence(slug string, keys identity.Keys) (*decisionlog.Sequencer, error) {
+	signer, err := decisionlog.NewSigner(l.host+"/"+slug+"/decisions", keys.LogKey(), keys.SignLog)
+	if err != nil {
+		return nil, err
+	}
+	return decisionlog.NewSequencer(slug, l.store, l.marks, signer, l.log), nil
+}
+
+// logFault names the log, and the way out where there is one.
+func logFault(slug string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, decisionlog.ErrRolledBack):
+		err = fmt.Errorf("%w; bring back the newest database, or declare that it is lost: \"sluice restore\" fills an empty store from a backup", err)
+	case errors.Is(err, decisionlog.ErrUnmarked):
+		err = fmt.Errorf("%w; bring back the directory \"checkpoints\" of the data directory, or declare that it is lost: \"sluice backup\", then "+
+			"\"sluice restore\" into an empty store", err)
+	}
+	return fmt.Errorf("decision log of %s: %w", slug, err)
+}
+
+// activate puts on record which policies decide from now on, with all that evaluates them, when they are not those of the newest such record.
+func (l *ledger) activate(ctx context.Context, p participant.Participant, recorder *decisionlog.Recorder) error {
+	entry, err := recorder.Activation(l.engine.Bundle(), l.now())
+	if err != nil {
+		return err
+	}
+	newest, err := l.store.Activated(ctx, p.Slug)
+	if err == nil {
+		same, err := decisionlog.SameActivation(newest, entry)
+		if err != nil || same {
+			return err
+		}
+	} else if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return l.store.Record(ctx, p.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}})
+}
+
 // run sequences a participant's log until the context ends; commits wake it.
-func (l *ledger) run(ctx context.Context, p participant.Participant) {
+func (l *ledger) run(ctx context.Context, p participant.Participant) error {
 	sequencer, err := l.sequencer(p.Slug)
 	if err != nil {
-		return
+		return err
 	}
 	var told sync.WaitGroup
 	told.Go(func() {
@@ -69,6 +125,7 @@ func (l *ledger) run(ctx context.Context, p participant.Participant) {
 	})
 	sequencer.Run(ctx)
 	told.Wait()
+	return nil
 }
 
 func (l *ledger) recorder(slug string) (*decisionlog.Recorder, error) {

@@ -10,13 +10,20 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 )
 
-// host makes a participant ready to be served: keys, row, decision log.
-func (c *Connector) host(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
-	p, created, err := c.hosted.ensure(ctx, slug, name, c.cfg.Settings.Public.Host)
-	if err != nil || !created {
-		return p, err
+// host makes a participant ready to be served: keys, mark of its log, row, decision log. What comes first is there when the rest is, so that
+// a log without mark is known to have lost it.
+func (c *Connector) host(ctx context.Context, slug, name string) (participant.Participant, error) {
+	if p, err := c.hosted.Participant(ctx, slug); err == nil {
+		return p, nil
 	}
-	keys, err := c.hosted.Keys(p)
+	keys, err := c.hosted.draw(slug)
+	if err != nil {
+		return participant.Participant{}, err
+	}
+	if err := c.ledger.begin(ctx, slug, keys); err != nil {
+		return participant.Participant{}, err
+	}
+	p, err := c.hosted.create(ctx, slug, name, c.cfg.Settings.Public.Host, keys)
 	if err != nil {
 		return p, err
 	}
@@ -24,14 +31,14 @@ func (c *Connector) host(ctx context.Context, slug, name, actor string) (partici
 }
 
 // CreateParticipant hosts one more company: keys, DID document and log come into being with it.
-func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
+func (c *Connector) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
 	if err := participant.ValidSlug(slug); err != nil {
 		return participant.Participant{}, fault.New("connector.CreateParticipant", fault.Malformed, "%s", err.Error())
 	}
 	if _, err := c.hosted.Participant(ctx, slug); err == nil {
 		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
 	}
-	p, err := c.host(ctx, slug, name, actor)
+	p, err := c.host(ctx, slug, name)
 	if err == nil {
 		c.start <- p
 	}

@@ -34,7 +34,11 @@ type Store interface {
 
 	// LogByProcess lists the records of one process, oldest first.
 	LogByProcess(ctx context.Context, log, process string, max int) ([]decisionlog.Entry, error)
-	// Backup writes a consistent copy that restore of the same backend accepts.
+	// Activated returns the newest record of kind bundle.activate; NotFound when there is none.
+	Activated(ctx context.Context, log string) (decisionlog.Entry, error)
+	// Archived returns what was archived with the records of the log under the digest; NotFound when nothing was.
+	Archived(ctx context.Context, log, digest string) (decisionlog.Object, error)
+	// Backup writes a consistent copy that a restore into either backend accepts. Management tokens are not in it.
 	Backup(ctx context.Context, w io.Writer) error
 	// Ping reports whether a write could be made durable now.
 	Ping(ctx context.Context) error

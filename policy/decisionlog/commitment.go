@@ -10,9 +10,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/transparency-dev/merkle/compact"
-	"github.com/transparency-dev/merkle/rfc6962"
-
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
@@ -106,23 +103,17 @@ func (o opener) inputRoot(canonical []byte) (string, error) {
 		path := "decoy/" + strconv.Itoa(i)
 		leaves = append(leaves, commitTo(o.salt(path), path, nil))
 	}
-	return rootOf(leaves), nil
+	return rootOf(leaves)
 }
 
-func rootOf(commitments [][]byte) string {
+func rootOf(commitments [][]byte) (string, error) {
 	slices.SortFunc(commitments, bytes.Compare)
-	factory := compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
-	rng := factory.NewEmptyRange(0)
-	for _, c := range commitments {
-		if err := rng.Append(rfc6962.DefaultHasher.HashLeaf(c), nil); err != nil {
-			return ""
-		}
-	}
-	root, err := rng.GetRootHash(nil)
+	head, err := Head{}.Append(commitments...)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return hex.EncodeToString(root)
+	root, err := head.Root()
+	return hex.EncodeToString(root), err
 }
 
 // eachLeaf calls visit for every scalar, empty object and empty array of a canonical JSON text, with its JSON pointer and bytes.

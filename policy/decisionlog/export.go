@@ -135,7 +135,11 @@ func (w *tileWriter) push(level int, hash []byte) error {
 	}
 	w.levels[level] = nil
 	w.full[level]++
-	return w.push(level+1, tileRoot(tile))
+	up, err := tileRoot(tile)
+	if err != nil {
+		return err
+	}
+	return w.push(level+1, up)
 }
 
 func (w *tileWriter) finish() error {
@@ -156,18 +160,14 @@ func (w *tileWriter) finish() error {
 }
 
 // tileRoot is the root over the hashes of a full tile: the hash at the next level.
-func tileRoot(tile []byte) []byte {
+func tileRoot(tile []byte) ([]byte, error) {
 	rng := ranges.NewEmptyRange(0)
 	for i := 0; i < len(tile); i += 32 {
 		if err := rng.Append(tile[i:i+32], nil); err != nil {
-			return nil
+			return nil, fmt.Errorf("tile: %w", err)
 		}
 	}
-	root, err := rng.GetRootHash(nil)
-	if err != nil {
-		return nil
-	}
-	return root
+	return rng.GetRootHash(nil)
 }
 
 func writeTile(dir, level string, n uint64, width int, content []byte) error {

@@ -85,3 +85,46 @@ func TestTilesStandWhereTheStandardPutsThem(t *testing.T) {
 		t.Errorf("an export of 70,000 records has %d files, want %d", n, 3+274+274+2+1)
 	}
 }
+
+func FuzzTheTwoCanonicalFormsAgree(f *testing.F) {
+	for _, text := range []string{`{"b":[1,{"x":"\u20ac\ud83d\ude00\u0007"}],"a":{},"\ufb33":1,"\ud83d\ude00":2}`, `[1e21,1e-7,-0,0.1,123456789012,1.5e300,5e-324,1e-6]`, `"\\\"\n\u001f"`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if ijson.Check(text, ijson.DefaultLimits()) != nil {
+			return
+		}
+		want, err := ijson.Canonical(text)
+		if err != nil {
+			return
+		}
+		if got, err := canonical(text); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%q: the verifier has %q, %v; the log has %q", text, got, err, want)
+		}
+	})
+}
+
+func FuzzTheTwoTreesAgree(f *testing.F) {
+	f.Add([]byte("some entries, cut by a pattern"), uint8(3))
+	f.Add([]byte{}, uint8(1))
+	f.Fuzz(func(t *testing.T, text []byte, step uint8) {
+		head, tree := Head{}, growingTree(nil)
+		for at := 0; ; at += int(step)/8 + 1 {
+			want, err := head.Root()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tree.root(); !bytes.Equal(got[:], want) {
+				t.Fatalf("at size %d the verifier has root %x, the log %x", head.Size, got, want)
+			}
+			if at >= len(text) {
+				return
+			}
+			entry := text[at:min(len(text), at+int(step))]
+			if head, err = head.Append(entry); err != nil {
+				t.Fatal(err)
+			}
+			tree.add(leafOf(entry))
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,8 +14,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-connector/sluice/policy"
@@ -27,6 +31,7 @@ import (
 type shelf struct {
 	open, done []decisionlog.Entry
 	head       decisionlog.Head
+	restored   time.Time
 }
 
 func (s *shelf) Unsequenced(_ context.Context, _ string, n int) ([]decisionlog.Entry, error) {
@@ -45,6 +50,21 @@ func (s *shelf) Sequence(_ context.Context, _ string, old, next decisionlog.Head
 func (s *shelf) LogEntries(_ context.Context, _ string, from uint64, n int) ([]decisionlog.Entry, error) {
 	rest := s.done[min(int(from), len(s.done)):]
 	return rest[:min(n, len(rest))], nil
+}
+
+func (s *shelf) Restored(context.Context, string) (time.Time, error) { return s.restored, nil }
+func (s *shelf) Recover(_ context.Context, _ string, old, next decisionlog.Head, e decisionlog.Entry) error {
+	if old.Size != s.head.Size || old.Fence != s.head.Fence {
+		return errors.New("stale")
+	}
+	s.done, s.head, s.restored = append(s.done, e), next, time.Time{}
+	s.head.Fence++
+	return nil
+}
+
+// copied is what a backup of now would bring back.
+func (s *shelf) copied(restored time.Time) *shelf {
+	return &shelf{open: slices.Clone(s.open), done: slices.Clone(s.done), head: s.head, restored: restored}
 }
 
 type fixture struct {
@@ -67,8 +87,15 @@ func setup(t testing.TB) fixture {
 	check(t, err)
 	recorder, err := decisionlog.NewRecorder("cobalt", "test", decisionlog.Engine{Module: "opa", Go: "go", Target: "rego", Strict: true}, "data.q", domain, rand.Reader)
 	check(t, err)
-	s := &shelf{}
-	return fixture{s, decisionlog.NewSequencer("cobalt", s, marks, signer, slog.New(slog.DiscardHandler)), recorder, signer, marks}
+	f := fixture{&shelf{}, nil, recorder, signer, marks}
+	f.sequencer = f.over(f.shelf)
+	check(t, f.sequencer.Begin(t.Context()))
+	return f
+}
+
+// over is a process that finds the ledger after a restart.
+func (f fixture) over(l decisionlog.Ledger) *decisionlog.Sequencer {
+	return decisionlog.NewSequencer("cobalt", l, f.marks, f.signer, slog.New(slog.DiscardHandler))
 }
 
 func check(t testing.TB, err error) {
@@ -171,10 +198,10 @@ func TestAnExportChecksOutWithAndWithoutTheKey(t *testing.T) {
 func TestEveryChangedByteIsFoundAndPlaced(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.add(t, 3)
+	f.add(t, 256+3)
 	dir := f.export(t)
 	key := f.signer.VerifierKey()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	check(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -182,31 +209,63 @@ func TestEveryChangedByteIsFoundAndPlaced(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for i := range original {
-			for _, flip := range []byte{0x01, 0x20, 0x80} {
-				changed := bytes.Clone(original)
-				changed[i] ^= flip
-				check(t, os.WriteFile(path, changed, 0o644))
-				for _, k := range []string{key, ""} {
-					_, err := decisionlog.Verify(dir, k)
-					var damage *decisionlog.Damage
-					if !errors.As(err, &damage) || damage.File == "" {
-						t.Fatalf("%s, byte %d changed by %#x, key %q: %v", path, i, flip, k, err)
-					}
+		rel, err := filepath.Rel(dir, path)
+		check(t, err)
+		name := filepath.ToSlash(rel)
+		step := 1
+		if len(original) > 2000 {
+			step = len(original)/8 | 1 // a sample: each change costs a check of the whole
+		}
+		for i := 0; i < len(original); i += step {
+			flip := []byte{0x01, 0x20, 0x80}[i%3]
+			changed := bytes.Clone(original)
+			changed[i] ^= flip
+			check(t, os.WriteFile(path, changed, 0o644))
+			for _, k := range []string{key, ""} {
+				_, err := decisionlog.Verify(dir, k)
+				var damage *decisionlog.Damage
+				if !errors.As(err, &damage) {
+					t.Fatalf("%s, byte %d changed by %#x, key %q: %v", name, i, flip, k, err)
+				}
+				file, entry := place(name, original, i)
+				if damage.File != file || damage.Entry != entry {
+					t.Errorf("%s, byte %d changed by %#x, key %q: %v; want entry %d in %s", name, i, flip, k, err, entry, file)
 				}
 			}
 		}
 		for _, cut := range [][]byte{nil, original[:len(original)-1], append(bytes.Clone(original), 0)} {
 			check(t, os.WriteFile(path, cut, 0o644))
-			if _, err := decisionlog.Verify(dir, key); err == nil {
-				t.Fatalf("%s with %d bytes: not found", path, len(cut))
+			if _, err := decisionlog.Verify(dir, key); err == nil || !strings.Contains(err.Error(), name) {
+				t.Fatalf("%s with %d bytes: %v", name, len(cut), err)
 			}
 		}
 		return os.WriteFile(path, original, 0o644)
-	})
-	check(t, err)
+	}))
 	if _, err := decisionlog.Verify(dir, key); err != nil {
 		t.Fatalf("put back: %v", err)
+	}
+}
+
+// place is what must be named when byte i of a file was changed: the record for a tile of records and for its leaf hash, else the file.
+func place(name string, original []byte, i int) (string, int64) {
+	tile, width, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(name, "tile/entries/"), "tile/0/"), ".p/")
+	number, err := strconv.Atoi(tile)
+	entries := "tile/entries/" + tile
+	if width != "" {
+		entries += ".p/" + width
+	}
+	switch {
+	case err != nil:
+		return name, -1
+	case strings.HasPrefix(name, "tile/0/"):
+		return entries, int64(number*256 + i/32)
+	}
+	entry := number * 256
+	for at := 0; ; entry++ {
+		at += 2 + int(binary.BigEndian.Uint16(original[at:]))
+		if i < at {
+			return name, int64(entry)
+		}
 	}
 }
 
@@ -238,8 +297,10 @@ func TestAFileTooManyOrTooFewIsNamed(t *testing.T) {
 		path := filepath.Join(dir, extra)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(t, os.WriteFile(path, nil, 0o644))
-		if _, err := decisionlog.Verify(dir, f.signer.VerifierKey()); err == nil {
-			t.Errorf("with %s: not found", extra)
+		_, err := decisionlog.Verify(dir, f.signer.VerifierKey())
+		var damage *decisionlog.Damage
+		if !errors.As(err, &damage) || damage.File == "" || !strings.HasPrefix(extra, damage.File) {
+			t.Errorf("with %s: %v", extra, err)
 		}
 		check(t, os.Remove(path))
 	}
@@ -252,6 +313,161 @@ func TestAnotherKeyIsNotTheLogs(t *testing.T) {
 	if _, err := decisionlog.Verify(f.export(t), other.signer.VerifierKey()); err == nil {
 		t.Error("an export checked out with another log's key")
 	}
+}
+
+func TestALogWithoutItsMarkIsRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(t, 5)
+	_, err := f.sequencer.Sign(t.Context())
+	check(t, err)
+	var lost error
+	f.marks, lost = markfile.Open(t.TempDir())
+	check(t, lost)
+	again := f.over(f.shelf)
+	if err := again.Open(t.Context(), f.recorder, restoredAt); !errors.Is(err, decisionlog.ErrUnmarked) {
+		t.Errorf("Open = %v, want ErrUnmarked", err)
+	}
+	if _, err := again.Sign(t.Context()); !errors.Is(err, decisionlog.ErrUnmarked) {
+		t.Errorf("Sign = %v, want ErrUnmarked", err)
+	}
+}
+
+func TestALogThatSignedBeforeDoesNotBeginAgain(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	check(t, f.sequencer.Begin(t.Context())) // an earlier attempt died here
+	f.add(t, 1)
+	_, err := f.sequencer.Sign(t.Context())
+	check(t, err)
+	if err := f.over(&shelf{}).Begin(t.Context()); !errors.Is(err, decisionlog.ErrRolledBack) {
+		t.Errorf("Begin = %v, want ErrRolledBack", err)
+	}
+}
+
+var restoredAt = time.UnixMilli(1763880000000)
+
+func TestADeclaredRestoreIsRecordedOnceAndTheLogGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ fresh bool }{"beside the old checkpoints": {}, "without them": {fresh: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			f.add(t, 5)
+			check(t, f.sequencer.Drain(t.Context()))
+			f.add(t, 2) // not yet sequenced when the backup was made
+			back := f.shelf.copied(restoredAt)
+			f.add(t, 5)
+			_, err := f.sequencer.Sign(t.Context())
+			check(t, err)
+			was, err := f.marks.Load(t.Context(), f.signer.Origin())
+			check(t, err)
+			want := decisionlog.Recovered{From: "7", Restored: "1763880000000", Size: "12", Root: hex.EncodeToString(was.Root)}
+			if tt.fresh {
+				f.marks, err = markfile.Open(t.TempDir())
+				check(t, err)
+				want.Size, want.Root = "", ""
+			}
+			f.shelf = back
+			f.sequencer = f.over(back)
+			check(t, f.sequencer.Open(t.Context(), f.recorder, restoredAt))
+			check(t, f.over(back).Open(t.Context(), f.recorder, restoredAt))
+			f.add(t, 1)
+			dir := f.export(t)
+			report, err := decisionlog.Verify(dir, f.signer.VerifierKey())
+			check(t, err)
+			if report.Size != 9 || !slices.Equal(report.Recovered, []uint64{7}) {
+				t.Errorf("report %+v, want 9 records, recovered at 7", report)
+			}
+			at := 0
+			for rec, err := range decisionlog.Records(dir) {
+				check(t, err)
+				if isIt := rec.Kind == decisionlog.KindRecovered; isIt != (at == 7) || isIt && *rec.Recovered != want {
+					t.Errorf("record %d: kind %s, %+v; want %+v at 7", at, rec.Kind, rec.Recovered, want)
+				}
+				at++
+			}
+		})
+	}
+}
+
+func TestACrashBetweenTheRecordOfARestoreAndItsMarkHeals(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(t, 5)
+	check(t, f.sequencer.Drain(t.Context()))
+	back := f.shelf.copied(restoredAt)
+	f.add(t, 5)
+	_, err := f.sequencer.Sign(t.Context())
+	check(t, err)
+	dying := decisionlog.NewSequencer("cobalt", back, stuck{f.marks}, f.signer, slog.New(slog.DiscardHandler))
+	if err := dying.Open(t.Context(), f.recorder, restoredAt); err == nil || back.head.Size != 6 {
+		t.Fatalf("Open = %v at size %d: the case does not stop where it should", err, back.head.Size)
+	}
+	check(t, f.over(back).Open(t.Context(), f.recorder, restoredAt))
+	if back.head.Size != 6 {
+		t.Errorf("the log has %d records, want 6: the restore was recorded twice", back.head.Size)
+	}
+	// The record speaks for the mark that it names, not for a later one.
+	f.shelf, f.sequencer = back, f.over(back)
+	f.add(t, 2)
+	twice := back.copied(time.Time{})
+	_, err = f.sequencer.Sign(t.Context())
+	check(t, err)
+	if err := f.over(twice).Open(t.Context(), f.recorder, restoredAt); !errors.Is(err, decisionlog.ErrRolledBack) {
+		t.Errorf("an undeclared copy: %v, want ErrRolledBack", err)
+	}
+}
+
+// stuck marks cannot be moved.
+type stuck struct{ decisionlog.Marks }
+
+func (stuck) Swap(context.Context, string, decisionlog.Mark, decisionlog.Mark) error {
+	return errors.New("the disk is gone")
+}
+
+// flood is a ledger on which entries come faster than they are sequenced.
+type flood struct {
+	*shelf
+	more func()
+}
+
+func (l flood) Unsequenced(ctx context.Context, log string, n int) ([]decisionlog.Entry, error) {
+	l.more()
+	return l.shelf.Unsequenced(ctx, log, n)
+}
+
+func TestUnderLoadACheckpointIsSignedAtLeastEveryFewSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := setup(t)
+		var s *decisionlog.Sequencer
+		signed := 0
+		s = decisionlog.NewSequencer("cobalt", flood{f.shelf, func() {
+			f.add(t, 3)
+			s.Wake()
+		}}, counted{f.marks, &signed}, f.signer, slog.New(slog.DiscardHandler))
+		f.add(t, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		s.Run(ctx)
+		if signed < 4 {
+			t.Errorf("ten seconds of load had %d checkpoints", signed)
+		}
+	})
+}
+
+// counted counts signatures.
+type counted struct {
+	decisionlog.Marks
+	signed *int
+}
+
+func (c counted) Swap(ctx context.Context, origin string, old, next decisionlog.Mark) error {
+	if len(next.Note) > 0 {
+		*c.signed++
+	}
+	return c.Marks.Swap(ctx, origin, old, next)
 }
 
 func TestALogThatWasRolledBackIsNotSigned(t *testing.T) {
@@ -275,7 +491,7 @@ func TestALogThatWasRolledBackIsNotSigned(t *testing.T) {
 		back := &shelf{done: append([]decisionlog.Entry{}, f.shelf.done...)}
 		change(back)
 		check(t, err)
-		again := decisionlog.NewSequencer("cobalt", back, f.marks, f.signer, slog.New(slog.DiscardHandler))
+		again := f.over(back)
 		if _, err := again.Sign(t.Context()); !errors.Is(err, decisionlog.ErrRolledBack) {
 			t.Errorf("%s: Sign = %v, want ErrRolledBack", name, err)
 		}
@@ -302,7 +518,7 @@ func TestACrashBetweenIntentAndSignatureHeals(t *testing.T) {
 	root, err := f.shelf.head.Root()
 	check(t, err)
 	check(t, f.marks.Swap(t.Context(), f.signer.Origin(), mark, decisionlog.Mark{Size: 3, Root: root, Intent: true}))
-	again := decisionlog.NewSequencer("cobalt", f.shelf, f.marks, f.signer, slog.New(slog.DiscardHandler))
+	again := f.over(f.shelf)
 	note, err := again.Sign(t.Context())
 	check(t, err)
 	if cp, err := decisionlog.OpenCheckpoint(note, f.signer.VerifierKey()); err != nil || cp.Size != 3 {

@@ -1,6 +1,7 @@
 package decisionlog
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -54,7 +55,8 @@ type Record struct {
 	Process     string       `json:"process,omitempty"`           // C
 	Query       string       `json:"query,omitempty"`
 	Reasons     []Reason     `json:"reasons,omitempty"`
-	Result      string       `json:"result,omitempty"` // D
+	Recovered   *Recovered   `json:"recovered,omitempty"` // rollback.recover only
+	Result      string       `json:"result,omitempty"`    // D
 	Clock       Clock        `json:"seq_clock"`
 	Serve       *Serve       `json:"serve,omitempty"`   // serve.* only
 	Shard       string       `json:"shard"`             // retention class
@@ -111,6 +113,23 @@ type Serve struct {
 	Granted  string `json:"granted"` // bytes this flow may have sent by now, decimal
 	Sent     string `json:"sent"`    // bytes sent so far, decimal
 	Whole    bool   `json:"whole,omitempty"`
+}
+
+// Recovered says that the log goes on from a backup: what the checkpoint store remembered, and where the log goes on. A checkpoint of more
+// than From records that was signed before cannot be proven from this log; the newest of them is the one named here.
+type Recovered struct {
+	From     string `json:"from"`           // records that came back, decimal
+	Restored string `json:"restored"`       // when the restore was declared, milliseconds since 1970, decimal
+	Root     string `json:"root,omitempty"` // of the newest checkpoint before, hex; absent when it was lost too
+	Size     string `json:"size,omitempty"` // of it, decimal
+}
+
+// names reports whether it is the mark that is named.
+func (r Recovered) names(m Mark) bool {
+	if !m.exists() {
+		return r.Size == "" && r.Root == ""
+	}
+	return r.Size == strconv.FormatUint(m.Size, 10) && r.Root == hex.EncodeToString(m.Root)
 }
 
 // Limits is what the data plane may do on the strength of a decision.

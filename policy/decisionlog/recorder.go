@@ -91,10 +91,11 @@ func (r *Recorder) Decision(q policy.Question, d policy.Decision) (Entry, error)
 		if rec.Input, err = o.inputRoot(d.Input); err != nil {
 			return Entry{}, err
 		}
-		archive = append(archive, object("input", d.Input))
+		// The record leads to it by the root, which says nothing of what it binds; the bytes stay with us.
+		archive = append(archive, Object{Digest: rec.Input, Type: "input", Bytes: d.Input})
 	}
 	if len(d.Result) > 0 {
-		result := object("result", d.Result)
+		result := NewObject("result", d.Result)
 		rec.Result = result.Digest
 		archive = append(archive, result)
 	}
@@ -108,7 +109,8 @@ func processOf(q policy.Question) string {
 	return q.Process.ProviderPID
 }
 
-func object(kind string, b []byte) Object {
+// NewObject names bytes by their digest.
+func NewObject(kind string, b []byte) Object {
 	return Object{Digest: ijson.Digest(kind, b), Type: kind, Bytes: b}
 }
 
@@ -176,6 +178,50 @@ func (r *Recorder) Action(a Action) (Entry, error) {
 		rec.Action.Details = hex.EncodeToString(commitTo(o.salt("details"), "details", details))
 	}
 	return seal(rec, a.Process, a.Now)
+}
+
+// Bundle is all that evaluates a question, by digest, and the objects that those digests name.
+type Bundle struct {
+	Bundle, Caps, InputSchema string
+	Objects                   []Object
+}
+
+// Activation seals which bundle decides from now on. Its objects come with it to be archived.
+func (r *Recorder) Activation(b Bundle, now time.Time) (Entry, error) {
+	id, err := NewID(r.rand)
+	if err != nil {
+		return Entry{}, err
+	}
+	rec := r.begin(KindBundle, id, "", now)
+	rec.Query, rec.Bundle, rec.Caps, rec.InputSchema, rec.Engine = r.query, b.Bundle, b.Caps, b.InputSchema, &r.engine
+	return seal(rec, "", now, b.Objects...)
+}
+
+// SameActivation reports whether two activations name the same bundle and engine.
+func SameActivation(a, b Entry) (bool, error) {
+	x, err := ParseRecord(a.Bytes)
+	if err != nil {
+		return false, err
+	}
+	y, err := ParseRecord(b.Bytes)
+	if err != nil || x.Engine == nil || y.Engine == nil {
+		return false, err
+	}
+	return x.Query == y.Query && x.Bundle == y.Bundle && x.Caps == y.Caps && x.InputSchema == y.InputSchema && *x.Engine == *y.Engine, nil
+}
+
+// Recovered seals that the log goes on from a backup, behind size records, although the checkpoint store remembers mark.
+func (r *Recorder) Recovered(mark Mark, size uint64, restored, now time.Time) (Entry, error) {
+	id, err := NewID(r.rand)
+	if err != nil {
+		return Entry{}, err
+	}
+	rec := r.begin(KindRecovered, id, "", now)
+	rec.Recovered = &Recovered{From: strconv.FormatUint(size, 10), Restored: stamp(restored)}
+	if mark.exists() {
+		rec.Recovered.Size, rec.Recovered.Root = strconv.FormatUint(mark.Size, 10), hex.EncodeToString(mark.Root)
+	}
+	return seal(rec, "", now)
 }
 
 // Served is what a serve record accounts for.

@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// ErrRolledBack is what a log gives that is smaller than, or inconsistent with, what it once signed. Nothing is signed then.
-var ErrRolledBack = errors.New("the log is behind or beside a checkpoint that it signed earlier: restored from a backup, or changed")
+// What a log gives that cannot be shown to continue what it once signed. Nothing is signed then.
+var (
+	ErrRolledBack = errors.New("the log is behind or beside a checkpoint that it signed earlier: an undeclared copy of an earlier time, or changed")
+	ErrUnmarked   = errors.New("the checkpoint store knows nothing of this log: what it signed earlier cannot be told")
+)
 
 // Ledger is the log in a database, scoped by the slug of the hosted participant. Entries come in through the transaction of
 // their effect, without index; only Sequence gives indexes.
@@ -27,15 +30,21 @@ type Ledger interface {
 	LogEntries(ctx context.Context, log string, from uint64, max int) ([]Entry, error)
 	// LogTail counts committed entries without index.
 	LogTail(ctx context.Context, log string) (int, error)
+	// Restored returns when the database was filled from a backup, until the log has recorded it through Recover; else the zero time.
+	Restored(ctx context.Context, log string) (time.Time, error)
+	// Recover commits e at index old.Size with next as head, as Sequence does, and ends what Restored reports, in one transaction.
+	Recover(ctx context.Context, log string, old, next Head, e Entry) error
 }
 
-// Mark is what the separate checkpoint store remembers of an origin.
+// Mark is what the separate checkpoint store remembers of an origin. It is there, with size 0, before the log is: a log without mark has lost it.
 type Mark struct {
 	Size   uint64
-	Root   []byte
+	Root   []byte // empty in the zero Mark only
 	Note   []byte // signed; empty while only intended
 	Intent bool   // set before signing, cleared after
 }
+
+func (m Mark) exists() bool { return len(m.Root) > 0 }
 
 // Marks keeps the newest mark per origin apart from the database, and is never restored from a backup (rule R6). What it
 // returned without error is durable.
@@ -77,12 +86,13 @@ func (s *Sequencer) Wake() {
 
 const (
 	gather    = 100 * time.Millisecond // what comes within this time shares a transaction
-	signEvery = time.Second            // at most one unasked checkpoint in this time
+	signEvery = time.Second            // at most one unasked checkpoint in this time; a burst that lasts longer does not put it off
 )
 
-// Run sequences after each Wake until the context ends, and signs when a burst is over.
+// Run sequences after each Wake until the context ends, and signs when a burst is over, or has lasted for signEvery.
 func (s *Sequencer) Run(ctx context.Context) {
 	s.Wake() // what an earlier process left
+	var overdue <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -101,8 +111,16 @@ func (s *Sequencer) Run(ctx context.Context) {
 			continue
 		}
 		if len(s.wake) > 0 {
-			continue
+			if overdue == nil {
+				overdue = time.After(signEvery)
+			}
+			select {
+			case <-overdue:
+			default:
+				continue
+			}
 		}
+		overdue = nil
 		if _, err := s.Sign(ctx); err != nil && ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "checkpoint not signed", slog.String("log", s.log), slog.Any("error", err))
 		}
@@ -123,39 +141,52 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Drain sequences until nothing committed is without index.
+// Drain sequences what is committed without index when it is called.
 func (s *Sequencer) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drain(ctx)
 }
 
+// drain does not wait for a burst to end: what comes while it works is left for the next.
 func (s *Sequencer) drain(ctx context.Context) error {
-	for {
-		entries, err := s.ledger.Unsequenced(ctx, s.log, batch)
-		if err != nil || len(entries) == 0 {
-			return err
+	waiting, err := s.ledger.LogTail(ctx, s.log)
+	for err == nil && waiting > 0 {
+		var n int
+		n, err = s.drainSome(ctx, min(batch, waiting))
+		if n == 0 {
+			break
 		}
-		head, err := s.ledger.LogHead(ctx, s.log)
-		if err != nil {
-			return err
-		}
-		leaves := make([][]byte, len(entries))
-		ids := make([]string, len(entries))
-		for i, e := range entries {
-			leaves[i], ids[i] = e.Bytes, e.ID
-		}
-		next, err := head.Append(leaves...)
-		if err != nil {
-			return err
-		}
-		if err := s.ledger.Sequence(ctx, s.log, head, next, ids); err != nil {
-			return fmt.Errorf("sequence %d entries at %d: %w", len(ids), head.Size, err)
-		}
+		waiting -= n
 	}
+	return err
 }
 
-// Sign sequences what is committed and returns a signed checkpoint of all of it: the stored one when nothing was added.
+func (s *Sequencer) drainSome(ctx context.Context, most int) (int, error) {
+	entries, err := s.ledger.Unsequenced(ctx, s.log, most)
+	if err != nil || len(entries) == 0 {
+		return 0, err
+	}
+	head, err := s.ledger.LogHead(ctx, s.log)
+	if err != nil {
+		return 0, err
+	}
+	leaves := make([][]byte, len(entries))
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		leaves[i], ids[i] = e.Bytes, e.ID
+	}
+	next, err := head.Append(leaves...)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.ledger.Sequence(ctx, s.log, head, next, ids); err != nil {
+		return 0, fmt.Errorf("sequence %d entries at %d: %w", len(ids), head.Size, err)
+	}
+	return len(entries), nil
+}
+
+// Sign sequences what is committed when it is called and returns a signed checkpoint of all of it: the stored one when nothing was added.
 // It never signs two checkpoints that are not consistent: intent, signature and completion each go through the separate store.
 func (s *Sequencer) Sign(ctx context.Context) ([]byte, error) {
 	s.mu.Lock()
@@ -163,16 +194,11 @@ func (s *Sequencer) Sign(ctx context.Context) ([]byte, error) {
 	if err := s.drain(ctx); err != nil {
 		return nil, err
 	}
-	head, err := s.ledger.LogHead(ctx, s.log)
+	head, root, err := s.tree(ctx)
 	if err != nil {
 		return nil, err
 	}
-	root, err := head.Root()
-	if err != nil {
-		return nil, err
-	}
-	origin := s.signer.Origin()
-	mark, err := s.marks.Load(ctx, origin)
+	mark, err := s.marks.Load(ctx, s.signer.Origin())
 	if err != nil {
 		return nil, err
 	}
@@ -182,49 +208,137 @@ func (s *Sequencer) Sign(ctx context.Context) ([]byte, error) {
 	if !mark.Intent && mark.Size == head.Size && len(mark.Note) > 0 {
 		return mark.Note, nil
 	}
-	intent := Mark{Size: head.Size, Root: root, Intent: true}
+	return s.advance(ctx, mark, head.Size, root)
+}
+
+// advance signs the tree and moves the mark to it: intent, signature, completion.
+func (s *Sequencer) advance(ctx context.Context, mark Mark, size uint64, root []byte) ([]byte, error) {
+	origin := s.signer.Origin()
+	intent := Mark{Size: size, Root: root, Intent: true}
 	if err := s.marks.Swap(ctx, origin, mark, intent); err != nil {
 		return nil, err
 	}
-	signed, err := s.signer.SignCheckpoint(head.Size, root)
+	signed, err := s.signer.SignCheckpoint(size, root)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.marks.Swap(ctx, origin, intent, Mark{Size: head.Size, Root: root, Note: signed}); err != nil {
+	if err := s.marks.Swap(ctx, origin, intent, Mark{Size: size, Root: root, Note: signed}); err != nil {
 		return nil, err
 	}
 	return signed, nil
 }
 
-// Check compares the tree with what was signed before; ErrRolledBack when it does not contain it. A connector calls it
-// before it decides anything.
-func (s *Sequencer) Check(ctx context.Context) error {
+// Begin makes the mark of a log that is about to come into being; its participant must not be hosted yet. ErrRolledBack when the origin has
+// signed before: then its database was lost, and must be restored.
+func (s *Sequencer) Begin(ctx context.Context) error {
+	mark, err := s.marks.Load(ctx, s.signer.Origin())
+	switch {
+	case err != nil:
+		return err
+	case mark.Size > 0:
+		return ErrRolledBack
+	case mark.exists():
+		return nil // an earlier attempt came this far
+	}
+	root, err := Head{}.Root()
+	if err != nil {
+		return err
+	}
+	return s.marks.Swap(ctx, s.signer.Origin(), Mark{}, Mark{Root: root})
+}
+
+// Open compares the tree with what was signed before: ErrRolledBack when it does not contain it, ErrUnmarked when that is not known. A
+// connector calls it before it decides anything. After a declared restore the log says so in a record of its own, once, and goes on from there.
+func (s *Sequencer) Open(ctx context.Context, recorder *Recorder, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	head, err := s.ledger.LogHead(ctx, s.log)
-	if err != nil {
-		return err
-	}
-	root, err := head.Root()
-	if err != nil {
-		return err
-	}
 	mark, err := s.marks.Load(ctx, s.signer.Origin())
 	if err != nil {
 		return err
 	}
-	if head.Size < mark.Size || head.Size == mark.Size && len(mark.Root) > 0 && !bytes.Equal(root, mark.Root) {
-		return ErrRolledBack
+	restored, err := s.ledger.Restored(ctx, s.log)
+	if err != nil {
+		return err
 	}
-	return nil
+	if !restored.IsZero() {
+		return s.recover(ctx, mark, recorder, restored, now)
+	}
+	head, root, err := s.tree(ctx)
+	if err != nil {
+		return err
+	}
+	if mark.exists() && (head.Size > mark.Size || head.Size == mark.Size && bytes.Equal(root, mark.Root)) {
+		return nil // whether the tree contains the mark is looked at before the first signature
+	}
+	if recovered, err := s.recovered(ctx, mark, head); err != nil || recovered {
+		if err == nil {
+			_, err = s.advance(ctx, mark, head.Size, root)
+		}
+		return err
+	}
+	if !mark.exists() {
+		return ErrUnmarked
+	}
+	return ErrRolledBack
 }
 
-// consistent refuses a tree that is smaller than the mark or does not contain it. Once per process the prefix is recomputed
+func (s *Sequencer) tree(ctx context.Context) (Head, []byte, error) {
+	head, err := s.ledger.LogHead(ctx, s.log)
+	if err != nil {
+		return Head{}, nil, err
+	}
+	root, err := head.Root()
+	return head, root, err
+}
+
+// recover records the restore behind everything that came back, then moves the mark to it.
+func (s *Sequencer) recover(ctx context.Context, mark Mark, recorder *Recorder, restored, now time.Time) error {
+	if err := s.drain(ctx); err != nil {
+		return err
+	}
+	head, err := s.ledger.LogHead(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	entry, err := recorder.Recovered(mark, head.Size, restored, now)
+	if err != nil {
+		return err
+	}
+	next, err := head.Append(entry.Bytes)
+	if err != nil {
+		return err
+	}
+	if err := s.ledger.Recover(ctx, s.log, head, next, entry); err != nil {
+		return err
+	}
+	root, err := next.Root()
+	if err != nil {
+		return err
+	}
+	_, err = s.advance(ctx, mark, next.Size, root)
+	return err
+}
+
+// recovered reports whether the newest record is one of a restore that names this very mark: the process that wrote it died before it moved
+// the mark.
+func (s *Sequencer) recovered(ctx context.Context, mark Mark, head Head) (bool, error) {
+	if head.Size == 0 {
+		return false, nil
+	}
+	newest, err := s.ledger.LogEntries(ctx, s.log, head.Size-1, 1)
+	if err != nil || len(newest) == 0 || newest[0].Kind != KindRecovered {
+		return false, err
+	}
+	rec, err := ParseRecord(newest[0].Bytes)
+	return err == nil && rec.Recovered != nil && rec.Recovered.names(mark), err
+}
+
+// consistent refuses a tree without mark, smaller than it or not containing it. Once per process the prefix is recomputed
 // from the entries; after that this process is the one that appended.
 func (s *Sequencer) consistent(ctx context.Context, mark Mark, head Head, root []byte) error {
 	switch {
-	case mark.Size == 0:
-		return nil
+	case !mark.exists():
+		return ErrUnmarked
 	case head.Size < mark.Size:
 		return ErrRolledBack
 	case head.Size == mark.Size:

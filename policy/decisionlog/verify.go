@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // Report is what the check of an export found when everything holds.
@@ -24,6 +26,9 @@ type Report struct {
 	Pinned  bool   // the key came from the auditor, not from the export
 	Waiting int    // committed records that had no index yet when the export was made
 	Files   int
+	// Recovered are the records that say that the log went on from a backup (kind rollback.recover): an earlier checkpoint of more records than
+	// came back cannot be proven from this export.
+	Recovered []uint64
 }
 
 // Damage says which file of an export is wrong, and which entry when it is one of them.
@@ -53,11 +58,11 @@ func Verify(dir, key string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	note, err := readBounded(dir, checkpointFile, maxNote)
+	signed, err := readBounded(dir, checkpointFile, maxNote)
 	if err != nil {
 		return Report{}, err
 	}
-	cp, err := OpenCheckpoint(note, vkey)
+	cp, err := OpenCheckpoint(signed, vkey)
 	if err != nil {
 		return Report{}, &Damage{checkpointFile, -1, err}
 	}
@@ -69,11 +74,12 @@ func Verify(dir, key string) (Report, error) {
 	if err := verifyNames(dir, want); err != nil {
 		return Report{}, err
 	}
-	if err := verifyTiles(dir, cp); err != nil {
+	recovered, err := verifyTiles(dir, cp)
+	if err != nil {
 		return Report{}, err
 	}
 	return Report{Origin: cp.Origin, Size: cp.Size, Root: base64.StdEncoding.EncodeToString(cp.Root), Key: vkey,
-		Pinned: pinned, Waiting: waiting, Files: len(want)}, nil
+		Pinned: pinned, Waiting: waiting, Files: len(want), Recovered: recovered}, nil
 }
 
 // exportKey picks the key and checks the export's own copy of it.
@@ -107,6 +113,9 @@ func canonicalKey(vkey string) error {
 	}
 	if _, err := base64.StdEncoding.Strict().DecodeString(parts[2]); err != nil || strings.ToLower(parts[1]) != parts[1] {
 		return damaged(keyFile, "is not a verifier key in its canonical form")
+	}
+	if _, err := note.NewVerifier(vkey); err != nil {
+		return &Damage{keyFile, -1, err}
 	}
 	return nil
 }
@@ -196,65 +205,79 @@ func parentOf(want map[string]bool, dir string) bool {
 }
 
 // verifyTiles recomputes the tree from the records alone and compares each hash tile and the root.
-func verifyTiles(dir string, cp Checkpoint) error {
-	head := Head{}
+func verifyTiles(dir string, cp Checkpoint) (recovered []uint64, err error) {
+	var all growingTree
 	levels := [][]byte{nil}
 	for n := uint64(0); n*tileWidth < cp.Size; n++ {
 		width := int(min(tileWidth, cp.Size-n*tileWidth))
-		entries, err := readEntries(dir, n, width)
+		entries, cut := readEntries(dir, n, width)
+		// A length that was changed is found at its own record before the file ends inside a later one.
+		found, err := compareLeaves(dir, n, width, entries)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := compareLeaves(dir, n, width, entries); err != nil {
-			return err
+		if cut != nil {
+			return nil, cut
 		}
-		if head, err = head.Append(entries...); err != nil {
-			return err
-		}
+		recovered = append(recovered, found...)
 		for _, e := range entries {
-			levels[0] = append(levels[0], LeafHash(e)...)
+			leaf := leafOf(e)
+			all.add(leaf)
+			levels[0] = append(levels[0], leaf[:]...)
 		}
-		if levels, err = foldLevels(dir, cp.Size, n, levels); err != nil {
-			return err
+		if levels, err = foldLevels(dir, n, levels); err != nil {
+			return nil, err
 		}
 	}
 	if err := compareRest(dir, cp.Size, levels); err != nil {
-		return err
+		return nil, err
 	}
-	root, err := head.Root()
-	if err != nil {
-		return err
+	if root := all.root(); !bytes.Equal(root[:], cp.Root) {
+		return nil, damaged(checkpointFile, "the records do not hash to the signed root: record and tile were changed together")
 	}
-	if !bytes.Equal(root, cp.Root) {
-		return damaged(checkpointFile, "the records do not hash to the signed root: record and tile were changed together")
-	}
-	return nil
+	return recovered, nil
 }
 
-// compareLeaves says which record does not match its leaf hash.
-func compareLeaves(dir string, n uint64, width int, entries [][]byte) error {
+// compareLeaves says which record does not match its leaf hash, and which say that the log was recovered.
+func compareLeaves(dir string, n uint64, width int, entries [][]byte) (recovered []uint64, err error) {
 	name := tilePath("0", n, width)
 	tile, err := readBounded(dir, name, tileWidth*32)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(tile) != width*32 {
-		return damaged(name, "has %d bytes, want %d", len(tile), width*32)
+		return nil, damaged(name, "has %d bytes, want %d", len(tile), width*32)
 	}
 	for i, e := range entries {
-		if !bytes.Equal(LeafHash(e), tile[i*32:i*32+32]) {
-			return &Damage{tilePath("entries", n, width), int64(n)*tileWidth + int64(i),
+		if leaf := leafOf(e); !bytes.Equal(leaf[:], tile[i*32:i*32+32]) {
+			return nil, &Damage{tilePath("entries", n, width), int64(n)*tileWidth + int64(i),
 				fmt.Errorf("the record does not match its leaf hash in %s: one of the two was changed", name)}
 		}
-		if _, err := ParseRecord(e); err != nil {
-			return &Damage{tilePath("entries", n, width), int64(n)*tileWidth + int64(i), err}
+		rec, err := checkRecord(e)
+		if err != nil {
+			return nil, &Damage{tilePath("entries", n, width), int64(n)*tileWidth + int64(i), err}
+		}
+		if rec.Kind == KindRecovered {
+			recovered = append(recovered, n*tileWidth+uint64(i))
 		}
 	}
-	return nil
+	return recovered, nil
+}
+
+// checkRecord refuses a record that is not known here, or not in the one form that its digest stands for.
+func checkRecord(entry []byte) (Record, error) {
+	rec, err := ParseRecord(entry)
+	if err != nil {
+		return rec, err
+	}
+	if again, err := canonical(entry); err != nil || !bytes.Equal(again, entry) {
+		return rec, fmt.Errorf("record %s: the bytes are not canonical", rec.ID)
+	}
+	return rec, nil
 }
 
 // foldLevels moves full tiles up, comparing those above level 0 with their files.
-func foldLevels(dir string, size, n uint64, levels [][]byte) ([][]byte, error) {
+func foldLevels(dir string, n uint64, levels [][]byte) ([][]byte, error) {
 	for level := 0; len(levels[level]) == tileWidth*32; level++ {
 		if level > 0 {
 			index := n >> (8 * uint(level))
@@ -262,12 +285,16 @@ func foldLevels(dir string, size, n uint64, levels [][]byte) ([][]byte, error) {
 				return nil, err
 			}
 		}
-		up := tileRoot(levels[level])
+		var tile growingTree
+		for hashes := levels[level]; len(hashes) > 0; hashes = hashes[32:] {
+			tile.add([32]byte(hashes))
+		}
+		up := tile.root()
 		levels[level] = nil
 		if level+1 == len(levels) {
 			levels = append(levels, nil)
 		}
-		levels[level+1] = append(levels[level+1], up...)
+		levels[level+1] = append(levels[level+1], up[:]...)
 	}
 	return levels, nil
 }
@@ -297,7 +324,7 @@ func compareTile(dir, level string, n uint64, want []byte) error {
 	return nil
 }
 
-// readEntries reads one tile of records.
+// readEntries reads one tile of records; with an error come those before the damage.
 func readEntries(dir string, n uint64, width int) ([][]byte, error) {
 	name := tilePath("entries", n, width)
 	rest, err := readBounded(dir, name, tileWidth*(MaxEntry+2))
@@ -307,14 +334,14 @@ func readEntries(dir string, n uint64, width int) ([][]byte, error) {
 	entries := make([][]byte, 0, width)
 	for i := range width {
 		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
-			return nil, &Damage{name, int64(n)*tileWidth + int64(i), errors.New("the file ends inside the record")}
+			return entries, &Damage{name, int64(n)*tileWidth + int64(i), errors.New("the file ends inside the record")}
 		}
 		size := int(binary.BigEndian.Uint16(rest))
 		entries = append(entries, rest[2:2+size])
 		rest = rest[2+size:]
 	}
 	if len(rest) > 0 {
-		return nil, damaged(name, "has %d bytes behind the last record", len(rest))
+		return entries, damaged(name, "has %d bytes behind the last record", len(rest))
 	}
 	return entries, nil
 }

@@ -31,9 +31,7 @@ var nondeterministic = []string{"http.send", "io.jwt.decode_verify", "io.jwt.enc
 // Engine decides. It is safe for concurrent use.
 type Engine struct {
 	query  rego.PreparedEvalQuery
-	bundle string
-	caps   string
-	schema string
+	bundle decisionlog.Bundle
 }
 
 // New compiles the embedded modules and asks them one question, so that a broken build does not start.
@@ -43,9 +41,9 @@ func New(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	caps := Capabilities()
-	capsJSON, err := ijson.Marshal(caps)
+	bundle, err := bundleOf(sources, caps)
 	if err != nil {
-		return nil, fmt.Errorf("capabilities: %w", err)
+		return nil, err
 	}
 	options := []func(*rego.Rego){rego.Query(modules.Query), rego.StrictBuiltinErrors(true), rego.Capabilities(caps),
 		rego.Store(inmem.NewWithOpts(inmem.OptReturnASTValuesOnRead(true)))}
@@ -56,8 +54,7 @@ func New(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy modules: %w", err)
 	}
-	e := &Engine{query: query, bundle: bundleDigest(sources), caps: ijson.Digest("capabilities", capsJSON),
-		schema: ijson.Digest("input-schema", []byte(inputSchema))}
+	e := &Engine{query: query, bundle: bundle}
 	return e, e.selfTest(ctx)
 }
 
@@ -78,31 +75,6 @@ func Capabilities() *ast.Capabilities {
 	return caps
 }
 
-// bundleDigest identifies the modules by content: SHA-256 over the sorted list of file names and digests.
-func bundleDigest(sources map[string]string) string {
-	type file struct{ Path, Digest string }
-	files := make([]file, 0, len(sources))
-	for name, text := range sources {
-		files = append(files, file{name, ijson.Digest("bundle-file", []byte(text))})
-	}
-	slices.SortFunc(files, func(a, b file) int { return compare(a.Path, b.Path) })
-	list, err := ijson.Marshal(files)
-	if err != nil {
-		return ""
-	}
-	return ijson.Digest("bundle", list)
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
 // Info is what the decision records say about this engine.
 func Info() decisionlog.Engine {
 	info := decisionlog.Engine{Module: "github.com/open-policy-agent/opa", Go: runtime.Version(), Target: "rego", Strict: true}
@@ -118,7 +90,7 @@ func Info() decisionlog.Engine {
 
 // Decide answers the question. It never fails: what cannot be evaluated is denied, with the class of the error.
 func (e *Engine) Decide(ctx context.Context, q policy.Question) policy.Decision {
-	d := policy.Decision{Effect: policy.Deny, Bundle: e.bundle, Caps: e.caps, Schema: e.schema}
+	d := policy.Decision{Effect: policy.Deny, Bundle: e.bundle.Bundle, Caps: e.bundle.Caps, Schema: e.bundle.InputSchema}
 	input, err := Input(q)
 	if err != nil {
 		d.Class = "input"

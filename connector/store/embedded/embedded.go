@@ -71,7 +71,7 @@ var place = regexp.MustCompile(`\$([0-9]+)`)
 
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
-		Name: "sqlite", Writers: 1, Bytes: "BLOB", Begin: "BEGIN IMMEDIATE", Local: true,
+		Name: "sqlite", Writers: 1, Bytes: "BLOB", Counter: "INTEGER PRIMARY KEY", Begin: "BEGIN IMMEDIATE", Local: true,
 		Bind: func(query string) string { return place.ReplaceAllString(query, "?$1") },
 		Unique: func(err error) bool {
 			return errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) || errors.Is(err, sqlite3.CONSTRAINT_ROWID)

@@ -66,7 +66,7 @@ func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement)
 
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
-		Name: "postgres", Writers: 1, Bytes: "BYTEA", SkipLocked: " FOR UPDATE SKIP LOCKED", Begin: "BEGIN",
+		Name: "postgres", Writers: 1, Bytes: "BYTEA", Counter: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", SkipLocked: " FOR UPDATE SKIP LOCKED", Begin: "BEGIN",
 		Bind: func(query string) string { return query },
 		Unique: func(err error) bool {
 			var pg *pgconn.PgError

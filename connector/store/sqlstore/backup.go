@@ -14,10 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
-// tables in an order that satisfies the references.
-var tables = []string{"participants", "tokens", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
+// tables in an order that satisfies the references. Management tokens stay out: a restore must not bring back one that was deleted since.
+var tables = []string{"participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
 	"agreements", "retirements", "transfers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
 
 // archiveHead is the first line of a backup.
@@ -69,7 +71,11 @@ type archiveRow struct {
 }
 
 func dumpTable(ctx context.Context, t *sql.Tx, table string, enc *json.Encoder) error {
-	rows, err := t.QueryContext(ctx, "SELECT * FROM "+table)
+	query := "SELECT * FROM " + table
+	if table == "log_entries" {
+		query += " ORDER BY nth"
+	}
+	rows, err := t.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -89,6 +95,9 @@ func dumpTable(ctx context.Context, t *sql.Tx, table string, enc *json.Encoder) 
 		}
 		row := make(map[string]any, len(columns))
 		for i, name := range columns {
+			if name == "nth" {
+				continue // given anew, in the same order
+			}
 			if b, ok := values[i].([]byte); ok {
 				row[name] = map[string]string{"b64": base64.StdEncoding.EncodeToString(b)}
 				continue
@@ -105,8 +114,9 @@ func dumpTable(ctx context.Context, t *sql.Tx, table string, enc *json.Encoder) 
 // maxLine bounds one row of a backup.
 const maxLine = 64 << 20
 
-// Restore fills an empty store from a backup of either database, whole or not at all, and declares itself: the meta row
-// restored_at tells the roll-back check that this is a copy of an earlier time.
+// Restore fills an empty store from a backup of either database, whole or not at all, and declares itself: each log must record it before it
+// goes on. Access that was given out does not come back: the backup may be older than its end. So there are no management tokens, and what a
+// peer pulled from us is terminated.
 func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	var n int
 	if err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM participants`).Scan(&n); err != nil {
@@ -123,12 +133,52 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	if err := s.load(ctx, t, r); err != nil {
 		return err
 	}
-	_, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO meta (key, value) VALUES ('restored_at', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value`),
-		strconv.FormatInt(now.UnixMicro(), 10))
-	if err != nil {
+	if err := s.endTransfers(ctx, t, now); err != nil {
+		return fmt.Errorf("restore: transfers: %w", err)
+	}
+	if _, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO restores (participant, at) SELECT id, $1 FROM participants`), micros(now)); err != nil {
 		return s.classify(err)
 	}
 	return t.Commit()
+}
+
+// endTransfers terminates what peers pull from us. They are not told: they see it when their token does not open, or when they look.
+func (s *Store) endTransfers(ctx context.Context, t *sql.Tx, now time.Time) error {
+	const live = `role = 'provider' AND state NOT IN ('COMPLETED', 'TERMINATED')`
+	if _, err := t.ExecContext(ctx, `DELETE FROM owed WHERE process = 'transfer' AND EXISTS (SELECT 1 FROM transfers
+		WHERE transfers.participant = owed.participant AND transfers.id = owed.process_id AND `+live+`)`); err != nil {
+		return err
+	}
+	rows, err := t.QueryContext(ctx, `SELECT doc FROM transfers WHERE `+live)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ended []transfer.Transfer
+	for rows.Next() {
+		var doc string
+		var v transfer.Transfer
+		if err := errors.Join(rows.Scan(&doc), decode(doc, &v)); err != nil {
+			return err
+		}
+		ended = append(ended, v)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, v := range ended {
+		v.State, v.Code, v.Reasons, v.Updated = transfer.Terminated, "connector.restored", []string{"the connector was restored from a backup"}, now
+		v.Grant.Hash, v.Pending, v.Accepted = "", transfer.Pending{}, transfer.Receipt{}
+		doc, err := encode(v)
+		if err != nil {
+			return err
+		}
+		if _, err := t.ExecContext(ctx, s.dialect.Bind(`UPDATE transfers SET version = version + 1, state = $1, token_hash = '', doc = $2 WHERE participant = $3 AND id = $4`),
+			string(v.State), doc, int64(v.Participant), v.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) load(ctx context.Context, t *sql.Tx, r io.Reader) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -14,7 +15,7 @@ const ofLog = `(SELECT id FROM participants WHERE slug = $1)`
 // Unsequenced implements decisionlog.Ledger.
 func (s *Store) Unsequenced(ctx context.Context, log string, limit int) ([]decisionlog.Entry, error) {
 	return s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND idx IS NULL
-		ORDER BY time, id LIMIT $2`, log, limit)
+		ORDER BY nth LIMIT $2`, log, limit)
 }
 
 // LogEntries implements decisionlog.Ledger.
@@ -26,7 +27,31 @@ func (s *Store) LogEntries(ctx context.Context, log string, from uint64, limit i
 // LogByProcess lists the records of one process, oldest first.
 func (s *Store) LogByProcess(ctx context.Context, log, process string, limit int) ([]decisionlog.Entry, error) {
 	return s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND process = $2 AND process <> ''
-		ORDER BY time, id LIMIT $3`, log, process, limit)
+		ORDER BY nth LIMIT $3`, log, process, limit)
+}
+
+// Activated implements store.Store.
+func (s *Store) Activated(ctx context.Context, log string) (decisionlog.Entry, error) {
+	found, err := s.entries(ctx, `SELECT id, kind, process, time, bytes FROM log_entries WHERE participant = `+ofLog+` AND kind = 'bundle.activate'
+		ORDER BY nth DESC LIMIT 1`, log)
+	if err != nil || len(found) == 0 {
+		return decisionlog.Entry{}, orAbsent(err, "store.Activated", log)
+	}
+	return found[0], nil
+}
+
+// Archived implements store.Store.
+func (s *Store) Archived(ctx context.Context, log, digest string) (o decisionlog.Object, err error) {
+	err = s.get(ctx, func(row scanner) error { return row.Scan(&o.Digest, &o.Type, &o.Bytes) },
+		`SELECT digest, type, bytes FROM archive WHERE participant = `+ofLog+` AND digest = $2`, log, digest)
+	return o, err
+}
+
+func orAbsent(err error, op, subject string) error {
+	if err != nil {
+		return err
+	}
+	return &fault.Error{Op: op, Kind: fault.NotFound, Subject: subject}
 }
 
 func (s *Store) entries(ctx context.Context, query string, args ...any) ([]decisionlog.Entry, error) {
@@ -71,6 +96,34 @@ func (s *Store) LogHead(ctx context.Context, log string) (decisionlog.Head, erro
 
 // Sequence implements decisionlog.Ledger.
 func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.Head, ids []string) error {
+	return s.update(ctx, func(_ context.Context, t *tx) error { return t.sequence(log, old, next, ids) })
+}
+
+// Restored implements decisionlog.Ledger.
+func (s *Store) Restored(ctx context.Context, log string) (time.Time, error) {
+	var at int64
+	err := s.get(ctx, func(row scanner) error { return row.Scan(&at) }, `SELECT at FROM restores WHERE participant = `+ofLog, log)
+	if fault.Is(err, fault.NotFound) {
+		return time.Time{}, nil
+	}
+	return fromMicros(at), err
+}
+
+// Recover implements decisionlog.Ledger.
+func (s *Store) Recover(ctx context.Context, log string, old, next decisionlog.Head, e decisionlog.Entry) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		var p int64
+		if err := t.row(ctx, []any{&p}, `SELECT id FROM participants WHERE slug = $1`, log); err != nil {
+			return err
+		}
+		t.records(p, []decisionlog.Entry{e})
+		t.one(errStale("store.Recover", log), `DELETE FROM restores WHERE participant = $1`, p)
+		return t.sequence(log, old, next, []string{e.ID})
+	})
+}
+
+// sequence moves the head and gives the entries their indexes.
+func (t *tx) sequence(log string, old, next decisionlog.Head, ids []string) error {
 	if next.Size != old.Size+uint64(len(ids)) {
 		return fmt.Errorf("sequence: %d ids do not lead from size %d to %d", len(ids), old.Size, next.Size)
 	}
@@ -78,25 +131,23 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 	for _, h := range next.Range {
 		hashes = append(hashes, h...)
 	}
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		stale := errStale("store.Sequence", log)
-		if old.Size == 0 && old.Fence == 0 {
-			t.one(stale, `INSERT INTO log_heads (participant, size, hashes, fence) SELECT id, $2, $3, 1 FROM participants WHERE slug = $1
-				ON CONFLICT DO NOTHING`, log, int64(next.Size), hashes)
-		} else {
-			t.one(stale, `UPDATE log_heads SET size = $2, hashes = $3, fence = fence + 1 WHERE participant = `+ofLog+
-				` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence)
+	stale := errStale("store.Sequence", log)
+	if old.Size == 0 && old.Fence == 0 {
+		t.one(stale, `INSERT INTO log_heads (participant, size, hashes, fence) SELECT id, $2, $3, 1 FROM participants WHERE slug = $1
+			ON CONFLICT DO NOTHING`, log, int64(next.Size), hashes)
+	} else {
+		t.one(stale, `UPDATE log_heads SET size = $2, hashes = $3, fence = fence + 1 WHERE participant = `+ofLog+
+			` AND size = $4 AND fence = $5`, log, int64(next.Size), hashes, int64(old.Size), old.Fence)
+	}
+	for at := 0; at < len(ids); {
+		n := 1
+		if len(ids)-at >= wide {
+			n = wide
 		}
-		for at := 0; at < len(ids); {
-			n := 1
-			if len(ids)-at >= wide {
-				n = wide
-			}
-			t.index(stale, log, int64(old.Size)+int64(at), ids[at:at+n])
-			at += n
-		}
-		return nil
-	})
+		t.index(stale, log, int64(old.Size)+int64(at), ids[at:at+n])
+		at += n
+	}
+	return nil
 }
 
 // index gives the entries their place in the log, from first on.

@@ -41,7 +41,12 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	have, _ := strconv.Atoi(text)
+	have := 0
+	if err == nil {
+		if have, err = strconv.Atoi(text); err != nil || have < 1 {
+			return fmt.Errorf("the store's schema version is %q, want a number from 1 on: it is damaged", text)
+		}
+	}
 	if have > len(files) {
 		return fmt.Errorf("the store has schema version %d, this binary knows %d: use a newer sluice", have, len(files))
 	}
@@ -64,8 +69,9 @@ func (s *Store) apply(ctx context.Context, t *sql.Tx, file string) error {
 	if err != nil {
 		return err
 	}
+	types := strings.NewReplacer("BYTES", s.dialect.Bytes, "COUNTER", s.dialect.Counter)
 	for statement := range strings.SplitSeq(string(b), ";\n") {
-		statement = strings.TrimSpace(strings.ReplaceAll(statement, "BYTES", s.dialect.Bytes))
+		statement = strings.TrimSpace(types.Replace(statement))
 		if statement == "" {
 			continue
 		}

@@ -22,6 +22,7 @@ type Dialect struct {
 	Name       string
 	Writers    int                       // transactions at once
 	Bytes      string                    // column type of bytes
+	Counter    string                    // definition of a column that numbers rows as they are inserted
 	SkipLocked string                    // appended to the select of a claim
 	Bind       func(query string) string // $1 to the database's own form
 	Unique     func(error) bool          // a unique or primary key was violated

@@ -70,8 +70,11 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"what was acknowledged is there after reopening":    reopen,
 		"the log has no gaps with two sequencers":           sequencing,
 		"offers follow assets and rules":                    offers,
+		"records are indexed in the order of their commits": commitOrder,
+		"what is archived is found by its digest":           archived,
 		"an agreement is retired once":                      retire,
 		"a backup restores into an empty store":             backup,
+		"a restore is declared and gives nobody access":     restored,
 		"writers that wait together do not hurt each other": groups,
 		"subscribers are told after the commit":             notify,
 	} {
@@ -646,7 +649,7 @@ func backup(t *testing.T, f bench) {
 	offers(t, f)
 	check(t, f.CreateNegotiation(t.Context(), f.negotiation("n1"), commit.Effects{Decisions: []decisionlog.Entry{entry(1)}, Owed: f.owed("n1", now), Events: []commit.Event{{Type: "x"}}}))
 	check(t, f.CreateTransfer(t.Context(), transfer.Transfer{Participant: f.a.ID, ID: "t1", Role: transfer.Provider, Peer: peer, State: transfer.Started,
-		Grant: transfer.Grant{Hash: "h"}, Created: now}, commit.Effects{}))
+		Asset: "größer", Created: now}, commit.Effects{}))
 	var out bytes.Buffer
 	check(t, f.Backup(t.Context(), &out))
 	copied := f.opened.Empty(t)
@@ -665,12 +668,142 @@ func backup(t *testing.T, f bench) {
 	if got.Reasons[0] != "größer" {
 		t.Errorf("came back as %+v", got)
 	}
-	if tr := must(copied.TransferByToken(t.Context(), f.a.ID, "h"))(t); tr.ID != "t1" {
+	if tr := must(copied.Transfer(t.Context(), f.a.ID, peer, "t1"))(t); tr.Asset != "größer" {
 		t.Errorf("transfer came back as %+v", tr)
 	}
 	if due := must(copied.Claim(t.Context(), now, time.Minute, 10))(t); len(due) != 1 || !bytes.Equal(due[0].Body, []byte{0, 255}) {
 		t.Errorf("owed came back as %+v", due)
 	}
+}
+
+// commitOrder has a clock that steps back between two commits, and ids that sort the other way round.
+func commitOrder(t *testing.T, f bench) {
+	var want []string
+	for i := range 40 {
+		e := entry(i)
+		e.Time, e.Process = now.Add(-time.Duration(i)*time.Second), "p"
+		check(t, f.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{e}}))
+		want = append(want, e.ID)
+	}
+	many := commit.Effects{}
+	for i := range 40 {
+		e := entry(100 + i)
+		e.Process = "p"
+		many.Decisions, want = append(many.Decisions, e), append(want, e.ID)
+	}
+	check(t, f.Record(t.Context(), f.a.ID, many))
+	if got := ids(must(f.Unsequenced(t.Context(), "aurora", 100))(t)); !slices.Equal(got, want) {
+		t.Errorf("waiting: got %v, want %v", got, want)
+	}
+	if got := ids(must(f.LogByProcess(t.Context(), "aurora", "p", 100))(t)); !slices.Equal(got, want) {
+		t.Errorf("of the process: got %v, want %v", got, want)
+	}
+	var out bytes.Buffer
+	check(t, f.Backup(t.Context(), &out))
+	copied := f.opened.Empty(t)
+	check(t, copied.Restore(t.Context(), &out, now))
+	if got := ids(must(copied.Unsequenced(t.Context(), "aurora", 100))(t)); !slices.Equal(got, want) {
+		t.Errorf("restored: got %v, want %v", got, want)
+	}
+	late := entry(1000)
+	check(t, copied.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{late}}))
+	if got := ids(must(copied.Unsequenced(t.Context(), "aurora", 100))(t)); !slices.Equal(got, append(want, late.ID)) {
+		t.Errorf("after the restore: got %v, want %v at the end", got, late.ID)
+	}
+}
+
+func ids(entries []decisionlog.Entry) (out []string) {
+	for _, e := range entries {
+		out = append(out, e.ID)
+	}
+	return out
+}
+
+func archived(t *testing.T, f bench) {
+	wantKind(t, second(f.Activated(t.Context(), "aurora")), fault.NotFound)
+	e := entry(1)
+	e.Kind, e.Archive = "bundle.activate", []decisionlog.Object{decisionlog.NewObject("bundle", []byte{0, 1}), decisionlog.NewObject("caps", []byte("{}"))}
+	check(t, f.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{e}}))
+	later := entry(2)
+	later.Kind, later.Time, later.Archive = "bundle.activate", now.Add(-time.Hour), e.Archive
+	check(t, f.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{later, entry(3)}}))
+	if got := must(f.Activated(t.Context(), "aurora"))(t); got.ID != later.ID {
+		t.Errorf("the newest activation is %s, want %s", got.ID, later.ID)
+	}
+	for _, want := range e.Archive {
+		got := must(f.Archived(t.Context(), "aurora", want.Digest))(t)
+		if got.Digest != want.Digest || got.Type != want.Type || !bytes.Equal(got.Bytes, want.Bytes) {
+			t.Errorf("archived as %+v, want %+v", got, want)
+		}
+		wantKind(t, second(f.Archived(t.Context(), "boreal", want.Digest)), fault.NotFound)
+	}
+	wantKind(t, second(f.Archived(t.Context(), "aurora", strings.Repeat("0", 64))), fault.NotFound)
+	wantKind(t, second(f.Activated(t.Context(), "boreal")), fault.NotFound)
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func restored(t *testing.T, f bench) {
+	check(t, f.PutToken(t.Context(), store.Token{Hash: strings.Repeat("a", 64), Role: "operator", Label: "old", Created: now}))
+	for id, tr := range map[string]transfer.Transfer{
+		"served": {Role: transfer.Provider, State: transfer.Started, Grant: transfer.Grant{Hash: "h"}, Pending: transfer.Pending{Kind: transfer.Start, Owed: "owed-served"}},
+		"ended":  {Role: transfer.Provider, State: transfer.Completed},
+		"taken":  {Role: transfer.Consumer, State: transfer.Started, Address: []byte("a")},
+	} {
+		tr.Participant, tr.ID, tr.Peer, tr.Created = f.a.ID, id, peer, now
+		owed := f.owed(id, now)
+		owed.Process = commit.Transfer
+		check(t, f.CreateTransfer(t.Context(), tr, commit.Effects{Owed: owed}))
+	}
+	check(t, f.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{entry(1), entry(2)}}))
+	if at := must(f.Restored(t.Context(), "aurora"))(t); !at.IsZero() {
+		t.Errorf("a store that nobody restored says that it was, at %v", at)
+	}
+	var out bytes.Buffer
+	check(t, f.Backup(t.Context(), &out))
+	copied := f.opened.Empty(t)
+	check(t, copied.Restore(t.Context(), &out, now))
+
+	wantKind(t, second(copied.Token(t.Context(), strings.Repeat("a", 64))), fault.NotFound)
+	wantKind(t, second(copied.TransferByToken(t.Context(), f.a.ID, "h")), fault.NotFound)
+	for id, want := range map[string]transfer.State{"served": transfer.Terminated, "ended": transfer.Completed, "taken": transfer.Started} {
+		got := must(copied.Transfer(t.Context(), f.a.ID, peer, id))(t)
+		if got.State != want || id == "served" && (got.Grant.Hash != "" || got.Pending.Kind != "" || got.Code != "connector.restored") {
+			t.Errorf("%s came back as %+v, want state %s", id, got, want)
+		}
+	}
+	if n := must(copied.OpenTransfers(t.Context(), f.a.ID, peer))(t); n != 1 {
+		t.Errorf("%d transfers are open, want the one that we take", n)
+	}
+	for _, o := range must(copied.Claim(t.Context(), now, time.Minute, 10))(t) {
+		if o.ProcessID == "served" {
+			t.Error("a message of the terminated transfer is owed")
+		}
+	}
+
+	// Each log records the restore, once.
+	for _, log := range []string{"aurora", "boreal"} {
+		if at := must(copied.Restored(t.Context(), log))(t); !at.Equal(now.Truncate(time.Microsecond)) {
+			t.Errorf("%s was restored at %v, want %v", log, at, now)
+		}
+	}
+	recovered := entry(9)
+	recovered.Kind = decisionlog.KindRecovered
+	next := must(decisionlog.Head{}.Append(recovered.Bytes))(t)
+	wantKind(t, copied.Recover(t.Context(), "aurora", decisionlog.Head{Size: 7, Fence: 1}, decisionlog.Head{Size: 8}, recovered), fault.Conflict)
+	check(t, copied.Recover(t.Context(), "aurora", decisionlog.Head{}, next, recovered))
+	if at := must(copied.Restored(t.Context(), "aurora"))(t); !at.IsZero() {
+		t.Errorf("a recorded restore is still open, from %v", at)
+	}
+	if at := must(copied.Restored(t.Context(), "boreal"))(t); at.IsZero() {
+		t.Error("one log spoke for another")
+	}
+	if got := ids(must(copied.LogEntries(t.Context(), "aurora", 0, 10))(t)); !slices.Equal(got, []string{recovered.ID}) {
+		t.Errorf("the log has %v, want the record of the restore at 0", got)
+	}
+	again := entry(10)
+	head := must(copied.LogHead(t.Context(), "aurora"))(t)
+	wantKind(t, copied.Recover(t.Context(), "aurora", head, must(head.Append(again.Bytes))(t), again), fault.Conflict)
 }
 
 func groups(t *testing.T, f bench) {

@@ -5,6 +5,7 @@ package markfile
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +56,9 @@ func (d *Dir) load(origin string) (decisionlog.Mark, error) {
 	var m decisionlog.Mark
 	if err := json.Unmarshal(text, &m); err != nil {
 		return decisionlog.Mark{}, fmt.Errorf("checkpoint store: %s: %w", d.file(origin), err)
+	}
+	if len(m.Root) != sha256.Size {
+		return decisionlog.Mark{}, fmt.Errorf("checkpoint store: %s holds no root", d.file(origin))
 	}
 	return m, nil
 }
