@@ -246,7 +246,11 @@ func (c *Connector) joinEgress() error {
 	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true); err != nil {
 		return err
 	}
-	c.sources, err = make(c.cfg.Settings.Egress.Upstreams, false)
+	var upstreams []string
+	for _, u := range c.cfg.Settings.Egress.Upstreams {
+		upstreams = append(upstreams, u.Origin)
+	}
+	c.sources, err = make(upstreams, false)
 	return err
 }
 
@@ -282,7 +286,8 @@ func (c *Connector) joinServices() {
 	owners := map[commit.ProcessKind]outbox.Owner{}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id})
-	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Profile: c.profile, ProfileID: id, Now: cfg.Now, Rand: cfg.Rand})
+	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
+		Now: cfg.Now, Rand: cfg.Rand})
 	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.profile, Models: c.models, Now: cfg.Now})
 	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
 		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
@@ -300,7 +305,7 @@ func (c *Connector) joinWire() {
 	c.agent.Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
-	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Secrets: secrets(c.cfg.Settings.Egress.Secrets), Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
+	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
 	c.public = mux
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/network"
@@ -52,7 +53,7 @@ func openPlane(t *testing.T, upstream http.HandlerFunc) *plane {
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: []network.Member{members[1], members[2]},
 		Change: func(slug string, cfg *connector.Config) {
 			if slug == "cobalt" {
-				cfg.Settings.Egress.Upstreams = []string{source.URL}
+				cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: source.URL}}
 				cfg.Settings.Egress.Secrets = []settings.Secret{
 					{Name: "erp", Origins: []string{source.URL}, Header: "Authorization", File: secret},
 					{Name: "elsewhere", Origins: []string{"https://erp.example:443"}, Header: "Authorization", File: secret},
@@ -227,8 +228,16 @@ func TestACredentialGoesToItsOwnOriginOnly(t *testing.T) {
 		got    string
 	}{{"erp", 200, "Bearer of-the-house"}, {"elsewhere", 502, ""}, {"unknown", 502, ""}} {
 		stored.Address.SecretRef = tt.secret
-		if err := p.cobalt.PublishAsset(t.Context(), p.cobalt.Local, stored, "test"); err != nil {
-			t.Fatal(err)
+		published := p.cobalt.PublishAsset(t.Context(), p.cobalt.Local, stored, "test")
+		if tt.status != http.StatusOK {
+			if !fault.Is(published, fault.Malformed) {
+				t.Errorf("%s: published with a credential that does not go there: %v", tt.secret, published)
+			}
+			// What is served is looked at again: the settings may have changed since the asset was published.
+			published = p.cobalt.Store().PutAssets(t.Context(), p.cobalt.Local.ID, []catalog.Asset{stored}, nil, false, commit.Effects{})
+		}
+		if published != nil {
+			t.Fatal(published)
 		}
 		stored.Version++
 		p.cobalt.ForgetLeases()
@@ -237,7 +246,11 @@ func TestACredentialGoesToItsOwnOriginOnly(t *testing.T) {
 		if res.StatusCode != tt.status {
 			t.Errorf("%s: status %d, want %d", tt.secret, res.StatusCode, tt.status)
 		}
-		for _, r := range p.seen[before:] {
+		asked := p.seen[before:]
+		if want := map[bool]int{true: 1}[tt.status == http.StatusOK]; len(asked) != want {
+			t.Errorf("%s: the source was asked %d times, want %d", tt.secret, len(asked), want)
+		}
+		for _, r := range asked {
 			if got := r.Header.Get("Authorization"); got != tt.got {
 				t.Errorf("%s: the source got %q, want %q", tt.secret, got, tt.got)
 			}

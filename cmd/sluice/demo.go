@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/publishing"
+	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/schemas"
@@ -168,7 +169,7 @@ func (d *demo) start(ctx context.Context, dir string) (err error) {
 		},
 		Change: func(slug string, cfg *connector.Config) {
 			if slug == "cobalt" {
-				cfg.Settings.Egress.Upstreams = []string{d.source.url}
+				cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: d.source.url}}
 			}
 		}})
 	if err != nil {

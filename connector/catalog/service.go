@@ -38,11 +38,17 @@ type Validator interface {
 	Validate(p odrl.Policy, access bool) []odrl.Fault
 }
 
+// Sources says whether bytes of a participant may come from an address. An error says what is wrong with it and may be shown.
+type Sources interface {
+	Check(local participant.Participant, a Address) error
+}
+
 // Config carries what a Service is made of. All fields are required.
 type Config struct {
 	Store     Store
 	Decider   Decider
 	Evidence  Evidence
+	Sources   Sources
 	Profile   Validator
 	ProfileID string
 	Now       func() time.Time
@@ -203,6 +209,12 @@ func (s *Service) Publish(ctx context.Context, local participant.Participant, p 
 		}
 		if err := checkAsset(*a); err != nil {
 			return err
+		}
+		if a.Address.BaseURL == "" {
+			continue
+		}
+		if err := s.cfg.Sources.Check(local, a.Address); err != nil {
+			return fault.New("catalog.Publish", fault.Malformed, "asset %s: %s", a.ID, err)
 		}
 	}
 	e, err := s.offerTerms(ctx, local, p, &lot)

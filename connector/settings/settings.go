@@ -79,19 +79,26 @@ type Trust struct {
 
 // Egress says where this process may connect to, beyond public addresses of peers.
 type Egress struct {
-	Peers     []string `yaml:"peers"`     // scheme://host:port
-	Upstreams []string `yaml:"upstreams"` // scheme://host:port
-	Callbacks []string `yaml:"callbacks"` // scheme://host:port
-	Roots     string   `yaml:"roots"`
-	Secrets   []Secret `yaml:"secrets"`
+	Peers     []string   `yaml:"peers"` // scheme://host:port
+	Upstreams []Upstream `yaml:"upstreams"`
+	Callbacks []string   `yaml:"callbacks"` // scheme://host:port
+	Roots     string     `yaml:"roots"`
+	Secrets   []Secret   `yaml:"secrets"`
 }
 
-// Secret is a credential for the company's own servers. Assets name it; it is sent to its origins only.
+// Upstream is one of the companies' own servers behind assets.
+type Upstream struct {
+	Origin       string   `yaml:"origin"`                 // scheme://host:port
+	Participants []string `yaml:"participants,omitempty"` // slugs; see Settings.Owns
+}
+
+// Secret is a credential for upstreams. Assets of its participants name it; it is sent to its origins only.
 type Secret struct {
-	Name    string   `yaml:"name"`
-	Origins []string `yaml:"origins"` // scheme://host:port
-	Header  string   `yaml:"header"`
-	File    string   `yaml:"file"` // holds the value of the header
+	Name         string   `yaml:"name"`
+	Origins      []string `yaml:"origins"` // scheme://host:port
+	Header       string   `yaml:"header"`
+	File         string   `yaml:"file"`                   // holds the value of the header
+	Participants []string `yaml:"participants,omitempty"` // slugs; see Settings.Owns
 }
 
 // Limits are bounds.
@@ -119,10 +126,19 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
-		Egress:       Egress{Peers: []string{}, Upstreams: []string{}, Callbacks: []string{}, Secrets: []Secret{}},
+		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Streams: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 	}
+}
+
+// Owns reports whether an upstream or a secret that names these participants belongs to the slug. What names none belongs to the only
+// participant of the file; where there are several, or none, it belongs to nobody and is not valid.
+func (s Settings) Owns(slug string, participants []string) bool {
+	if len(participants) > 0 {
+		return slices.Contains(participants, slug)
+	}
+	return len(s.Participants) == 1 && s.Participants[0].Slug == slug
 }
 
 // Parse reads a file of at most MaxBytes over the defaults. It refuses unknown and repeated keys, a second document, and

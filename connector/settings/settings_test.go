@@ -52,6 +52,8 @@ func filled() settings.Settings {
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
 	s.Egress.Peers = []string{"https://localhost:9443"}
+	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
+	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
 	s.Limits.GiveUp = 90 * time.Minute
 	return s
 }
@@ -119,7 +121,7 @@ func TestParseRefuses(t *testing.T) {
 func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s := settings.Default()
 	s.Data = ""
-	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:secret@db/sluice"}
+	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:hunter2@db/sluice"}
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem"}
 	s.Management.Listen = "0.0.0.0:8444"
 	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
@@ -128,6 +130,8 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Profile.Accepts = []string{""}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
+	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal"}, {Origin: "https://erp.internal:443", Participants: []string{"Aurora"}}}
+	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "erp.secret"}}
 	s.Limits = settings.Limits{}
 	s.Log = settings.Log{Level: "loud", Format: "xml"}
 	err := s.Validate()
@@ -135,7 +139,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	if !errors.As(err, &faults) {
 		t.Fatalf("got %v, want Faults", err)
 	}
-	if strings.Contains(err.Error(), "secret") {
+	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error shows the password: %v", err)
 	}
 	golden(t, "faults.golden", err.Error()+"\n")
@@ -145,6 +149,30 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	s := filled().In("/etc/sluice")
 	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profile.File != "" {
 		t.Errorf("got cert %q, data %q, profile %q", s.Public.Cert, s.Data, s.Profile.File)
+	}
+}
+
+func TestWhatNamesNobodyBelongsToTheOnlyParticipantOrToNobody(t *testing.T) {
+	one := settings.Settings{Participants: []settings.Participant{{Slug: "aurora"}}}
+	two := settings.Settings{Participants: []settings.Participant{{Slug: "aurora"}, {Slug: "boreal"}}}
+	for _, tt := range []struct {
+		name         string
+		in           settings.Settings
+		slug         string
+		participants []string
+		want         bool
+	}{
+		{"the only one, without saying", one, "aurora", nil, true},
+		{"one hosted later, without saying", one, "boreal", nil, false},
+		{"one of two, without saying", two, "aurora", nil, false},
+		{"anybody where the file names nobody", settings.Settings{}, "aurora", nil, false},
+		{"who is named", two, "aurora", []string{"boreal", "aurora"}, true},
+		{"who is not named", two, "aurora", []string{"boreal"}, false},
+		{"the only one, when another is named", one, "aurora", []string{"boreal"}, false},
+	} {
+		if got := tt.in.Owns(tt.slug, tt.participants); got != tt.want {
+			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
 	}
 }
 

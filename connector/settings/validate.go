@@ -48,9 +48,9 @@ func (s Settings) Validate() error {
 	c.participants(s.Participants)
 	c.profile(s.Profile)
 	c.origins("egress.peers", s.Egress.Peers)
-	c.origins("egress.upstreams", s.Egress.Upstreams)
+	c.upstreams(s.Egress.Upstreams, len(s.Participants))
 	c.origins("egress.callbacks", s.Egress.Callbacks)
-	c.secrets(s.Egress.Secrets)
+	c.secrets(s.Egress.Secrets, len(s.Participants))
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
 	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
@@ -159,15 +159,35 @@ func (c *checker) profile(p Profile) {
 
 func (c *checker) origins(key string, all []string) {
 	for i, origin := range all {
-		u, err := url.Parse(origin)
-		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Port() != "" &&
-			u.Scheme+"://"+u.Host == origin
-		c.expect(fmt.Sprintf("%s[%d]", key, i), origin, ok, "scheme://host:port and nothing else")
+		c.origin(fmt.Sprintf("%s[%d]", key, i), origin)
+	}
+}
+
+func (c *checker) origin(key, origin string) {
+	u, err := url.Parse(origin)
+	ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Port() != "" &&
+		u.Scheme+"://"+u.Host == origin
+	c.expect(key, origin, ok, "scheme://host:port and nothing else")
+}
+
+func (c *checker) upstreams(all []Upstream, hosted int) {
+	for i, u := range all {
+		key := fmt.Sprintf("egress.upstreams[%d]", i)
+		c.origin(key+".origin", u.Origin)
+		c.owners(key, u.Participants, hosted)
+	}
+}
+
+// owners must be said unless there is no doubt: one company's server is never another's by omission.
+func (c *checker) owners(key string, slugs []string, hosted int) {
+	c.expect(key+".participants", "", len(slugs) > 0 || hosted == 1, "the slugs of those whose it is: only with exactly one participant in this file it goes without saying")
+	for i, slug := range slugs {
+		c.expect(fmt.Sprintf("%s.participants[%d]", key, i), slug, participant.ValidSlug(slug) == nil, "the slug of a participant")
 	}
 }
 
 // secrets must be bound to origins, and each must come from a file of its own.
-func (c *checker) secrets(secrets []Secret) {
+func (c *checker) secrets(secrets []Secret, hosted int) {
 	seen := map[string]bool{}
 	for i, s := range secrets {
 		key := fmt.Sprintf("egress.secrets[%d]", i)
@@ -176,6 +196,7 @@ func (c *checker) secrets(secrets []Secret) {
 		c.expect(key+".file", s.File, s.File != "", "a file that holds the value of the header")
 		c.expect(key+".origins", strings.Join(s.Origins, ", "), len(s.Origins) > 0, "at least one origin that it may be sent to")
 		c.origins(key+".origins", s.Origins)
+		c.owners(key, s.Participants, hosted)
 		seen[s.Name] = true
 	}
 }

@@ -53,7 +53,7 @@ func proxy(ctx context.Context, dir string) ([]row, error) {
 	origin, front := freePort(), freePort()
 	n, err := pair(ctx, dir, settings.Embedded, func(slug string, cfg *connector.Config) {
 		if slug == "cobalt" {
-			cfg.Settings.Egress.Upstreams = []string{fmt.Sprintf("http://127.0.0.1:%d", origin)}
+			cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: fmt.Sprintf("http://127.0.0.1:%d", origin)}}
 		}
 	})
 	if err != nil {

@@ -152,7 +152,7 @@ func (s *Side) services(vault identity.Vault) {
 	n := s.net
 	s.vault = vault
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
-	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
+	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
 		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen,
 		Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})

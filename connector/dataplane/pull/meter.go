@@ -17,7 +17,6 @@ type meter struct {
 	w    http.ResponseWriter
 	flow *dataplane.Flow
 	head bool
-	deny error // set by a hook: the answer must not be given
 
 	status int    // 0 until WriteHeader
 	length int64  // declared; -1 when unknown

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -31,16 +32,18 @@ type Participants interface {
 	Participant(ctx context.Context, slug string) (participant.Participant, error)
 }
 
-// Secrets gives the credential for an upstream: only for hosts that the operator bound the secret to.
-type Secrets interface {
-	Header(ref string, target *url.URL) (name, value string, err error)
+// Sources knows the operator's own servers.
+type Sources interface {
+	// Header returns the headers that carry the participant's credential of that name to the target; none without a name. It fails
+	// when the target is no upstream of the participant, and when the credential is not the participant's or not for that target.
+	Header(local participant.Participant, ref string, target *url.URL) (http.Header, error)
 }
 
 // Config carries what a Handler is made of. All fields are required.
 type Config struct {
 	Plane        *dataplane.Plane
 	Participants Participants
-	Secrets      Secrets
+	Sources      Sources
 	Upstream     http.RoundTripper // the internal egress client: operator-configured targets only, no redirects
 	Log          *slog.Logger
 }
@@ -76,13 +79,14 @@ func (h *Handler) Mount(mux Mux) {
 	mux.Handle("/{slug}/data/{path...}", h)
 }
 
-// flowKey carries the request's flow and target to the proxy's hooks.
-type flowKey struct{}
+// passageKey carries the passage to the proxy's hooks.
+type passageKey struct{}
 
+// passage is one request on its way to an upstream.
 type passage struct {
-	flow   *dataplane.Flow
-	target *url.URL
-	out    *meter
+	flow       *dataplane.Flow
+	target     *url.URL
+	credential http.Header
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +124,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if flow.Asset().Address.Content != "" {
 		h.serveContent(out, r, flow, path)
 	} else {
-		h.servePassage(out, r, flow, path)
+		h.servePassage(out, r, local, flow, path)
 	}
 	if err := out.finish(); err != nil {
 		h.cfg.Log.WarnContext(r.Context(), "data request ended early", slog.Any("error", err))
@@ -161,13 +165,20 @@ func (h *Handler) serveContent(out *meter, r *http.Request, flow *dataplane.Flow
 	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(content.Bytes))
 }
 
-func (h *Handler) servePassage(out *meter, r *http.Request, flow *dataplane.Flow, path string) {
-	target, err := join(flow.Asset().Address.BaseURL, path, r.URL.RawQuery)
+func (h *Handler) servePassage(out *meter, r *http.Request, local participant.Participant, flow *dataplane.Flow, path string) {
+	address := flow.Asset().Address
+	target, err := join(address.BaseURL, path, r.URL.RawQuery)
 	if err != nil {
 		problem.Write(out, r, err)
 		return
 	}
-	ctx := context.WithValue(flow.Context(), flowKey{}, passage{flow, target, out})
+	credential, err := h.cfg.Sources.Header(local, address.SecretRef, target)
+	if err != nil {
+		h.cfg.Log.ErrorContext(r.Context(), "upstream or its credential not to be had", slog.String("secret", address.SecretRef), slog.Any("error", err))
+		problem.Status(out, r, http.StatusBadGateway, unreachable)
+		return
+	}
+	ctx := context.WithValue(flow.Context(), passageKey{}, passage{flow, target, credential})
 	h.proxy.ServeHTTP(out, r.WithContext(ctx))
 }
 
@@ -180,7 +191,7 @@ var responseHeaders = map[string]bool{"Content-Type": true, "Content-Length": tr
 	"Etag": true, "Last-Modified": true, "Content-Language": true}
 
 func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
-	pass := pr.In.Context().Value(flowKey{}).(passage)
+	pass := pr.In.Context().Value(passageKey{}).(passage)
 	pr.Out.URL, pr.Out.Host = pass.target, pass.target.Host
 	in := pr.In.Header
 	pr.Out.Header = http.Header{}
@@ -198,15 +209,7 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Header.Set("Edc-Contract-Agreement-Id", pass.flow.Agreement())
 	pr.Out.Trailer, pr.Out.Body, pr.Out.ContentLength = nil, nil, 0
 	// Last, so that nothing a peer sent can stand in its place.
-	if ref := pass.flow.Asset().Address.SecretRef; ref != "" {
-		name, value, err := h.cfg.Secrets.Header(ref, pass.target)
-		if err != nil {
-			h.cfg.Log.ErrorContext(pr.In.Context(), "upstream credential not to be had", slog.String("secret", ref), slog.Any("error", err))
-			pass.out.deny = err
-			return
-		}
-		pr.Out.Header.Set(name, value)
-	}
+	maps.Copy(pr.Out.Header, pass.credential)
 }
 
 // errUpstream carries the class of an upstream's refusal.
@@ -216,10 +219,6 @@ func (e errUpstream) Error() string { return fmt.Sprintf("upstream answered %d",
 
 // admit filters an upstream's answer before anything of it reaches the peer.
 func (h *Handler) admit(res *http.Response) error {
-	pass := res.Request.Context().Value(flowKey{}).(passage)
-	if pass.out.deny != nil {
-		return pass.out.deny
-	}
 	switch {
 	case res.StatusCode == http.StatusNotModified, res.StatusCode == http.StatusOK,
 		res.StatusCode == http.StatusPartialContent, res.StatusCode == http.StatusNoContent:
@@ -266,8 +265,11 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		problem.Status(w, r, http.StatusGatewayTimeout, "the data source did not answer in time")
 		return
 	}
-	problem.Status(w, r, http.StatusBadGateway, "the data source could not be reached")
+	problem.Status(w, r, http.StatusBadGateway, unreachable)
 }
+
+// unreachable is what a peer is told when its request did not get to the data source, whatever the cause.
+const unreachable = "the data source could not be reached"
 
 // buffers is a pool of copy buffers for the proxy.
 type buffers struct{}
