@@ -105,6 +105,7 @@ type Process struct {
 type Request struct {
 	Method string
 	Path   string // decoded, relative to the asset
+	Query  string // in canonical form: sorted by name, percent-encoded; "" for none
 }
 
 // Effect is the answer: nothing but these two.

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -175,5 +176,16 @@ func BenchmarkDecide(b *testing.B) {
 		if d := e.Decide(b.Context(), q); !d.Allowed() {
 			b.Fatal(d.Reasons)
 		}
+	}
+}
+
+func TestTheInputNamesTheWholeRequest(t *testing.T) {
+	t.Parallel()
+	got, err := engine.Input(policy.Question{Request: policy.Request{Method: "GET", Path: "a/b", Query: "part=1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"request":{"method":"GET","path":"a/b","query":"part=1"}`; !strings.Contains(string(got), want) {
+		t.Errorf("input %s, want in it %s", got, want)
 	}
 }

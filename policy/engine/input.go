@@ -86,6 +86,7 @@ type process struct {
 type request struct {
 	Method string `json:"method"`
 	Path   string `json:"path"`
+	Query  string `json:"query"`
 }
 
 // Input returns the canonical input document of a question: what is evaluated, committed to and archived.
@@ -96,7 +97,7 @@ func Input(q policy.Question) ([]byte, error) {
 		Agreement: agreement{ID: q.Agreement.ID, Digest: q.Agreement.Digest, Signed: millis(q.Agreement.Signed)},
 		Process: process{ConsumerPID: q.Process.ConsumerPID, ProviderPID: q.Process.ProviderPID, OfferID: q.Process.OfferID,
 			Format: q.Process.Format, Message: q.Process.MessageDigest},
-		Request: request{Method: q.Request.Method, Path: q.Request.Path}}
+		Request: request{Method: q.Request.Method, Path: q.Request.Path, Query: q.Request.Query}}
 	for _, p := range q.Policies {
 		doc.Policies = append(doc.Policies, inForce(p, q.Action))
 	}

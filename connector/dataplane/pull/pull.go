@@ -102,13 +102,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, err)
 		return
 	}
+	parameters, err := cleanQuery(r)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
 	local, token, err := h.caller(r)
 	if err != nil {
 		problem.Write(w, r, err)
 		return
 	}
 	ctl := http.NewResponseController(w)
-	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path}, func() {
+	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path, Query: parameters.Encode()}, func() {
 		// Breaks a write to a reader that has stopped reading; the connection is lost, as it should be.
 		_ = ctl.SetWriteDeadline(time.Unix(1, 0))
 	})
@@ -124,7 +129,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if flow.Asset().Address.Content != "" {
 		h.serveContent(out, r, flow, path)
 	} else {
-		h.servePassage(out, r, local, flow, path)
+		h.servePassage(out, r, local, flow, path, parameters)
 	}
 	if err := out.finish(); err != nil {
 		h.cfg.Log.WarnContext(r.Context(), "data request ended early", slog.Any("error", err))
@@ -165,9 +170,9 @@ func (h *Handler) serveContent(out *meter, r *http.Request, flow *dataplane.Flow
 	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(content.Bytes))
 }
 
-func (h *Handler) servePassage(out *meter, r *http.Request, local participant.Participant, flow *dataplane.Flow, path string) {
+func (h *Handler) servePassage(out *meter, r *http.Request, local participant.Participant, flow *dataplane.Flow, path string, parameters url.Values) {
 	address := flow.Asset().Address
-	target, err := join(address.BaseURL, path, r.URL.RawQuery)
+	target, err := join(address.BaseURL, path, parameters)
 	if err != nil {
 		problem.Write(out, r, err)
 		return
