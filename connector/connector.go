@@ -285,7 +285,8 @@ func (c *Connector) joinServices() {
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
 	owners := map[commit.ProcessKind]outbox.Owner{}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
-	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id})
+	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
+		Streams: cfg.Settings.Limits.Streams})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
 		Now: cfg.Now, Rand: cfg.Rand})
 	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.profile, Models: c.models, Now: cfg.Now})

@@ -2,14 +2,18 @@ package dataplane
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/policy"
@@ -24,8 +28,14 @@ const (
 	ByteBudget = 8 << 20
 	// TimeBudget is how long one serve record lasts.
 	TimeBudget = time.Second
+	// WriteLimit is how long the peer may take to accept one write before its stream is cut (rule T-43).
+	WriteLimit = 30 * time.Second
+	// PeerShare is the part of all streams that one peer may have: one in so many.
+	PeerShare = 4
 	// maxLeases bounds the cache of live decisions.
 	maxLeases = 16384
+	// attempts bounds how often a request is judged again because what it rests on changed meanwhile.
+	attempts = 5
 )
 
 // Store is what the data plane reads and commits.
@@ -53,6 +63,7 @@ type Config struct {
 	Rand    io.Reader
 	Log     *slog.Logger
 	Profile string
+	Streams int // flows that may be open at once
 	// Fresh asks the policy engine for every single request instead of relying on a lease.
 	Fresh bool
 }
@@ -63,13 +74,16 @@ type Plane struct {
 
 	mu     sync.Mutex
 	leases map[leaseKey]*lease
+	looks  map[*look]struct{} // under way
 	flows  map[flowKey]map[*Flow]struct{}
-	stops  uint64 // counts Stop calls: a lease judged across one is judged again
+	count  int            // of flows
+	peers  map[string]int // flows of each peer, by DID
 }
 
+// leaseKey names what was decided: one request with one token. It is a digest of both, for a peer chooses how long they are.
 type leaseKey struct {
 	participant participant.ID
-	token       string // hash
+	request     [sha256.Size]byte
 }
 
 type flowKey struct {
@@ -79,33 +93,41 @@ type flowKey struct {
 
 // lease is one allow at the data door with everything a flow needs; immutable once judged.
 type lease struct {
-	transfer  transfer.Transfer
-	agreement agreement.Agreement
+	transfer  string
+	agreement string
+	peer      policy.Party
 	asset     catalog.Asset
-	decision  string
-	until     time.Time
-	seq       uint64 // Plane.stops when the judging began
+	decision  string    // id of its record
+	expires   time.Time // of the token: from then on it opens nothing more; what it opened goes on
+	end       time.Time // of what the policy allows; zero for none
+	until     time.Time // when to judge again
+}
+
+// look is one judging under way. What is stopped or forgotten meanwhile is noted in it, because its outcome may rest on what was
+// true before.
+type look struct {
+	stopped   []flowKey
+	forgotten bool
 }
 
 // New returns a Plane.
 func New(cfg Config) *Plane {
-	return &Plane{cfg: cfg, leases: map[leaseKey]*lease{}, flows: map[flowKey]map[*Flow]struct{}{}}
+	return &Plane{cfg: cfg, leases: map[leaseKey]*lease{}, looks: map[*look]struct{}{}, flows: map[flowKey]map[*Flow]struct{}{}, peers: map[string]int{}}
 }
 
-// Stop cuts every running flow of the transfer and forgets its leases. When it returns, none of them can send
-// another byte.
+// Stop cuts every running flow of the transfer and forgets its leases. When it returns, none of them can send another byte.
 func (p *Plane) Stop(owner participant.ID, transferID string) {
+	key := flowKey{owner, transferID}
 	p.mu.Lock()
-	p.stops++
-	for key, l := range p.leases {
-		if key.participant == owner && l.transfer.ID == transferID {
-			delete(p.leases, key)
+	for l := range p.looks {
+		l.stopped = append(l.stopped, key)
+	}
+	for k, l := range p.leases {
+		if k.participant == owner && l.transfer == transferID {
+			delete(p.leases, k)
 		}
 	}
-	running := make([]*Flow, 0, len(p.flows[flowKey{owner, transferID}]))
-	for f := range p.flows[flowKey{owner, transferID}] {
-		running = append(running, f)
-	}
+	running := slices.Collect(maps.Keys(p.flows[key]))
 	p.mu.Unlock()
 	for _, f := range running {
 		f.stop()
@@ -116,7 +138,9 @@ func (p *Plane) Stop(owner participant.ID, transferID string) {
 func (p *Plane) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stops++
+	for l := range p.looks {
+		l.forgotten = true
+	}
 	clear(p.leases)
 }
 
@@ -124,44 +148,99 @@ func (p *Plane) Forget() {
 func (p *Plane) Running() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
-	for _, set := range p.flows {
-		n += len(set)
-	}
-	return n
+	return p.count
 }
 
-// judge returns a live lease for the token: cached, or by a fresh decision whose record is committed.
-func (p *Plane) judge(ctx context.Context, local participant.Participant, hash string, r policy.Request) (*lease, error) {
-	key := leaseKey{local.ID, hash}
-	for {
+// judge gives the flow a live lease: one that is kept, or a fresh decision whose record is committed. At the opening the flow also takes its
+// place among those that Stop cuts.
+func (p *Plane) judge(f *Flow) error {
+	for range attempts {
 		now := p.cfg.Now()
-		p.mu.Lock()
-		seen, cached := p.stops, p.leases[key]
-		p.mu.Unlock()
-		if cached != nil && now.Before(cached.until) && !p.cfg.Fresh {
-			return cached, nil
+		under, l := p.begin(f.key)
+		var err error
+		if opening := f.lease == nil; l == nil || !now.Before(l.until) || opening && !now.Before(l.expires) {
+			l, err = p.decide(f.ctx, f.local, f.token, f.req, now, opening)
 		}
-		fresh, err := p.decide(ctx, local, hash, r, now)
-		if err != nil {
-			return nil, err
+		if done, err := p.settle(under, f, l, err); done {
+			return err
 		}
-		p.mu.Lock()
-		fresh.seq = seen
-		current := p.stops == seen
-		if current {
-			p.keep(key, fresh, now)
+	}
+	return fault.New("dataplane.judge", fault.Unavailable, "what this request rests on is changing; try again")
+}
+
+// begin notes that a judging is under way, and returns the lease that is kept, if any.
+func (p *Plane) begin(key leaseKey) (*look, *lease) {
+	under := &look{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks[under] = struct{}{}
+	if p.cfg.Fresh {
+		return under, nil
+	}
+	return under, p.leases[key]
+}
+
+// settle ends a judging; false when its outcome may have been overtaken, and it is to be done again.
+func (p *Plane) settle(under *look, f *Flow, l *lease, err error) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.looks, under)
+	if err != nil {
+		return true, err
+	}
+	key := flowKey{f.local.ID, l.transfer}
+	if under.forgotten || slices.Contains(under.stopped, key) {
+		return false, nil
+	}
+	if f.lease == nil {
+		if err := p.admit(key, f, l.peer.DID); err != nil {
+			return true, err
 		}
-		p.mu.Unlock()
-		if current {
-			return fresh, nil
-		}
+	}
+	f.lease = l
+	p.keep(f.key, l)
+	return true, nil
+}
+
+// admit gives the flow its place, if there is one left; the caller holds mu.
+func (p *Plane) admit(key flowKey, f *Flow, peer string) error {
+	const op = "dataplane.admit"
+	if p.count >= p.cfg.Streams {
+		return fault.New(op, fault.Unavailable, "as many streams are open here as may be; try again later")
+	}
+	if p.peers[peer] >= max(1, p.cfg.Streams/PeerShare) {
+		return fault.New(op, fault.Exhausted, "you have as many streams open here as one peer may have; let some end first")
+	}
+	set := p.flows[key]
+	if set == nil {
+		set = map[*Flow]struct{}{}
+		p.flows[key] = set
+	}
+	set[f] = struct{}{}
+	p.count++
+	p.peers[peer]++
+	return nil
+}
+
+// leave takes back the place of a flow.
+func (p *Plane) leave(f *Flow) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key, peer := flowKey{f.local.ID, f.lease.transfer}, f.lease.peer.DID
+	delete(p.flows[key], f)
+	if len(p.flows[key]) == 0 {
+		delete(p.flows, key)
+	}
+	p.count--
+	if p.peers[peer]--; p.peers[peer] == 0 {
+		delete(p.peers, peer)
 	}
 }
 
 // keep caches a lease; the caller holds mu. A full cache first drops what has ended.
-func (p *Plane) keep(key leaseKey, l *lease, now time.Time) {
+func (p *Plane) keep(key leaseKey, l *lease) {
 	if len(p.leases) >= maxLeases {
+		now := p.cfg.Now()
 		for k, old := range p.leases {
 			if !now.Before(old.until) {
 				delete(p.leases, k)

@@ -19,7 +19,7 @@ import (
 )
 
 // ErrStopped is what a flow's writes return after its permission ended.
-var ErrStopped = errors.New("the transfer was stopped")
+var ErrStopped = errors.New("what was allowed has ended")
 
 // Flow is one request being answered. Its methods are for one goroutine; only stopping comes from others.
 type Flow struct {
@@ -27,15 +27,20 @@ type Flow struct {
 	local participant.Participant
 	token string // hash
 	req   policy.Request
-	lease *lease
+	key   leaseKey
+	lease *lease // nil until the first judging
 
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	// gate is held while bytes are handed to the network: stop takes it to know that no more follow.
-	gate      sync.Mutex
-	stopped   bool   // under gate
-	interrupt func() // makes a blocked network write return
+	gate    sync.Mutex
+	stopped bool // under gate
+
+	// line is held while the connection is touched from outside, which is not the flow's any more once it has ended.
+	line     sync.Mutex
+	ended    bool                // under line
+	patience func(time.Duration) // how long a network write may block from now on
 
 	last    string // id of the newest serve record
 	granted int64
@@ -46,40 +51,18 @@ type Flow struct {
 	whole   bool
 }
 
-// Open judges the request and registers the flow. The caller must call End. The context that Flow.Context returns
-// ends when the transfer is stopped; interrupt must then make a network write that blocks return.
-func (p *Plane) Open(ctx context.Context, local participant.Participant, token string, r policy.Request, interrupt func()) (*Flow, error) {
+// Open judges the request and registers the flow. The caller must call End. The context that Flow.Context returns ends when the transfer is
+// stopped. patience must bound how long network writes may block from now on, also one that blocks already; zero makes them return at once.
+func (p *Plane) Open(ctx context.Context, local participant.Participant, token string, r policy.Request, patience func(time.Duration)) (*Flow, error) {
 	sum := sha256.Sum256([]byte(token))
-	tokenHash := hex.EncodeToString(sum[:])
-	for {
-		l, err := p.judge(ctx, local, tokenHash, r)
-		if err != nil {
-			return nil, err
-		}
-		f := &Flow{plane: p, local: local, token: tokenHash, req: r, lease: l, interrupt: interrupt, digest: sha256.New()}
-		f.ctx, f.cancel = context.WithCancel(ctx)
-		if p.register(f) {
-			return f, nil
-		}
+	f := &Flow{plane: p, local: local, token: hex.EncodeToString(sum[:]), req: r, patience: patience, digest: sha256.New()}
+	f.key = leaseKey{local.ID, sha256.Sum256([]byte(f.token + "\x00" + r.Method + "\x00" + r.Path + "\x00" + r.Query))}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	if err := p.judge(f); err != nil {
 		f.cancel()
+		return nil, err
 	}
-}
-
-// register adds the flow unless its lease was withdrawn since it was judged.
-func (p *Plane) register(f *Flow) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.leases[leaseKey{f.local.ID, f.token}] != f.lease && p.stops != f.lease.seq {
-		return false
-	}
-	key := flowKey{f.local.ID, f.lease.transfer.ID}
-	set := p.flows[key]
-	if set == nil {
-		set = map[*Flow]struct{}{}
-		p.flows[key] = set
-	}
-	set[f] = struct{}{}
-	return true
+	return f, nil
 }
 
 // Context ends when the transfer is stopped or the request ends.
@@ -93,30 +76,51 @@ func (f *Flow) Content(ctx context.Context) (catalog.Content, error) {
 	return f.plane.cfg.Store.Content(ctx, f.local.ID, f.lease.asset.Address.Content)
 }
 
-// Peer and Agreement name the counter-party and the contract, for headers that tell an upstream who asks.
-func (f *Flow) Peer() policy.Party { return f.lease.transfer.Claims }
+// Peer is the counter-party, for headers that tell an upstream who asks.
+func (f *Flow) Peer() policy.Party { return f.lease.peer }
 
 // Number is the business partner number that the peer has proven, "" when it has none or its proof has ended.
 func (f *Flow) Number() string { return f.Peer().BPN(f.plane.cfg.Now()) }
 
 // Agreement is the id of the contract the flow runs under.
-func (f *Flow) Agreement() string { return f.lease.agreement.ID }
+func (f *Flow) Agreement() string { return f.lease.agreement }
 
 // BeginWhole commits the one serve record of a body that is known before it is sent.
 func (f *Flow) BeginWhole(body []byte) error {
+	if err := f.live(); err != nil {
+		return err
+	}
 	sum := sha256.Sum256(body)
 	f.begun, f.whole = true, true
 	f.granted = int64(len(body))
-	f.check = f.lease.until
 	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindOpen, Granted: f.granted, Sent: f.granted, Digest: hex.EncodeToString(sum[:]), Whole: true})
 }
 
 // Begin commits serve.open with the first budget: no byte may be written before it returned nil.
 func (f *Flow) Begin() error {
+	if err := f.live(); err != nil {
+		return err
+	}
 	f.begun = true
-	f.granted = ByteBudget
+	return f.grant(decisionlog.KindOpen)
+}
+
+// live judges again when the lease has run out: an upstream may have taken its time to answer.
+func (f *Flow) live() error {
+	if f.plane.cfg.Now().Before(f.lease.until) {
+		return nil
+	}
+	return f.plane.judge(f)
+}
+
+// grant commits the next budget. Its time ends with the lease, so that no byte rests on a decision that has run out.
+func (f *Flow) grant(kind string) error {
+	f.granted = f.sent + ByteBudget
 	f.check = f.plane.cfg.Now().Add(TimeBudget)
-	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindOpen, Granted: f.granted})
+	if f.lease.until.Before(f.check) {
+		f.check = f.lease.until
+	}
+	return f.record(f.ctx, decisionlog.Served{Kind: kind, Granted: f.granted, Sent: f.sent})
 }
 
 // Write sends b through send under the budget. It commits further budgets as needed and returns ErrStopped,
@@ -144,7 +148,15 @@ func (f *Flow) Write(b []byte, send func([]byte) (int, error)) (int, error) {
 func (f *Flow) pass(part []byte, send func([]byte) (int, error)) (int, error) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
-	if f.stopped {
+	limit := WriteLimit
+	if end := f.lease.end; !end.IsZero() {
+		limit = min(limit, end.Sub(f.plane.cfg.Now()))
+	}
+	if f.stopped || limit <= 0 {
+		return 0, ErrStopped
+	}
+	f.patience(limit)
+	if f.ctx.Err() != nil { // stop may have asked for haste just before
 		return 0, ErrStopped
 	}
 	n, err := send(part)
@@ -158,70 +170,62 @@ func (f *Flow) pass(part []byte, send func([]byte) (int, error)) (int, error) {
 	return n, err
 }
 
-// renew commits the next budget when the bytes or the time of the current one are spent.
+// renew judges again and commits the next budget when the bytes or the time of the current one are spent.
 func (f *Flow) renew() error {
-	if f.whole {
+	if f.whole || f.sent < f.granted && f.plane.cfg.Now().Before(f.check) {
 		return nil
 	}
-	now := f.plane.cfg.Now()
-	if f.sent < f.granted && now.Before(f.check) {
-		return nil
-	}
-	l, err := f.plane.judge(f.ctx, f.local, f.token, f.req)
-	if err != nil {
+	if err := f.plane.judge(f); err != nil {
 		return err
 	}
-	f.lease = l
-	f.granted = f.sent + ByteBudget
-	f.check = now.Add(TimeBudget)
-	return f.record(f.ctx, decisionlog.Served{Kind: decisionlog.KindChunk, Granted: f.granted, Sent: f.sent})
+	return f.grant(decisionlog.KindChunk)
 }
 
 // End closes the flow: its serve.close record is committed even when the request's own context has ended.
 func (f *Flow) End() {
-	f.plane.forget(f)
+	f.line.Lock()
+	f.ended = true
+	f.line.Unlock()
+	f.plane.leave(f)
 	if f.begun && !f.whole {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), 5*time.Second)
 		defer cancel()
 		err := f.record(ctx, decisionlog.Served{Kind: decisionlog.KindClose, Granted: f.granted, Sent: f.sent, Digest: hex.EncodeToString(f.digest.Sum(nil))})
 		if err != nil {
-			f.plane.cfg.Log.ErrorContext(ctx, "serve.close was not recorded", slog.String("transfer", f.lease.transfer.ID),
+			f.plane.cfg.Log.ErrorContext(ctx, "serve.close was not recorded", slog.String("transfer", f.lease.transfer),
 				slog.Int64("sent", f.sent), slog.Any("error", err))
 		}
 	}
 	f.cancel()
 }
 
-func (p *Plane) forget(f *Flow) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := flowKey{f.local.ID, f.lease.transfer.ID}
-	delete(p.flows[key], f)
-	if len(p.flows[key]) == 0 {
-		delete(p.flows, key)
-	}
-}
-
 // stop ends the permission and waits until the write that may be under way has returned.
 func (f *Flow) stop() {
 	f.cancel()
-	if f.gate.TryLock() {
-		f.stopped = true
-		f.gate.Unlock()
-		return
+	if !f.gate.TryLock() {
+		// A write is under way and may be blocked by a slow reader: break it, then wait.
+		f.hurry()
+		f.gate.Lock()
 	}
-	// A write is under way and may be blocked by a slow reader: break it, then wait.
-	f.interrupt()
-	f.gate.Lock()
+	defer f.gate.Unlock()
 	f.stopped = true
-	f.gate.Unlock()
+	f.hurry() // what the server still holds in its buffers stays here too
+}
+
+// hurry makes every network write of the flow return at once.
+func (f *Flow) hurry() {
+	f.line.Lock()
+	defer f.line.Unlock()
+	if !f.ended {
+		f.patience(0)
+	}
 }
 
 // record seals and commits one serve record of the flow.
 func (f *Flow) record(ctx context.Context, s decisionlog.Served) error {
 	const op = "dataplane.record"
 	s.Now, s.Decision, s.Previous = f.plane.cfg.Now(), f.lease.decision, f.last
-	s.Transfer, s.Agreement, s.Asset = f.lease.transfer.ID, f.lease.agreement.ID, f.lease.asset.ID
+	s.Transfer, s.Agreement, s.Asset = f.lease.transfer, f.lease.agreement, f.lease.asset.ID
 	entry, err := f.plane.cfg.Decider.Serve(ctx, f.local.Slug, s)
 	if err != nil {
 		return fault.Wrap(op, fault.Unavailable, err)

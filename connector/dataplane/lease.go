@@ -15,9 +15,10 @@ import (
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
 
-// decide looks the token up, checks that transfer and agreement live, and asks the policy engine. Allow and deny are
-// both on record before it returns. Every way in which a token can be wrong is the same fault.
-func (p *Plane) decide(ctx context.Context, local participant.Participant, hash string, r policy.Request, now time.Time) (*lease, error) {
+// decide looks the token up, checks that transfer and agreement live, and asks the policy engine. Allow and deny are both on record before it
+// returns. Every way in which a token can be wrong is the same fault. Only an opening asks for the token's age: what runs already is not
+// cut because a token grew old, and is judged by all the rest.
+func (p *Plane) decide(ctx context.Context, local participant.Participant, hash string, r policy.Request, now time.Time, opening bool) (*lease, error) {
 	const op = "dataplane.decide"
 	t, err := p.cfg.Store.TransferByToken(ctx, local.ID, hash)
 	if err != nil {
@@ -26,7 +27,7 @@ func (p *Plane) decide(ctx context.Context, local participant.Participant, hash 
 		}
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	if t.Role != transfer.Provider || !serving(t) || !now.Before(t.Grant.Expires) {
+	if t.Role != transfer.Provider || !serving(t) || opening && !now.Before(t.Grant.Expires) {
 		return nil, errToken(op)
 	}
 	a, err := p.cfg.Store.Agreement(ctx, local.ID, t.AgreementID)
@@ -38,7 +39,11 @@ func (p *Plane) decide(ctx context.Context, local participant.Participant, hash 
 	}
 	asset, err := p.cfg.Store.Asset(ctx, local.ID, t.Asset)
 	if err != nil {
-		return nil, fault.Wrap(op, fault.NotFound, err)
+		kind := fault.Unavailable
+		if fault.Is(err, fault.NotFound) {
+			kind = fault.NotFound
+		}
+		return nil, fault.Wrap(op, kind, err)
 	}
 	q, err := p.question(local, t, a, asset, r, now)
 	if err != nil {
@@ -48,31 +53,32 @@ func (p *Plane) decide(ctx context.Context, local participant.Participant, hash 
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
+	late := d.CutOff(ctx)
+	if late {
+		ctx = context.WithoutCancel(ctx) // that it was asked goes on record all the same
+	}
 	if err := p.cfg.Store.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if late {
+		return nil, fault.New(op, fault.Unavailable, "the decision took too long; try again")
 	}
 	if !d.Allowed() {
 		return nil, &fault.Error{Op: op, Kind: fault.Refused, Subject: t.ID, Code: "policy.refused",
 			Reason: "the policy of the agreement does not allow this request now", Reasons: codes(d.Denials())}
 	}
-	return &lease{transfer: t, agreement: a, asset: asset, decision: entry.ID, until: until(now, t, d)}, nil
+	l := &lease{transfer: t.ID, agreement: a.ID, peer: t.Claims, asset: asset, decision: entry.ID, expires: t.Grant.Expires, end: d.Limits.NotAfter,
+		until: now.Add(LeaseLife)}
+	if !l.end.IsZero() && l.end.Before(l.until) {
+		l.until = l.end
+	}
+	return l, nil
 }
 
 // serving reports whether the transfer is started, or its start is on the way: a consumer that has the start message may
 // pull before our own view of its acknowledgement is stored.
 func serving(t transfer.Transfer) bool {
 	return t.State == transfer.Started && t.Pending.Kind == "" || t.Pending.To == transfer.Started
-}
-
-func until(now time.Time, t transfer.Transfer, d policy.Decision) time.Time {
-	end := now.Add(LeaseLife)
-	if t.Grant.Expires.Before(end) {
-		end = t.Grant.Expires
-	}
-	if limit := d.Limits.NotAfter; !limit.IsZero() && limit.Before(end) {
-		end = limit
-	}
-	return end
 }
 
 func (p *Plane) question(local participant.Participant, t transfer.Transfer, a agreement.Agreement, asset catalog.Asset,

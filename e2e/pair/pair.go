@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/dataplane"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -95,6 +96,7 @@ type Side struct {
 	Flows        *Flows
 	Store        *Store
 	Hold         func(negotiation.Negotiation, negotiation.Kind) bool // what waits for an operator; nil: nothing
+	Ledger       dataplane.Decider                                    // what its data plane asks
 
 	net      *Network
 	recorder *decisionlog.Recorder
@@ -151,6 +153,7 @@ func facts(did participant.DID, slug string, now time.Time) policy.Party {
 func (s *Side) services(vault identity.Vault) {
 	n := s.net
 	s.vault = vault
+	s.Ledger = ledger{s}
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
 	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,

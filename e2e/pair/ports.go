@@ -86,6 +86,10 @@ func (l ledger) Deny(_ context.Context, q policy.Question, code string) (decisio
 	return l.side.recorder.Decision(q, policy.Denied(code))
 }
 
+func (l ledger) Serve(_ context.Context, _ string, s decisionlog.Served) (decisionlog.Entry, error) {
+	return l.side.recorder.Serve(s)
+}
+
 func (l ledger) Record(_ context.Context, a decisionlog.Action) (decisionlog.Entry, error) {
 	return l.side.recorder.Action(a)
 }

@@ -113,10 +113,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctl := http.NewResponseController(w)
-	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path, Query: parameters.Encode()}, func() {
-		// Breaks a write to a reader that has stopped reading; the connection is lost, as it should be.
-		_ = ctl.SetWriteDeadline(time.Unix(1, 0))
-	})
+	patience := func(d time.Duration) { _ = ctl.SetWriteDeadline(time.Now().Add(d)) }
+	patience(dataplane.WriteLimit)
+	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path, Query: parameters.Encode()}, patience)
 	if err != nil {
 		if fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
 			h.cfg.Log.ErrorContext(r.Context(), "data request not judged", slog.Any("error", err))
