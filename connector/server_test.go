@@ -43,8 +43,8 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return ours, nil
 }
 
-// serve runs f in a bubble with a client of the handler, over each version of HTTP.
-func serve(t *testing.T, h http.HandlerFunc, f func(t *testing.T, client *http.Client, to *pipes)) {
+// overPipes runs f in a bubble with a client of the handler, over each version of HTTP.
+func overPipes(t *testing.T, h http.HandlerFunc, f func(t *testing.T, client *http.Client, to *pipes)) {
 	t.Helper()
 	var one, two http.Protocols
 	one.SetHTTP1(true)
@@ -77,7 +77,7 @@ func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			serve(t, h, func(t *testing.T, client *http.Client, _ *pipes) {
+			overPipes(t, h, func(t *testing.T, client *http.Client, _ *pipes) {
 				body, more := io.Pipe()
 				go func() { _, _ = more.Write([]byte("{")) }()
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://boreal.example/", body)
@@ -104,7 +104,7 @@ func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
 
 func TestAMessageThatArrivedMayBeThoughtAboutForLong(t *testing.T) {
 	t.Parallel()
-	serve(t, func(w http.ResponseWriter, r *http.Request) {
+	overPipes(t, func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			t.Error(err)
 		}
@@ -140,7 +140,7 @@ func TestAMessageThatArrivedMayBeThoughtAboutForLong(t *testing.T) {
 
 func TestAConnectionCarriesAHundredStreamsAtOnce(t *testing.T) {
 	t.Parallel()
-	serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, client *http.Client, to *pipes) {
+	overPipes(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, client *http.Client, to *pipes) {
 		if client.Transport.(*http.Transport).Protocols.HTTP1() {
 			return // carries one
 		}

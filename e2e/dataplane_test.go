@@ -234,7 +234,7 @@ func TestACredentialGoesToItsOwnOriginOnly(t *testing.T) {
 				t.Errorf("%s: published with a credential that does not go there: %v", tt.secret, published)
 			}
 			// What is served is looked at again: the settings may have changed since the asset was published.
-			published = p.cobalt.Store().PutAssets(t.Context(), p.cobalt.Local.ID, []catalog.Asset{stored}, nil, false, commit.Effects{})
+			published = p.cobalt.Store().PutAssets(t.Context(), p.cobalt.Local.ID, catalog.Lot{Assets: []catalog.Asset{stored}}, commit.Effects{})
 		}
 		if published != nil {
 			t.Fatal(published)

@@ -28,7 +28,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/transfer"
-	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/schemas"
 )
@@ -82,7 +82,7 @@ func (w *world) publish(t *testing.T, more ...string) {
 	f, err := os.Open("../../../cmd/sluice/demodata/battery-parts.csv")
 	check(t, err)
 	defer f.Close()
-	_, err = w.cobalt.Publish(t.Context(), w.cobalt.Local, rpc.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
+	_, err = w.cobalt.Publish(t.Context(), w.cobalt.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
 	check(t, err)
 	for _, id := range more {
 		check(t, w.cobalt.PublishAsset(t.Context(), w.cobalt.Local, catalog.Asset{ID: id, Title: id, Type: "https://w3id.org/catenax/taxonomy#Submodel",
