@@ -24,7 +24,7 @@ var layers = []struct {
 		"connector/dataplane/pull", "connector/dataplane/push", "connector/identity/keyfile", "policy/engine"}},
 	{1, []string{"connector/catalog", "connector/negotiation", "connector/agreement", "connector/transfer", "connector/dataplane",
 		"connector/identity", "connector/credential", "connector/twin", "connector/aspect", "connector/aspect/*", "connector/outbox",
-		"connector/commit", "connector/process", "connector/page", "connector/settings", "connector/exchange"}},
+		"connector/commit", "connector/process", "connector/publishing", "connector/page", "connector/settings", "connector/exchange"}},
 	{0, []string{"connector/fault", "connector/participant", "policy", "policy/*", "schemas", "schemas/*", "certs", "certs/*"}},
 	{4, []string{"connector", "connector/*"}},
 }

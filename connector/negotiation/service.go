@@ -20,9 +20,9 @@ import (
 // MaxOpen is how many negotiations one peer may have open with one hosted participant.
 const MaxOpen = 1000
 
-// Validator says whether the terms of an offered policy can be enforced here.
+// Validator says which terms of an offered policy cannot be enforced here.
 type Validator interface {
-	Validate(p odrl.Policy, access bool) []odrl.Fault
+	Understand(p odrl.Policy) []odrl.Fault
 }
 
 // Config carries what a Service is made of. All fields are required unless said otherwise.
@@ -176,8 +176,11 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 	if err != nil {
 		return Status{}, err
 	}
+	if n.PeerPID == "" { // its answer to our first message, which names its side, is on the way
+		return Status{}, fault.New("negotiation.Status", fault.NotFound, "there is no such negotiation yet")
+	}
 	st := n.status()
-	if st.State == Initial { // a wire state: it has our first message, or it could not ask
+	if st.State == Initial {
 		st.State = n.Pending.To
 	}
 	return st, nil
@@ -186,7 +189,7 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 // unknown lists the terms of a policy that cannot be enforced here.
 func (s *Service) unknown(p odrl.Policy) []string {
 	var out []string
-	for _, f := range s.cfg.Profile.Validate(p, false) {
+	for _, f := range s.cfg.Profile.Understand(p) {
 		out = append(out, f.Error())
 	}
 	return out

@@ -116,11 +116,10 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 	if err != nil {
 		return Status{}, err
 	}
-	st := t.status()
-	if st.State == Initial {
-		st.State = Requested
+	if t.PeerPID == "" { // its answer to our request, which names its side, is on the way
+		return Status{}, fault.New("transfer.Status", fault.NotFound, "there is no such transfer yet")
 	}
-	return st, nil
+	return t.status(), nil
 }
 
 // BeginRequest asks for data under an agreement.

@@ -129,9 +129,18 @@ func (p *Profile) operand(name string) (Operand, bool) {
 }
 
 // Validate returns every fault of a policy under the profile; none means that each of its terms can be enforced here. It is
-// asked when a policy is created and when one arrives.
+// asked when a policy is created; Understand is asked when one arrives.
 func (p *Profile) Validate(pol odrl.Policy, access bool) []odrl.Fault {
-	v := validator{profile: p, access: access, groups: map[string]string{}}
+	return p.judge(pol, validator{profile: p, access: access, groups: map[string]string{}})
+}
+
+// Understand returns what cannot be enforced in the usage policy of somebody else's offer. How its author arranges terms, or that there are
+// none, is the author's business.
+func (p *Profile) Understand(pol odrl.Policy) []odrl.Fault {
+	return p.judge(pol, validator{profile: p, foreign: true, groups: map[string]string{}})
+}
+
+func (p *Profile) judge(pol odrl.Policy, v validator) []odrl.Fault {
 	if pol.Profile != "" && pol.Profile != p.Policy {
 		v.fault("profile", quote(pol.Profile), quote(p.Policy))
 	}
@@ -153,6 +162,7 @@ func (p *Profile) Validate(pol odrl.Policy, access bool) []odrl.Fault {
 type validator struct {
 	profile *Profile
 	access  bool
+	foreign bool              // somebody else's: only what it means counts, not how it is arranged
 	groups  map[string]string // exclusion group -> operand seen
 	faults  []odrl.Fault
 }
@@ -166,10 +176,10 @@ func (v *validator) rule(clause string, r odrl.Rule) {
 		kind := map[bool]string{true: "an access policy", false: "a usage policy"}[v.access]
 		v.fault(clause+"/action", quote(r.Action), quote(want)+" in "+kind)
 	}
-	if len(r.Constraint) > 1 {
+	if len(r.Constraint) > 1 && !v.foreign {
 		v.fault(clause+"/constraint", strconv.Itoa(len(r.Constraint))+" constraints side by side", "one constraint, or several inside one \"and\"")
 	}
-	if len(r.Constraint) == 0 && !v.access {
+	if len(r.Constraint) == 0 && !v.access && !v.foreign {
 		v.fault(clause+"/constraint", "none", "at least one term; a usage policy without terms allows everything")
 	}
 	for i, c := range r.Constraint {
@@ -203,7 +213,7 @@ func (v *validator) atomic(clause string, c odrl.Constraint) {
 	if !slices.Contains(o.Operators, c.Operator) {
 		v.fault(clause+"/operator", quote(c.Operator), strings.Join(o.Operators, " or ")+" for "+o.Name)
 	}
-	if o.Group != "" {
+	if o.Group != "" && !v.foreign {
 		if other := v.groups[o.Group]; other != "" {
 			v.fault(clause+"/leftOperand", o.Name+" beside "+other, "one of the two")
 		}

@@ -89,3 +89,29 @@ func TestAProfileWithAnUnknownKeyIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAForeignOfferIsTakenByWhatItMeans(t *testing.T) {
+	t.Parallel()
+	p, err := profile.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := odrl.Constraint{LeftOperand: "Membership", Operator: "eq", RightOperand: []string{"active"}}
+	for name, tt := range map[string]struct {
+		rule odrl.Rule
+		want int
+	}{
+		"without terms":                 {odrl.Rule{Action: "use"}, 0},
+		"with terms side by side":       {odrl.Rule{Action: "use", Constraint: []odrl.Constraint{member, member}}, 0},
+		"with a term that nobody knows": {odrl.Rule{Action: "use", Constraint: []odrl.Constraint{{LeftOperand: "Moon", Operator: "eq", RightOperand: []string{"full"}}}}, 1},
+		"for another action":            {odrl.Rule{Action: "sell"}, 1},
+	} {
+		pol := odrl.Policy{Permission: []odrl.Rule{tt.rule}}
+		if got := p.Understand(pol); len(got) != tt.want {
+			t.Errorf("%s: %v, want %d faults", name, got, tt.want)
+		}
+		if got := p.Validate(pol, false); len(got) == 0 {
+			t.Errorf("%s: our own policy may be like that", name)
+		}
+	}
+}
