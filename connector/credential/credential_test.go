@@ -3,6 +3,8 @@ package credential_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -356,6 +358,42 @@ func FuzzParseScope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if scope, err := credential.ParseScope(s); err == nil && scope.Value == "" {
 			t.Errorf("%q selects nothing", s)
+		}
+	})
+}
+
+func FuzzParsePresentation(f *testing.F) {
+	f.Add([]byte(`{"@context":["https://www.w3.org/2018/credentials/v1"],"type":"VerifiablePresentation","holder":"did:web:x","verifiableCredential":["a.b.c"]}`))
+	f.Add([]byte(`[{"type":["VerifiablePresentation"]}]`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		again, err := credential.ParsePresentation(raw)
+		if err != nil {
+			return
+		}
+		if back, err := credential.ParsePresentation(again); err != nil || string(back) != string(again) {
+			t.Errorf("%s was accepted and reads back as %s, %v", raw, back, err)
+		}
+	})
+}
+
+// FuzzRead reads credentials of any payload in a token that is well-formed.
+func FuzzRead(f *testing.F) {
+	for _, claims := range []map[string]any{goodVC(), inner("credentialSubject", []any{map[string]any{"id": boreal}}), inner("issuer", map[string]any{"id": meridian})} {
+		payload, err := json.Marshal(claims)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(payload)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		token := "eyJhbGciOiJFUzI1NiJ9." + base64.RawURLEncoding.EncodeToString(payload) + ".AA"
+		got, err := credential.Read(token, boreal)
+		if err != nil {
+			return
+		}
+		c := got.Fact
+		if got.Token != token || c.Type == "" || c.Issuer == "" || c.Digest == "" || c.NotBefore.IsZero() || c.NotAfter.IsZero() || c.Subject["id"] != string(boreal) {
+			t.Errorf("%s was accepted as %+v", payload, got)
 		}
 	})
 }

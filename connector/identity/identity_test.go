@@ -9,6 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -342,11 +344,50 @@ func FuzzParseJWT(f *testing.F) {
 	})
 }
 
+func FuzzParseDID(f *testing.F) {
+	for _, did := range []string{"did:web:example.com", "did:web:example.com%3A8443:a:b", "did:web:localhost%3a1:x%20y", "did:web:EXAMPLE.com:%61", "did:web:a:%3A"} {
+		f.Add(did)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		did, address, err := identity.ParseDID(s)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(address)
+		if string(did) != s || err != nil || u.String() != address || u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+			path.Clean(u.Path) != u.Path || !strings.HasSuffix(u.Path, "/did.json") || strings.Count(u.EscapedPath(), "/") != strings.Count(u.Path, "/") {
+			t.Fatalf("%q leads to %q, %v", s, address, err)
+		}
+		segments := strings.Split(strings.ReplaceAll(strings.TrimSuffix(u.EscapedPath(), "/did.json"), ":", "%3A"), "/")
+		if segments[len(segments)-1] == ".well-known" && strings.Count(s, ":") == 2 {
+			segments = nil
+		}
+		again := strings.Join(append([]string{"did:web:" + strings.Replace(u.Host, ":", "%3A", 1)}, segments[min(1, len(segments)):]...), ":")
+		if _, same, err := identity.ParseDID(again); err != nil || same != address {
+			t.Errorf("%q leads to %q; written back as %q to %q, %v", s, address, again, same, err)
+		}
+	})
+}
+
 func FuzzParseDocument(f *testing.F) {
 	f.Add([]byte(`{"id":"did:web:boreal.example:boreal","verificationMethod":[{"id":"#a","publicKeyJwk":{"kty":"EC"}}],"authentication":["#a",{"id":"#b"}]}`))
+	f.Add([]byte(`{"id":"did:web:boreal.example:boreal","verificationMethod":[{"id":"#a","controller":"did:web:boreal.example:boreal","publicKeyJwk":{"kty":"OKP","crv":"Ed25519",
+		"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"sig"}}],"capabilityInvocation":["#a"],"service":[{"id":"#s","type":"DataService","serviceEndpoint":"https://x.example"},7]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if d, err := identity.ParseDocument(boreal, data); err == nil && d.ID != boreal {
+		d, err := identity.ParseDocument(boreal, data)
+		if err != nil {
+			return
+		}
+		if d.ID != boreal {
 			t.Errorf("read as %s", d.ID)
+		}
+		for _, s := range d.Services {
+			if s.Endpoint == "" {
+				t.Errorf("a service without endpoint from %s", data)
+			}
+		}
+		if _, err := d.Key("#a", identity.CapabilityInvocation); err == nil {
+			t.Errorf("a key is found by a relative id in %s", data)
 		}
 	})
 }

@@ -103,7 +103,7 @@ func ParseResponse(body []byte) ([]string, error) {
 	var out []string
 	for _, raw := range m.Presentation {
 		var s string
-		if json.Unmarshal(raw, &s) != nil {
+		if json.Unmarshal(raw, &s) != nil || s == "" {
 			return nil, fault.New("dcp", fault.Malformed, "presentation: want JWTs")
 		}
 		out = append(out, s)

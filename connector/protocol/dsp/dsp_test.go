@@ -169,29 +169,99 @@ func TestVersionsAreReadInBothSpellings(t *testing.T) {
 	}
 }
 
+// negotiations and transfers are all kinds of messages; a fuzzer picks one by its number.
+var (
+	negotiations = []negotiation.Kind{negotiation.Request, negotiation.OfferMessage, negotiation.Agreement, negotiation.Verification, negotiation.Acceptance,
+		negotiation.Finalization, negotiation.Termination}
+	transfers = []transfer.Kind{transfer.Request, transfer.Start, transfer.Completion, transfer.Suspension, transfer.Termination}
+)
+
+// policyless takes out what is compared by its meaning.
+func policyless(m negotiation.Message) (negotiation.Message, odrl.Policy) {
+	var p odrl.Policy
+	m.Raw = nil
+	if m.Offer != nil {
+		o := *m.Offer
+		p, o.Policy, m.Offer = o.Policy, odrl.Policy{}, &o
+	}
+	if m.Contract != nil {
+		c := *m.Contract
+		p, c.Policy, m.Contract = c.Policy, odrl.Policy{}, &c
+	}
+	return m, p
+}
+
 func FuzzParseNegotiation(f *testing.F) {
-	f.Add([]byte(`{` + context + `,"@type":"ContractRequestMessage","consumerPid":"urn:c","callbackAddress":"https://c.example","offer":{"@type":"Offer","@id":"urn:o","target":"urn:t","permission":[{"action":"use","constraint":[{"leftOperand":"a","operator":"eq","rightOperand":["x"]}]}]}}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := dsp.ParseNegotiation(negotiation.Request, true, body)
+	const terms = `"@id":"urn:o","target":"urn:t","permission":[{"action":"use","constraint":[{"leftOperand":"a","operator":"eq","rightOperand":["x"]}]}]}`
+	const pids = `"consumerPid":"urn:c","providerPid":"urn:p"`
+	for i, body := range []string{
+		`"@type":"ContractRequestMessage",` + pids + `,"offer":{"@type":"Offer",` + terms,
+		`"@type":"ContractOfferMessage",` + pids + `,"offer":{"@type":"Offer",` + terms,
+		`"@type":"ContractAgreementMessage",` + pids + `,"agreement":{"@type":"Agreement","assigner":"did:web:p","assignee":"did:web:c","timestamp":"2026-11-24T09:00:00Z",` + terms,
+		`"@type":"ContractAgreementVerificationMessage",` + pids,
+		`"@type":"ContractNegotiationEventMessage","eventType":"ACCEPTED",` + pids,
+		`"@type":"ContractNegotiationEventMessage","eventType":"FINALIZED",` + pids,
+		`"@type":"ContractNegotiationTerminationMessage","code":"x","reason":["y",{"@value":"z"}],` + pids,
+	} {
+		f.Add(uint8(i), false, []byte(`{`+context+`,`+body+`}`))
+		if _, err := dsp.ParseNegotiation(negotiations[i], false, []byte(`{`+context+`,`+body+`}`)); err != nil {
+			f.Fatalf("%s: %v", negotiations[i], err)
+		}
+	}
+	f.Add(uint8(0), true, []byte(`{`+context+`,"@type":"ContractRequestMessage","consumerPid":"urn:c","callbackAddress":"https://c.example","offer":{"@type":"Offer",`+terms+`}`))
+	f.Add(uint8(1), true, []byte(`{`+context+`,"@type":"ContractOfferMessage","providerPid":"urn:p","callbackAddress":"https://p.example","offer":{"@type":"Offer",`+terms+`}`))
+	f.Fuzz(func(t *testing.T, kind uint8, initial bool, body []byte) {
+		initial = initial && kind%uint8(len(negotiations)) < 2 // the two that may begin a process
+		m, err := dsp.ParseNegotiation(negotiations[int(kind)%len(negotiations)], initial, body)
 		if err != nil {
 			return
 		}
-		_, again, err := dsp.Codec{}.EncodeNegotiation(m)
+		if !initial {
+			m.Callback = "" // read and not meant
+		}
+		path, again, err := dsp.Codec{}.EncodeNegotiation(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := dsp.ParseNegotiation(negotiation.Request, true, again)
-		if err != nil || back.ConsumerPID != m.ConsumerPID || !odrl.Equal(back.Offer.Policy, m.Offer.Policy) {
-			t.Fatalf("%s was accepted and reads back as %+v, %v", body, back, err)
+		back, err := dsp.ParseNegotiation(m.Kind, initial, again)
+		want, policy := policyless(m)
+		got, same := policyless(back)
+		if err != nil || !reflect.DeepEqual(got, want) || !odrl.Equal(same, policy) {
+			t.Fatalf("%s was accepted as\n%+v and reads back as\n%+v, %v", body, m, back, err)
+		}
+		if n := strings.Count(path, "/"); n > 4 || n < 2 {
+			t.Errorf("%q goes to %s", body, path)
 		}
 	})
 }
 
 func FuzzParseTransfer(f *testing.F) {
-	f.Add([]byte(`{` + context + `,"@type":"TransferStartMessage","consumerPid":"c","providerPid":"p","dataAddress":{"@type":"DataAddress","endpointType":"x","endpointProperties":[{"@type":"EndpointProperty","name":"a","value":"b"}]}}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		if m, err := dsp.ParseTransfer(transfer.Start, body); err == nil && (m.ConsumerPID == "" || m.ProviderPID == "") {
-			t.Errorf("accepted without pids: %s", body)
+	const pids = `"consumerPid":"urn:c","providerPid":"urn:p"`
+	for i, body := range []string{
+		`"@type":"TransferRequestMessage","consumerPid":"urn:c","agreementId":"urn:a","format":"HttpData-PULL","callbackAddress":"https://c.example"`,
+		`"@type":"TransferStartMessage","dataAddress":{"@type":"DataAddress","endpointType":"x","endpointProperties":[{"@type":"EndpointProperty","name":"a","value":"b"}]},` + pids,
+		`"@type":"TransferCompletionMessage",` + pids,
+		`"@type":"TransferSuspensionMessage","code":"x","reason":["y"],` + pids,
+		`"@type":"TransferTerminationMessage","code":"x","reason":[7],` + pids,
+	} {
+		f.Add(uint8(i), []byte(`{`+context+`,`+body+`}`))
+		if _, err := dsp.ParseTransfer(transfers[i], []byte(`{`+context+`,`+body+`}`)); err != nil {
+			f.Fatalf("%s: %v", transfers[i], err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
+		m, err := dsp.ParseTransfer(transfers[int(kind)%len(transfers)], body)
+		if err != nil {
+			return
+		}
+		_, again, err := dsp.Codec{}.EncodeTransfer(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := dsp.ParseTransfer(m.Kind, again)
+		m.Raw, back.Raw = nil, nil
+		if err != nil || !reflect.DeepEqual(back, m) {
+			t.Fatalf("%s was accepted as\n%+v and reads back as\n%+v, %v", body, m, back, err)
 		}
 	})
 }
