@@ -20,17 +20,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
-	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/publishing"
+	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/network"
-	"github.com/sluice-connector/sluice/schemas"
 )
 
 // world is Cobalt Cells, which offers something, and two companies whose messages the test writes by hand.
@@ -76,18 +74,22 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// publish offers what is in the demo's file, and further assets, to all members.
-func (w *world) publish(t *testing.T, more ...string) {
+// publish offers so many parts to all members, made from the first one of the demo, and returns their assets.
+func (w *world) publish(t *testing.T, parts int) []string {
 	t.Helper()
-	f, err := os.Open("../../../cmd/sluice/demodata/battery-parts.csv")
+	file, err := os.ReadFile("../../../cmd/sluice/demodata/battery-parts.csv")
 	check(t, err)
-	defer f.Close()
-	_, err = w.cobalt.Publish(t.Context(), w.cobalt.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "test"}, f, nil)
-	check(t, err)
-	for _, id := range more {
-		check(t, w.cobalt.PublishAsset(t.Context(), w.cobalt.Local, catalog.Asset{ID: id, Title: id, Type: "https://w3id.org/catenax/taxonomy#Submodel",
-			APIVersion: "3.0", SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: "https://erp.example/"}}, "test"))
+	lines := strings.Split(string(file), "\n")
+	_, first, _ := strings.Cut(lines[1], ",")
+	text := lines[0]
+	for i := range parts {
+		text += fmt.Sprintf("\npart-%03d,%s", i, first)
 	}
+	got, err := w.cobalt.Publish(t.Context(), w.cobalt.Local, publishing.File{Format: "csv", Template: "pcf", Actor: "test"}, strings.NewReader(text), nil)
+	if err != nil || len(got.Assets) != parts {
+		t.Fatalf("published %+v, %v", got, err)
+	}
+	return got.Assets
 }
 
 // token is a fresh identity token of the company for Cobalt Cells.
@@ -173,7 +175,7 @@ func (w *world) forged(t *testing.T, keys *keyfile.Keys, header, claims map[stri
 func TestWhoProvesNothingLearnsNothingAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.publish(t)
+	w.publish(t, 1)
 	body := w.request(t, "boreal", "urn:c")
 	own := w.keys["boreal"]
 	if a := w.ask(t, http.MethodPost, w.base+"/catalog/request", w.forged(t, own, nil, map[string]any{"jti": "used"}), catalogRequest); a.status != http.StatusUnauthorized {
@@ -359,7 +361,7 @@ func TestAPidOfAnyCharactersIsOneSegment(t *testing.T) {
 func TestAProcessThatIsNotYoursIsOneThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.publish(t)
+	w.publish(t, 1)
 	opened := w.ask(t, http.MethodPost, w.base+"/negotiations/request", w.token(t, "boreal"), w.request(t, "boreal", "urn:c"))
 	pid := dsp.ParseAnswer([]byte(opened.body)).ProviderPID
 	if opened.status != http.StatusCreated || pid == "" {
@@ -398,11 +400,7 @@ func messageFor(path, pid string) string {
 func TestACatalogIsReadPageByPage(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	var more []string
-	for i := range 120 {
-		more = append(more, fmt.Sprintf("urn:more:%03d", i))
-	}
-	w.publish(t, more...)
+	offered := w.publish(t, 120)
 	link := regexp.MustCompile(`^<(https://[^>]+)>; rel="next"$`)
 	seen := map[string]int{}
 	next, pages := w.base+"/catalog/request", 0
@@ -422,7 +420,7 @@ func TestACatalogIsReadPageByPage(t *testing.T) {
 			second = next
 		}
 	}
-	for _, id := range more {
+	for _, id := range offered {
 		if seen[id] != 1 {
 			t.Errorf("%s was shown %d times", id, seen[id])
 		}
