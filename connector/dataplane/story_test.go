@@ -29,14 +29,14 @@ const mebibyte = 1 << 20
 // store is the real one with two places to step in: after an asset was read, and before a record is committed.
 type store struct {
 	*pair.Store
-	read   func() error
+	read   func(context.Context) error
 	record func() error
 }
 
 func (s *store) Asset(ctx context.Context, p participant.ID, id string) (catalog.Asset, error) {
 	a, err := s.Store.Asset(ctx, p, id)
 	if s.read != nil {
-		err = errors.Join(err, s.read())
+		err = errors.Join(err, s.read(ctx))
 	}
 	return a, err
 }
@@ -545,12 +545,13 @@ func TestADecisionThatIsCutOffIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	d := open(t, pair.Footprints())
 	ctx := elapsing{t.Context(), make(chan struct{})}
-	d.store.read = func() error { close(ctx.over); return nil }
-	if _, err := d.plane.Open(ctx, d.cobalt.Local, d.token, get, d.wire.patience); !fault.Is(err, fault.Unavailable) {
+	d.store.read = func(inner context.Context) error { close(ctx.over); <-inner.Done(); return nil }
+	_, err := d.plane.Open(ctx, d.cobalt.Local, d.token, get, d.wire.patience)
+	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 	if records := d.cobalt.Records(d.id); !slices.ContainsFunc(records, func(r decisionlog.Record) bool { return r.Door == string(policy.DoorData) }) {
-		t.Error("that it was asked is not on record")
+		t.Errorf("that it was asked is not on record: %v", err)
 	}
 }
 
@@ -561,7 +562,7 @@ func TestAnAssetThatCannotBeReadIsNotOneThatIsGone(t *testing.T) {
 		want fault.Kind
 	}{"unreadable": {errors.New("input/output error"), fault.Unavailable}, "gone": {fault.New("store", fault.NotFound, "no such asset"), fault.NotFound}} {
 		d := open(t, pair.Footprints())
-		d.store.read = func() error { return tt.err }
+		d.store.read = func(context.Context) error { return tt.err }
 		if _, err := d.try(get); !fault.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
 		}

@@ -1,10 +1,16 @@
 package pull
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/dataplane"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -12,11 +18,14 @@ import (
 const wholeBytes = 64 << 10
 
 // meter is the response as the data plane lets it out: nothing, headers included, leaves before the serve record
-// that allows it is durable.
+// that allows it is durable. Its headers are a map of its own, so that what is put there later, by whomever, stays here: interim
+// answers, trailers, anything that is not on the list.
 type meter struct {
-	w    http.ResponseWriter
-	flow *dataplane.Flow
-	head bool
+	w        http.ResponseWriter
+	header   http.Header
+	flow     *dataplane.Flow
+	patience func(time.Duration)
+	head     bool
 
 	status int    // 0 until WriteHeader
 	length int64  // declared; -1 when unknown
@@ -26,15 +35,37 @@ type meter struct {
 	err    error // first failure; sticky
 }
 
-func (m *meter) Header() http.Header { return m.w.Header() }
+func (m *meter) Header() http.Header { return m.header }
+
+// fail notes the first failure, of whichever side.
+func (m *meter) fail(err error) {
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+// ownHeaders are said by us beside responseHeaders.
+var ownHeaders = map[string]bool{"Allow": true, "Content-Disposition": true, "Retry-After": true}
+
+// show lets status and headers out.
+func (m *meter) show() {
+	for name, values := range m.header {
+		if responseHeaders[name] || ownHeaders[name] {
+			m.w.Header()[name] = values
+		}
+	}
+	m.open = true
+	m.w.WriteHeader(m.status)
+}
 
 // WriteHeader notes the status; the header goes out with the record.
 func (m *meter) WriteHeader(status int) {
 	if m.status != 0 || status < 200 {
 		return
 	}
+	m.patience(dataplane.WriteLimit) // an upstream may have taken its time until here
 	m.status, m.length = status, -1
-	if n, err := strconv.ParseInt(m.w.Header().Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+	if n, err := strconv.ParseInt(m.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 		m.length = n
 	}
 	bodyless := m.head || status == http.StatusNoContent || status == http.StatusNotModified
@@ -60,19 +91,20 @@ func (m *meter) Write(b []byte) (int, error) {
 		if m.err = m.flow.Begin(); m.err != nil {
 			return 0, m.err
 		}
-		m.open = true
-		m.w.WriteHeader(m.status)
+		m.show()
 	}
-	n, err := m.flow.Write(b, m.w.Write)
+	n, err := m.flow.Write(b, m.send)
 	m.err = err
 	return n, err
 }
 
-// Flush passes on; the proxy calls it for streams.
-func (m *meter) Flush() {
-	if m.open && m.err == nil {
-		_ = http.NewResponseController(m.w).Flush()
+// send hands bytes to the network. A stream of unknown length does not wait for more: a peer may be waiting for what there is.
+func (m *meter) send(b []byte) (int, error) {
+	n, err := m.w.Write(b)
+	if err == nil && m.length < 0 {
+		err = http.NewResponseController(m.w).Flush()
 	}
+	return n, err
 }
 
 // finish lets a collected body out, or reports why the answer ended early. A refusal before the first byte becomes an answer.
@@ -110,19 +142,57 @@ func (m *meter) letOut() error {
 		m.refuse()
 		return m.err
 	}
-	m.open = true
-	m.w.WriteHeader(m.status)
-	_, m.err = m.flow.Write(body, m.w.Write)
+	m.show()
+	_, m.err = m.flow.Write(body, m.send)
 	return m.err
 }
 
 // refuse answers instead of the data: nothing of it has been sent.
 func (m *meter) refuse() {
-	header := m.w.Header()
-	for name := range header {
-		if responseHeaders[name] || name == "Content-Disposition" {
-			header.Del(name)
-		}
+	m.patience(dataplane.WriteLimit)
+	var status errUpstream
+	var judged *fault.Error
+	switch {
+	case errors.As(m.err, &status):
+		problem.Status(m.w, nil, int(status), "the data source broke off")
+	case errors.As(m.err, &judged):
+		problem.Write(m.w, nil, judged)
+	default:
+		problem.Status(m.w, nil, http.StatusServiceUnavailable, "the request could not be served now")
 	}
-	problem.Status(m.w, nil, http.StatusServiceUnavailable, "the request could not be served now")
+}
+
+// source is the body of an upstream's answer. It must not fall silent, and nothing follows it: trailers do not exist here.
+type source struct {
+	io.ReadCloser
+	res   *http.Response
+	pass  passage
+	timer *time.Timer
+	quiet atomic.Bool
+}
+
+// Read tells the meter of a failure and ends then: the proxy would break the connection, but what has not begun can still be refused in words.
+func (s *source) Read(b []byte) (int, error) {
+	if s.timer == nil {
+		s.timer = time.AfterFunc(UpstreamSilence, func() {
+			s.quiet.Store(true)
+			s.pass.cancel()
+		})
+	} else {
+		s.timer.Reset(UpstreamSilence)
+	}
+	n, err := s.ReadCloser.Read(b)
+	s.timer.Stop()
+	if err == nil || n > 0 && err != io.EOF {
+		return n, nil // the failure comes again with the next call
+	}
+	s.res.Trailer = nil
+	if err != io.EOF {
+		status := errUpstream(http.StatusBadGateway)
+		if s.quiet.Load() {
+			status = http.StatusGatewayTimeout
+		}
+		s.pass.out.fail(fmt.Errorf("%w: %w", status, err))
+	}
+	return n, io.EOF
 }

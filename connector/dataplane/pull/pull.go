@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -25,6 +26,9 @@ const (
 	maxToken = 16 << 10 // bytes of an access token
 	maxPath  = 8 << 10  // bytes of a request path with its query
 	bufBytes = 64 << 10 // one copy buffer
+
+	// UpstreamSilence is how long an upstream may say nothing in the middle of a body.
+	UpstreamSilence = 20 * time.Second
 )
 
 // Participants finds a hosted participant by slug; NotFound when absent.
@@ -87,6 +91,8 @@ type passage struct {
 	flow       *dataplane.Flow
 	target     *url.URL
 	credential http.Header
+	out        *meter
+	cancel     context.CancelFunc // ends the request to the upstream
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		problem.Write(w, r, fault.New("pull", fault.Malformed, "method %s is not served here; use GET or HEAD", clip(r.Method)))
+		problem.Status(w, r, http.StatusMethodNotAllowed, "only GET and HEAD are served here")
 		return
 	}
 	path, err := cleanPath(r)
@@ -124,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer flow.End()
-	out := &meter{w: w, flow: flow, head: r.Method == http.MethodHead}
+	out := &meter{w: w, header: http.Header{}, flow: flow, patience: patience, head: r.Method == http.MethodHead}
 	if flow.Asset().Address.Content != "" {
 		h.serveContent(out, r, flow, path)
 	} else {
@@ -132,6 +138,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := out.finish(); err != nil {
 		h.cfg.Log.WarnContext(r.Context(), "data request ended early", slog.Any("error", err))
+		if out.open {
+			panic(http.ErrAbortHandler) // the connection breaks: nobody must take what arrived for the whole
+		}
 	}
 }
 
@@ -182,7 +191,9 @@ func (h *Handler) servePassage(out *meter, r *http.Request, local participant.Pa
 		problem.Status(out, r, http.StatusBadGateway, unreachable)
 		return
 	}
-	ctx := context.WithValue(flow.Context(), passageKey{}, passage{flow, target, credential})
+	ctx, cancel := context.WithCancel(flow.Context())
+	defer cancel()
+	ctx = context.WithValue(ctx, passageKey{}, passage{flow, target, credential, out, cancel})
 	h.proxy.ServeHTTP(out, r.WithContext(ctx))
 }
 
@@ -190,7 +201,7 @@ func (h *Handler) servePassage(out *meter, r *http.Request, local participant.Pa
 var requestHeaders = []string{"Accept", "Accept-Language", "Range", "If-Match", "If-None-Match", "If-Modified-Since",
 	"If-Unmodified-Since", "If-Range"}
 
-// responseHeaders are let through to the peer.
+// responseHeaders of an upstream are let through to the peer.
 var responseHeaders = map[string]bool{"Content-Type": true, "Content-Length": true, "Content-Range": true, "Accept-Ranges": true,
 	"Etag": true, "Last-Modified": true, "Content-Language": true}
 
@@ -216,10 +227,12 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	maps.Copy(pr.Out.Header, pass.credential)
 }
 
-// errUpstream carries the class of an upstream's refusal.
+// errUpstream is a failure of an upstream, as an HTTP status.
 type errUpstream int
 
-func (e errUpstream) Error() string { return fmt.Sprintf("upstream answered %d", int(e)) }
+func (e errUpstream) Error() string {
+	return fmt.Sprintf("upstream: %d %s", int(e), http.StatusText(int(e)))
+}
 
 // admit filters an upstream's answer before anything of it reaches the peer.
 func (h *Handler) admit(res *http.Response) error {
@@ -237,8 +250,10 @@ func (h *Handler) admit(res *http.Response) error {
 			delete(res.Header, name)
 		}
 	}
-	res.Trailer = nil
 	res.Header.Set("Content-Disposition", "attachment")
+	pass := res.Request.Context().Value(passageKey{}).(passage)
+	res.Trailer = nil
+	res.Body = &source{ReadCloser: res.Body, res: res, pass: pass}
 	return nil
 }
 
@@ -247,7 +262,12 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 	var status errUpstream
 	if errors.As(err, &status) {
 		switch int(status) {
-		case http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed, http.StatusNotAcceptable:
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone,
+			http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable, http.StatusUnprocessableEntity:
+			if int(status) == http.StatusMethodNotAllowed {
+				// What is left of GET and HEAD.
+				w.Header().Set("Allow", map[string]string{http.MethodHead: http.MethodGet}[r.Method])
+			}
 			problem.Status(w, r, int(status), "the data source has nothing to give for this request")
 			return
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -262,10 +282,11 @@ func (h *Handler) upstreamFailed(w http.ResponseWriter, r *http.Request, err err
 		return
 	}
 	if r.Context().Err() != nil {
-		return // stopped or gone: nobody to tell
+		r.Context().Value(passageKey{}).(passage).out.fail(dataplane.ErrStopped)
+		return
 	}
 	h.cfg.Log.WarnContext(r.Context(), "upstream failed", slog.Any("error", err))
-	if errors.Is(err, context.DeadlineExceeded) {
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 		problem.Status(w, r, http.StatusGatewayTimeout, "the data source did not answer in time")
 		return
 	}
@@ -282,10 +303,3 @@ var pool = sync.Pool{New: func() any { b := make([]byte, bufBytes); return &b }}
 
 func (buffers) Get() []byte  { return *pool.Get().(*[]byte) }
 func (buffers) Put(b []byte) { pool.Put(&b) }
-
-func clip(s string) string {
-	if len(s) > 32 {
-		return s[:32] + "…"
-	}
-	return s
-}
