@@ -2,9 +2,11 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -33,7 +35,7 @@ type Transfers interface {
 	Begin(ctx context.Context, local participant.Participant, r transfer.BeginRequest) (transfer.Transfer, error)
 	Get(ctx context.Context, local participant.Participant, id string) (transfer.Transfer, error)
 	Address(ctx context.Context, local participant.Participant, id string) (transfer.Address, error)
-	Complete(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
+	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
 }
 
 // Agreements finds the agreements in force with a peer about an asset, newest first.
@@ -49,7 +51,7 @@ type Events interface {
 
 // Fetcher gets the bytes behind a data address.
 type Fetcher interface {
-	Fetch(ctx context.Context, a transfer.Address, path string, offset int64) (Body, error)
+	Fetch(ctx context.Context, a transfer.Address, path string) (Body, error)
 }
 
 // Body is what a fetch yields. The caller closes it.
@@ -127,7 +129,8 @@ func (r *Runner) agree(ctx context.Context, changed <-chan struct{}, local parti
 	return r.negotiate(ctx, changed, local, e)
 }
 
-// Pull runs the errand. A refusal is a fault of kind Refused that carries the peer's code and reasons.
+// Pull runs the errand. A refusal is a fault of kind Refused that carries the peer's code and reasons. A transfer that does not come to its
+// data is terminated. When the time of use of the agreement in force has passed, its terms are agreed on once anew.
 func (r *Runner) Pull(ctx context.Context, local participant.Participant, e Errand) (Result, error) {
 	const op = "exchange.Pull"
 	if e.Reached == nil {
@@ -138,11 +141,27 @@ func (r *Runner) Pull(ctx context.Context, local participant.Participant, e Erra
 	defer cancel()
 	changed := r.cfg.Events.Notify(watch, local.ID)
 
-	contract, err := r.agree(ctx, changed, local, e)
+	contract, err := r.inForce(ctx, local, e)
 	if err != nil {
 		return Result{}, fault.Wrap(op, fault.Internal, err)
 	}
+	if contract != "" {
+		result, err := r.fetch(ctx, changed, local, e, contract)
+		if !useEnded(err) {
+			return result, err
+		}
+	}
+	if contract, err = r.negotiate(ctx, changed, local, e); err != nil {
+		return Result{}, fault.Wrap(op, fault.Internal, err)
+	}
 	return r.fetch(ctx, changed, local, e, contract)
+}
+
+// useEnded reports a refusal because the time of use that the agreement sets has passed.
+func useEnded(err error) bool {
+	var refused *fault.Error
+	return errors.As(err, &refused) && refused.Kind == fault.Refused &&
+		slices.ContainsFunc(refused.Reasons, func(reason string) bool { return strings.HasPrefix(reason, "usage-end.passed") })
 }
 
 // inForce finds an agreement that can be used; "" when there is none.
@@ -202,13 +221,18 @@ func (r *Runner) negotiate(ctx context.Context, changed <-chan struct{}, local p
 	return n.AgreementID, nil
 }
 
-// fetch starts a transfer under the agreement and opens the data.
-func (r *Runner) fetch(ctx context.Context, changed <-chan struct{}, local participant.Participant, e Errand, contract string) (Result, error) {
+// fetch starts a transfer under the agreement and opens the data. What fails on the way ends the transfer: nobody would come back for it.
+func (r *Runner) fetch(ctx context.Context, changed <-chan struct{}, local participant.Participant, e Errand, contract string) (result Result, err error) {
 	const op = "exchange.fetch"
 	begun, err := r.cfg.Transfers.Begin(ctx, local, transfer.BeginRequest{Agreement: contract, Format: "HttpData-PULL", Actor: e.Actor})
 	if err != nil {
 		return Result{}, fault.Wrap(op, fault.Internal, err)
 	}
+	defer func() {
+		if err != nil {
+			r.abandon(ctx, local, begun.ID, e.Actor, err)
+		}
+	}()
 	var t transfer.Transfer
 	err = await(ctx, changed, func() (done bool, err error) {
 		t, err = r.cfg.Transfers.Get(ctx, local, begun.ID)
@@ -225,12 +249,26 @@ func (r *Runner) fetch(ctx context.Context, changed <-chan struct{}, local parti
 	if err != nil {
 		return Result{}, fault.Wrap(op, fault.Internal, err)
 	}
-	body, err := r.cfg.Fetcher.Fetch(ctx, address, e.Path, 0)
+	body, err := r.cfg.Fetcher.Fetch(ctx, address, e.Path)
 	if err != nil {
 		return Result{}, fault.Wrap(op, fault.Internal, err)
 	}
 	e.Reached(Fetch, t.ID)
 	return Result{Body: body, Agreement: contract, Transfer: t.ID}, nil
+}
+
+// abandon terminates a transfer that failed, also when the caller has gone. One that ended by itself is left as it is.
+func (r *Runner) abandon(ctx context.Context, local participant.Participant, id, actor string, cause error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	reason := "the data could not be fetched"
+	if errors.Is(cause, context.Canceled) {
+		reason = "the data is not wanted any more"
+	}
+	_, err := r.cfg.Transfers.Terminate(ctx, local, id, commit.Order{Actor: actor, Reason: reason})
+	if err != nil && !fault.Is(err, fault.Conflict) {
+		r.cfg.Log.ErrorContext(ctx, "transfer left open", slog.String("transfer", id), slog.Any("error", err))
+	}
 }
 
 // await returns when done says so; it looks again after each change.

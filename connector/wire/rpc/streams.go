@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -23,8 +24,8 @@ import (
 const chunkSize = 64 << 10
 
 // pull runs an errand: head is called once before the first byte, then data goes to w. The transfer is completed when all of it has been handed
-// over; otherwise it is left, so that an operator can see what stopped.
-func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(step, process string) error, head func(exchange.Result) error, w io.Writer) error {
+// over; otherwise it is terminated, for nobody comes back to it.
+func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(step, process string) error, head func(exchange.Result) error, w io.Writer) (err error) {
 	const op = "rpc.Pull"
 	if req.GetPeer() == "" || req.GetAsset() == "" {
 		return fault.New(op, fault.Malformed, "want the DID of a peer and the id of an asset")
@@ -39,6 +40,13 @@ func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(ste
 		return fault.Wrap(op, fault.Internal, err)
 	}
 	defer result.Body.Close()
+	defer func() {
+		if err != nil {
+			detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_, _ = s.cfg.Transfers.Terminate(detached, who.local, result.Transfer, commit.Order{Actor: who.actor(), Reason: "the data was not taken to its end"})
+		}
+	}()
 	if broken != nil {
 		return broken
 	}
