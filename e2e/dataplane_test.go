@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,8 @@ type plane struct {
 	client         *http.Client
 	address        transfer.Address
 	transfer       string
+
+	sent sync.Map // by the supplier: address to *atomic.Int64
 
 	mu   sync.Mutex
 	seen []*http.Request // what the upstream was asked
@@ -53,6 +57,7 @@ func openPlane(t *testing.T, upstream http.HandlerFunc) *plane {
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: []network.Member{members[1], members[2]},
 		Change: func(slug string, cfg *connector.Config) {
 			if slug == "cobalt" {
+				cfg.Public = counted{cfg.Public, &p.sent}
 				cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: source.URL}}
 				cfg.Settings.Egress.Secrets = []settings.Secret{
 					{Name: "erp", Origins: []string{source.URL}, Header: "Authorization", File: secret},
@@ -278,8 +283,8 @@ func TestATokenOpensItsOwnTransferOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if res.StatusCode < 400 {
-			t.Errorf("%s: %d", method, res.StatusCode)
+		if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d, allow %q", method, res.StatusCode, res.Header.Get("Allow"))
 		}
 	}
 	if _, err := p.cobalt.Suspend(t.Context(), p.cobalt.Local, p.providerTransfer(t), commit.Order{Actor: "test", Reason: "pause"}); err != nil {
@@ -300,45 +305,101 @@ func (p *plane) providerTransfer(t *testing.T) string {
 	return mine.PeerPID
 }
 
-func TestAReaderThatStopsReadingDoesNotHoldUpARetirement(t *testing.T) {
+// counted is the supplier's way to the network: it counts what is sent to each address.
+type counted struct {
+	net.Listener
+	sent *sync.Map // address to *atomic.Int64
+}
+
+type countedConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+func (l counted) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	n := new(atomic.Int64)
+	l.sent.Store(conn.RemoteAddr().String(), n)
+	return countedConn{conn, n}, nil
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// alert is room for the message with which TLS says goodbye.
+const alert = 64
+
+func TestARetirementCutsAStreamAndNothingFollows(t *testing.T) {
 	t.Parallel()
-	p := openPlane(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/base/ok" {
-			return
-		}
-		block := make([]byte, 64<<10)
-		for r.Context().Err() == nil {
-			if _, err := w.Write(block); err != nil {
-				return
+	for name, reads := range map[string]bool{"while it is read": true, "when nobody reads": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := openPlane(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/base/ok" {
+					return
+				}
+				block := make([]byte, 64<<10)
+				for r.Context().Err() == nil {
+					if _, err := w.Write(block); err != nil {
+						return
+					}
+				}
+			})
+			endpoint := strings.TrimPrefix(p.address.Endpoint, "https://")
+			host, path, _ := strings.Cut(endpoint, "/")
+			raw, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
-	endpoint := strings.TrimPrefix(p.address.Endpoint, "https://")
-	host, path, _ := strings.Cut(endpoint, "/")
-	raw, err := net.Dial("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	config := p.client.Transport.(*http.Transport).TLSClientConfig.Clone()
-	config.ServerName = "localhost"
-	conn := tls.Client(raw, config)
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(conn, "GET /"+path+"/endless HTTP/1.1\r\nHost: "+host+"\r\nAuthorization: "+p.address.Properties[transfer.PropertyToken]+"\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(conn, make([]byte, 32<<10)); err != nil {
-		t.Fatal(err)
-	}
-	mine, err := p.boreal.Store().Transfer(t.Context(), p.boreal.Local.ID, "", p.transfer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// From here on nobody reads: the supplier's write blocks.
-	if err := p.cobalt.Retire(t.Context(), p.cobalt.Local, mine.AgreementID, "test", "over"); err != nil {
-		t.Fatal(err)
-	}
-	if n := p.cobalt.Flows(); n > 1 {
-		t.Errorf("%d flows still run", n)
+			defer raw.Close()
+			config := p.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+			config.ServerName = "localhost"
+			conn := tls.Client(raw, config)
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.WriteString(conn, "GET /"+path+"/endless HTTP/1.1\r\nHost: "+host+"\r\nAuthorization: "+p.address.Properties[transfer.PropertyToken]+"\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 32<<10)); err != nil {
+				t.Fatal(err)
+			}
+			readOn := make(chan string, 1)
+			read := func() {
+				rest, _ := io.ReadAll(conn)
+				readOn <- string(rest[max(0, len(rest)-8):])
+			}
+			if reads {
+				go read()
+			}
+			mine, err := p.boreal.Store().Transfer(t.Context(), p.boreal.Local.ID, "", p.transfer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.cobalt.Retire(t.Context(), p.cobalt.Local, mine.AgreementID, "test", "over"); err != nil {
+				t.Fatal(err)
+			}
+			count, ok := p.sent.Load(raw.LocalAddr().String())
+			if !ok {
+				t.Fatal("the connection is not known")
+			}
+			then := count.(*atomic.Int64).Load()
+			if !reads {
+				go read()
+			}
+			if end := <-readOn; strings.HasSuffix(end, "0\r\n\r\n") {
+				t.Error("the stream was ended in good order: the peer takes it for the whole")
+			}
+			for p.cobalt.Flows() != 0 { // until the handler has ended, or the test's time is over
+				runtime.Gosched()
+			}
+			if now := count.(*atomic.Int64).Load(); now > then+alert {
+				t.Errorf("%d bytes left after the retirement had returned", now-then)
+			}
+		})
 	}
 }

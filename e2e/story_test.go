@@ -116,9 +116,13 @@ func TestRetiringTheAgreementStopsThePull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = result.Body.Close()
+	defer result.Body.Close()
 	if err := cobalt.Retire(t.Context(), cobalt.Local, result.Agreement, "test", "the programme ended"); err != nil {
 		t.Fatal(err)
+	}
+	// What was granted whole before is on the wire; a stream that is longer is looked at with the data plane.
+	if body, err := io.ReadAll(result.Body); err == nil && int64(len(body)) != result.Body.Length {
+		t.Errorf("%d of %d bytes were taken for the whole", len(body), result.Body.Length)
 	}
 	_, err = boreal.Pull(t.Context(), boreal.Local, errand)
 	var refused *fault.Error
