@@ -33,9 +33,8 @@ type Flow struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// gate is held while bytes are handed to the network: stop takes it to know that no more follow.
-	gate    sync.Mutex
-	stopped bool // under gate
+	// gate is held while bytes are handed to the network: stop ends the context first, then takes it to know that no more follow.
+	gate sync.Mutex
 
 	// line is held while the connection is touched from outside, which is not the flow's any more once it has ended.
 	line     sync.Mutex
@@ -152,11 +151,11 @@ func (f *Flow) pass(part []byte, send func([]byte) (int, error)) (int, error) {
 	if end := f.lease.end; !end.IsZero() {
 		limit = min(limit, end.Sub(f.plane.cfg.Now()))
 	}
-	if f.stopped || limit <= 0 {
+	if limit <= 0 || f.ctx.Err() != nil {
 		return 0, ErrStopped
 	}
 	f.patience(limit)
-	if f.ctx.Err() != nil { // stop may have asked for haste just before
+	if f.ctx.Err() != nil { // stop may have asked for haste just before, and has been overruled
 		return 0, ErrStopped
 	}
 	n, err := send(part)
@@ -208,7 +207,6 @@ func (f *Flow) stop() {
 		f.gate.Lock()
 	}
 	defer f.gate.Unlock()
-	f.stopped = true
 	f.hurry() // what the server still holds in its buffers stays here too
 }
 
