@@ -1,88 +1,18 @@
 package connector_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluice-connector/sluice/certs"
 	"github.com/sluice-connector/sluice/connector"
-	"github.com/sluice-connector/sluice/connector/settings"
 )
-
-// clock is time that a test owns.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
-// written is what was logged.
-type written struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (w *written) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(b)
-}
-
-func (w *written) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
-}
-
-// serve runs a connector until the test ends, and returns the addresses of its listeners.
-func serve(t *testing.T, change func(*connector.Config)) (c *connector.Connector, public, management string) {
-	t.Helper()
-	cfg := connector.Config{Settings: settings.Default()}
-	cfg.Settings.Data = filepath.Join(t.TempDir(), "data")
-	for _, l := range []*net.Listener{&cfg.Public, &cfg.Management} {
-		var err error
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	change(&cfg)
-	c, err := connector.New(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := errors.Join(<-ended, c.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return c, cfg.Public.Addr().String(), cfg.Management.Addr().String()
-}
 
 // served returns the serial number of the certificate that the address shows.
 func served(t *testing.T, address string) string {
@@ -109,11 +39,12 @@ func TestACertificateThatChangedIsServedAndABrokenOneIsNot(t *testing.T) {
 	}
 	renew()
 	chain, key := filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")
-	_, public, management := serve(t, func(cfg *connector.Config) {
+	c, public, management := open(t, func(cfg *connector.Config) {
 		cfg.Now, cfg.Log = hands.now, slog.New(slog.NewTextHandler(log, nil))
 		cfg.Settings.Public.Cert, cfg.Settings.Public.Key = chain, key
 		cfg.Settings.Management.Cert, cfg.Settings.Management.Key = chain, key
 	})
+	run(t, c)
 	first := served(t, public)
 	if got := served(t, management); got != first {
 		t.Fatalf("the listeners show %s and %s", first, got)

@@ -97,8 +97,8 @@ type Connector struct {
 	publisher    *publishing.Publisher
 	rpc          *rpc.Server
 
-	public http.Handler
-	start  chan participant.Participant // participants hosted while running
+	public     http.Handler
+	sequencers sequencers
 }
 
 func (cfg *Config) defaults() {
@@ -130,7 +130,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 	if err := cfg.Settings.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Connector{cfg: cfg, start: make(chan participant.Participant, 64)}
+	c := &Connector{cfg: cfg}
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -138,7 +138,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	for _, p := range cfg.Settings.Participants {
-		if _, err := c.host(ctx, p.Slug, p.Name); err != nil {
+		if _, err := c.host(ctx, p.Slug, p.Name, "settings"); err != nil {
 			return nil, errors.Join(fmt.Errorf("participant %s: %w", p.Slug, err), c.Close())
 		}
 	}
@@ -297,7 +297,7 @@ func (c *Connector) joinServices() {
 		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
 	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
-	c.runner = exchange.New(exchange.Config{Catalogs: c.client, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
+	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
 }
 
@@ -357,31 +357,24 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
-	sequence := func(p participant.Participant) {
+	c.sequencers.open(func(p participant.Participant) {
 		background.Go(func() {
 			if err := c.ledger.run(work, p); err != nil {
 				fail(err)
 			}
 		})
-	}
-	for _, p := range c.hosted.all() {
-		sequence(p)
-	}
-	background.Go(func() {
-		for {
-			select {
-			case <-work.Done():
-				return
-			case p := <-c.start:
-				sequence(p)
-			}
-		}
 	})
+	defer func() {
+		c.sequencers.close()
+		stop()
+		background.Wait()
+	}()
+	for _, p := range c.hosted.all() {
+		c.sequencers.start(p)
+	}
 	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served.
 	for _, p := range c.hosted.all() {
 		if _, err := c.transfers.Sweep(ctx, p); err != nil && ctx.Err() == nil {
-			stop()
-			background.Wait()
 			return errors.Join(fmt.Errorf("transfers of %s: %w", p.Slug, err), public.Close(), management.Close())
 		}
 	}
@@ -403,8 +396,6 @@ func (c *Connector) Run(ctx context.Context) error {
 	for _, s := range servers {
 		s.drain(grace)
 	}
-	stop()
-	background.Wait()
 	return err
 }
 

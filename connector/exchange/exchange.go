@@ -18,10 +18,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
-// Catalogs asks a peer what it offers us.
-type Catalogs interface {
-	// Dataset returns one dataset of the peer's catalog; NotFound when it is not there for us.
-	Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error)
+// Offers finds what a peer offers us. A catalog.Finder implements it.
+type Offers interface {
+	Find(ctx context.Context, local participant.Participant, peer participant.DID, dataset, offer string) (string, catalog.RemoteOffer, error)
 }
 
 // Negotiations begins contract negotiations and shows them.
@@ -63,7 +62,7 @@ type Body struct {
 
 // Config carries what a Runner is made of. All fields are required.
 type Config struct {
-	Catalogs     Catalogs
+	Offers       Offers
 	Negotiations Negotiations
 	Transfers    Transfers
 	Agreements   Agreements
@@ -191,18 +190,13 @@ func (r *Runner) inForce(ctx context.Context, local participant.Participant, e E
 // negotiate concludes an agreement and returns its id.
 func (r *Runner) negotiate(ctx context.Context, changed <-chan struct{}, local participant.Participant, e Errand) (string, error) {
 	const op = "exchange.negotiate"
-	dataset, err := r.cfg.Catalogs.Dataset(ctx, local, e.Peer, e.Asset)
+	dataset, offer, err := r.cfg.Offers.Find(ctx, local, e.Peer, e.Asset, e.Offer)
 	if err != nil {
 		return "", err
 	}
 	e.Reached(Discover, "")
-	i := slices.IndexFunc(dataset.Offers, func(o catalog.RemoteOffer) bool { return e.Offer == "" || o.ID == e.Offer })
-	if i < 0 {
-		return "", fault.New(op, fault.NotFound, "the peer's catalog has no such offer of this asset")
-	}
-	offer := dataset.Offers[i]
 	begun, err := r.cfg.Negotiations.Begin(ctx, local, negotiation.BeginRequest{Peer: e.Peer, Actor: e.Actor,
-		Offer: negotiation.Offer{ID: offer.ID, Target: dataset.ID, Policy: offer.Policy}})
+		Offer: negotiation.Offer{ID: offer.ID, Target: dataset, Policy: offer.Policy}})
 	if err != nil {
 		return "", err
 	}

@@ -22,8 +22,8 @@ import (
 // shown is what the peer's catalog shows.
 type shown struct{ entry catalog.Entry }
 
-func (s shown) Dataset(context.Context, participant.Participant, participant.DID, string) (catalog.RemoteDataset, error) {
-	return catalog.RemoteDataset{ID: s.entry.Asset.ID, Offers: []catalog.RemoteOffer{{ID: s.entry.Offer.ID, Policy: s.entry.Usage.Policy}}}, nil
+func (s shown) Find(context.Context, participant.Participant, participant.DID, string, string) (string, catalog.RemoteOffer, error) {
+	return s.entry.Asset.ID, catalog.RemoteOffer{ID: s.entry.Offer.ID, Policy: s.entry.Usage.Policy}, nil
 }
 
 // door is the peer's data plane.
@@ -50,7 +50,7 @@ func setup(t *testing.T, usage odrl.Policy) errand {
 // pull runs the errand while the network delivers.
 func (e errand) pull(ctx context.Context, d door, reached func(exchange.Step, string)) (exchange.Result, error) {
 	e.t.Helper()
-	r := exchange.New(exchange.Config{Catalogs: shown{e.entry}, Negotiations: e.boreal.Negotiations, Transfers: e.boreal.Transfers, Agreements: e.boreal.Store,
+	r := exchange.New(exchange.Config{Offers: shown{e.entry}, Negotiations: e.boreal.Negotiations, Transfers: e.boreal.Transfers, Agreements: e.boreal.Store,
 		Events: e.boreal.Store, Fetcher: d, Now: e.Now, Log: slog.New(slog.NewTextHandler(e.t.Output(), nil))})
 	type outcome struct {
 		result exchange.Result

@@ -200,7 +200,7 @@ func (n *Network) Attest(ctx context.Context, c *connector.Connector, local part
 		if err != nil {
 			return err
 		}
-		if _, err := c.PutCredential(ctx, local, token, "network"); err != nil {
+		if _, err := c.PutCredential(ctx, local, token); err != nil {
 			return err
 		}
 	}

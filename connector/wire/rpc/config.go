@@ -96,14 +96,6 @@ type Transfers interface {
 	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (transfer.Transfer, error)
 }
 
-// Peers asks peers what they offer a hosted participant.
-type Peers interface {
-	// Catalog returns one page; next is the Next of the page before, "" for the first.
-	Catalog(ctx context.Context, local participant.Participant, peer participant.DID, next string) (catalog.Remote, error)
-	// Dataset returns one dataset; NotFound when it is not there for us.
-	Dataset(ctx context.Context, local participant.Participant, peer participant.DID, id string) (catalog.RemoteDataset, error)
-}
-
 // Puller discovers, negotiates when needed, transfers and fetches. A refusal is a fault of kind Refused with the peer's
 // code and reasons. A *exchange.Runner keeps it.
 type Puller interface {
@@ -123,7 +115,7 @@ type Hosting interface {
 
 // Wallet takes a credential (JWT) after checking it, as its holder would before showing it.
 type Wallet interface {
-	PutCredential(ctx context.Context, local participant.Participant, jwt []byte, actor string) (store.Credential, error)
+	PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (store.Credential, error)
 }
 
 // Logs is the part of the decision logs that has keys.
@@ -150,7 +142,7 @@ type Config struct {
 	Catalog      Catalog
 	Negotiations Negotiations
 	Transfers    Transfers
-	Peers        Peers
+	Peers        catalog.Peers
 	Puller       Puller
 	Publisher    Publisher
 	Hosting      Hosting

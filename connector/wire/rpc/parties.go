@@ -150,7 +150,7 @@ func (s credentials) PutCredential(ctx context.Context, req *pb.PutCredentialReq
 	digest := sha256.Sum256([]byte(req.GetJwt()))
 	var c store.Credential
 	err := s.announced(ctx, "credential.put", "credential.put", hex.EncodeToString(digest[:]), func() (err error) {
-		c, err = s.cfg.Wallet.PutCredential(ctx, who.local, []byte(strings.TrimSpace(req.GetJwt())), who.actor())
+		c, err = s.cfg.Wallet.PutCredential(ctx, who.local, []byte(strings.TrimSpace(req.GetJwt())))
 		return err
 	})
 	if err != nil {

@@ -88,48 +88,8 @@ func (s negotiations) terms(ctx context.Context, local participant.Participant, 
 		}
 		return offer, nil
 	}
-	peer := participant.DID(req.GetPeer())
-	if req.GetAsset() != "" {
-		d, err := s.cfg.Peers.Dataset(ctx, local, peer, req.GetAsset())
-		if err != nil {
-			return negotiation.Offer{}, err
-		}
-		if offer, ok := pick(d, req.GetOffer()); ok {
-			return offer, nil
-		}
-		return negotiation.Offer{}, fault.New("rpc.terms", fault.NotFound, "the peer's catalog has no such offer of this asset")
-	}
-	return s.search(ctx, local, peer, req.GetOffer())
-}
-
-// maxPages bounds the search of a peer's catalog for an offer.
-const maxPages = 1000
-
-func (s negotiations) search(ctx context.Context, local participant.Participant, peer participant.DID, id string) (negotiation.Offer, error) {
-	next := ""
-	for range maxPages {
-		remote, err := s.cfg.Peers.Catalog(ctx, local, peer, next)
-		if err != nil {
-			return negotiation.Offer{}, err
-		}
-		for _, d := range remote.Datasets {
-			if offer, ok := pick(d, id); ok {
-				return offer, nil
-			}
-		}
-		if next = remote.Next; next == "" {
-			break
-		}
-	}
-	return negotiation.Offer{}, fault.New("rpc.search", fault.NotFound, "the peer's catalog has no such offer")
-}
-
-func pick(d catalog.RemoteDataset, id string) (negotiation.Offer, bool) {
-	i := slices.IndexFunc(d.Offers, func(o catalog.RemoteOffer) bool { return id == "" || o.ID == id })
-	if i < 0 {
-		return negotiation.Offer{}, false
-	}
-	return negotiation.Offer{ID: d.Offers[i].ID, Target: d.ID, Policy: d.Offers[i].Policy}, true
+	target, found, err := catalog.Finder{Peers: s.cfg.Peers}.Find(ctx, local, participant.DID(req.GetPeer()), req.GetAsset(), req.GetOffer())
+	return negotiation.Offer{ID: found.ID, Target: target, Policy: found.Policy}, err
 }
 
 func (s negotiations) GetNegotiation(ctx context.Context, req *pb.GetNegotiationRequest) (*pb.Negotiation, error) {

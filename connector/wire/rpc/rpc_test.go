@@ -497,6 +497,44 @@ func TestTokensAreMadeAndEndedOnRecord(t *testing.T) {
 	}
 }
 
+func TestWhatIsDoneToTheWholeProcessLeavesALineThatNamesTheActor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	made, err := pb.NewTokenServiceClient(b.conn).CreateToken(as(t.Context(), b.process), &pb.CreateTokenRequest{Role: pb.Role_ROLE_AUDITOR, Label: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "action=token.create actor=operator participant=\"\" subject=" + made.GetToken().GetId(); !strings.Contains(b.log.String(), want) {
+		t.Errorf("logged %s, want %s", b.log, want)
+	}
+	if strings.Contains(b.log.String(), made.GetSecret()) {
+		t.Error("the log holds the token")
+	}
+}
+
+func TestANegotiationFindsItsOfferInThePeersCatalog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.parts.next = "https://boreal.example/catalog?page=2"
+	for _, tt := range []struct {
+		name string
+		req  *pb.BeginNegotiationRequest
+		want codes.Code
+	}{
+		{"an offer that is on no page", &pb.BeginNegotiationRequest{Offer: "nowhere"}, codes.NotFound},
+		{"a dataset that is not there", &pb.BeginNegotiationRequest{Asset: "nothing"}, codes.NotFound},
+		{"neither", &pb.BeginNegotiationRequest{}, codes.InvalidArgument},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.req.Participant, tt.req.Peer = "aurora", "did:web:boreal.example"
+			_, err := pb.NewNegotiationServiceClient(b.conn).BeginNegotiation(as(t.Context(), b.operator), tt.req)
+			if status.Code(err) != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestABugInOneCallIsAnErrorOfThatCallAlone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ import (
 // bench is one running API over a real store.
 type bench struct {
 	answers *forgetful
+	log     *written
 	store   store.Store
 	server  *rpc.Server
 	http    *httptest.Server
@@ -121,7 +123,7 @@ func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (pa
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
 }
 
-func (p *parts) PutCredential(context.Context, participant.Participant, []byte, string) (store.Credential, error) {
+func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
 	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
 }
 
@@ -161,6 +163,24 @@ func (f *forgetful) Keep(ctx context.Context, p participant.ID, key, digest stri
 	return f.Store.Keep(ctx, p, key, digest, answer, now)
 }
 
+// written is what was logged.
+type written struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(b)
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
 func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func cursors(t testing.TB) identity.Cursors {
@@ -184,7 +204,7 @@ func setup(t testing.TB) *bench {
 	if p.recorder, err = decisionlog.NewRecorder("aurora", "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}}
+	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}, log: &written{}}
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
 		made, err := p.CreateParticipant(ctx, slug, slug, "")
@@ -215,7 +235,7 @@ func setup(t testing.TB) *bench {
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
-		Hosts:        []string{"console.example"}, Temp: t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		Hosts:        []string{"console.example"}, Temp: t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), b.log), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -10,37 +11,29 @@ import (
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
-// onRecord makes the effects of an operator's action that no domain service owns: its record and its event.
-func (s *Server) onRecord(ctx context.Context, code, event, subject string) (commit.Effects, error) {
-	who, now := from(ctx), s.cfg.Now()
-	entry, err := s.cfg.Recorder.Record(ctx, decisionlog.Action{Log: who.local.Slug, Code: code, Actor: who.actor(), Subject: subject, Now: now})
-	if err != nil {
-		return commit.Effects{}, fault.Wrap("rpc.onRecord", fault.Unavailable, err)
-	}
-	return commit.Effects{Decisions: []decisionlog.Entry{entry},
-		Events: []commit.Event{{Type: event, Subject: subject, Time: now, Actor: who.actor()}}}, nil
-}
-
-// announced does an action where store and record cannot share a transaction: its record is committed first, its event last. An action
-// without a record would be worse than a record whose action then failed. Actions about the whole process have no log to stand in.
+// announced does an operator's action where store and record cannot share a transaction: its record is committed first, its event last. An
+// action without a record would be worse than a record whose action then failed. An action about the whole process has no decision log to
+// stand in; the log of the process names it and its actor, as it does all others.
 func (s *Server) announced(ctx context.Context, code, event, subject string, act func() error) error {
-	local := from(ctx).local
-	if local.ID == 0 {
+	const op = "rpc.announced"
+	who, now := from(ctx), s.cfg.Now()
+	s.cfg.Log.InfoContext(ctx, "operator acts", slog.String("action", code), slog.String("actor", who.actor()),
+		slog.String("participant", who.local.Slug), slog.String("subject", subject))
+	if who.local.ID == 0 {
 		return act()
 	}
-	e, err := s.onRecord(ctx, code, event, subject)
+	entry, err := s.cfg.Recorder.Record(ctx, decisionlog.Action{Log: who.local.Slug, Code: code, Actor: who.actor(), Subject: subject, Now: now})
 	if err != nil {
-		return err
+		return fault.Wrap(op, fault.Unavailable, err)
 	}
-	events := e.Events
-	e.Events = nil
-	if err := s.cfg.Store.Record(ctx, local.ID, e); err != nil {
-		return fault.Wrap("rpc.announced", fault.Unavailable, err)
+	if err := s.cfg.Store.Record(ctx, who.local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
+		return fault.Wrap(op, fault.Unavailable, err)
 	}
 	if err := act(); err != nil {
 		return err
 	}
-	return fault.Wrap("rpc.announced", fault.Unavailable, s.cfg.Store.Record(ctx, local.ID, commit.Effects{Events: events}))
+	told := commit.Effects{Events: []commit.Event{{Type: event, Subject: subject, Time: now, Actor: who.actor()}}}
+	return fault.Wrap(op, fault.Unavailable, s.cfg.Store.Record(ctx, who.local.ID, told))
 }
 
 type assets struct {
