@@ -38,6 +38,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/decisionlog/markfile"
@@ -307,7 +308,7 @@ func (c *Connector) joinWire() {
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
-	c.public = mux
+	c.public = problem.WithIncidents(mux, c.cfg.Log, c.cfg.Rand)
 }
 
 func (c *Connector) joinManagement() error {

@@ -1,5 +1,6 @@
 // Package problem is the one place where a fault becomes a response: HTTP status, gRPC code, problem type, and the body of RFC 9457.
-// The peer sees code and reason, never a cause; a fault of ours is told as an incident id that the log has too.
+// The peer sees code and reason, never a cause. A fault of ours is told as an incident id, under which the log has the cause: in the answers of
+// handlers that WithIncidents wraps, whether Write or the protocol's own form of an error carries them.
 package problem
 
 import (
@@ -64,7 +65,7 @@ func Public(err error) (code, reason string, reasons []string) {
 	return e.Code, e.Reason, e.Reasons
 }
 
-// Write answers with the problem that err is. r may be nil.
+// Write answers with the problem that err is. r may be nil: then nothing is logged, and no incident told.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	row := Of(fault.KindOf(err))
 	code, reason, reasons := Public(err)
@@ -74,7 +75,11 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if row.Status == http.StatusTooManyRequests || row.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	write(w, body{Type: "urn:sluice:problem:" + row.Type, Title: row.Title, Status: row.Status, Detail: reason, Code: code, Reasons: reasons})
+	incident := ""
+	if r != nil {
+		incident = Incident(r.Context(), r.Method+" "+r.URL.Path, err)
+	}
+	write(w, body{Type: "urn:sluice:problem:" + row.Type, Title: row.Title, Status: row.Status, Detail: reason, Code: code, Reasons: reasons, Incident: incident})
 }
 
 // Status answers with a status that no kind of fault has.

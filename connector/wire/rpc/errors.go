@@ -2,10 +2,7 @@ package rpc
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 
@@ -20,28 +17,6 @@ import (
 
 // domain stands in the error details: whose codes these are.
 const domain = "sluice.v1"
-
-// incidentHeader carries the id under which an error of ours stands in the log.
-const incidentHeader = "Sluice-Incident"
-
-// incident logs an error that is ours, once, and returns the id to tell; "" when the error is the caller's.
-func incident(ctx context.Context, log *slog.Logger, rand io.Reader, method string, err error) string {
-	kind := fault.KindOf(err)
-	if err == nil || kind != fault.Internal && kind != fault.Unavailable || ctx.Err() != nil {
-		return ""
-	}
-	b := make([]byte, 8)
-	if _, err := io.ReadFull(rand, b); err != nil {
-		return ""
-	}
-	id := hex.EncodeToString(b)
-	level := slog.LevelError
-	if kind == fault.Unavailable { // a peer that is away needs nobody here to act
-		level = slog.LevelWarn
-	}
-	log.LogAttrs(ctx, level, "call failed", slog.String("method", method), slog.String("incident", id), slog.Any("error", err))
-	return id
-}
 
 // grpcError turns a fault into a status with details: ErrorInfo with code and incident, BadRequest with one violation per reason.
 func grpcError(err error, incident string) error {
@@ -103,9 +78,6 @@ func (s *Server) restError(w http.ResponseWriter, r *http.Request, err error) {
 		case ok && (st.Code() == codes.NotFound || st.Code() == codes.Unimplemented):
 			err = fault.New("rpc.rest", fault.NotFound, "there is no such address")
 		}
-	}
-	if id := incident(r.Context(), s.cfg.Log, s.cfg.Rand, r.Method+" "+r.URL.Path, err); id != "" {
-		w.Header().Set(incidentHeader, id)
 	}
 	problem.Write(w, r, err)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
@@ -76,7 +77,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 func (s *Server) toStatus(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	answer, err := survive(func() (any, error) { return handler(ctx, req) })
 	if err != nil {
-		return nil, grpcError(err, incident(ctx, s.cfg.Log, s.cfg.Rand, info.FullMethod, err))
+		return nil, grpcError(err, problem.Incident(ctx, info.FullMethod, err))
 	}
 	return answer, nil
 }
@@ -260,7 +261,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 		err = gated.refused
 	}
 	err = ended(gated.ctx, err)
-	return grpcError(err, incident(stream.Context(), s.cfg.Log, s.cfg.Rand, info.FullMethod, err))
+	return grpcError(err, problem.Incident(stream.Context(), info.FullMethod, err))
 }
 
 // gatedStream lets nothing through before the gate has, and nothing more when the caller's token has ended. Handlers must receive before they

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/wire/problem"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
@@ -67,7 +68,7 @@ func (s *Server) end(ctx context.Context, a *answer, r *http.Request, err error)
 		s.restError(a.ResponseWriter, r, err)
 		return
 	}
-	incident(r.Context(), s.cfg.Log, s.cfg.Rand, r.Method+" "+r.URL.Path, err)
+	problem.Incident(r.Context(), r.Method+" "+r.URL.Path, err)
 	// What was begun must not look whole: with its deadline in the past the connection, or the stream, is cut.
 	_ = http.NewResponseController(a).SetWriteDeadline(time.Unix(1, 0))
 }

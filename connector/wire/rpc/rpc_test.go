@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -548,6 +549,15 @@ func TestABugInOneCallIsAnErrorOfThatCallAlone(t *testing.T) {
 	}
 	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "bug") {
 		t.Errorf("got %v, want Internal without its cause", err)
+	}
+	var incident string
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			incident = info.GetMetadata()["incident"]
+		}
+	}
+	if incident == "" || !strings.Contains(b.log.String(), "incident="+incident) {
+		t.Errorf("the incident %q is not in the log:\n%s", incident, b.log)
 	}
 	b.put(t, "a")
 }

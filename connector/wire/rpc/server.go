@@ -25,12 +25,13 @@ const MaxFile = 256 << 20
 
 // Server is the management API. It is safe for concurrent use.
 type Server struct {
-	cfg   Config
-	gate  *gate
-	pager pager
-	keys  keyLocks
-	grpc  *grpc.Server
-	rest  http.Handler
+	cfg     Config
+	gate    *gate
+	pager   pager
+	keys    keyLocks
+	grpc    *grpc.Server
+	rest    http.Handler
+	handler http.Handler // both
 }
 
 // New returns a Server.
@@ -42,6 +43,7 @@ func New(cfg Config) (*Server, error) {
 	if s.rest, err = s.newREST(); err != nil {
 		return nil, fmt.Errorf("management API: %w", err)
 	}
+	s.handler = problem.WithIncidents(http.HandlerFunc(s.serve), cfg.Log, cfg.Rand)
 	return s, nil
 }
 
@@ -129,7 +131,9 @@ func limited(next http.Handler) http.Handler {
 }
 
 // ServeHTTP answers gRPC and REST on one listener. gRPC needs HTTP/2: give the http.Server the result of Protocols.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.astray(w, r):
 	case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
