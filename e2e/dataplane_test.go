@@ -22,9 +22,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/transfer"
-	"github.com/sluice-connector/sluice/e2e/network"
 )
 
 // plane is a supplier with an upstream of its own, and a consumer that holds a token for it.

@@ -16,9 +16,9 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/aspect/sheet"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
-	"github.com/sluice-connector/sluice/e2e/network"
 )
 
 // pair starts Cobalt and Boreal, both on the kind of store, and publishes the demo's parts.

@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/aspect/sheet"
 	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
@@ -35,7 +36,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
-	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
