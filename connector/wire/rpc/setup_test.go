@@ -213,16 +213,7 @@ func setup(t testing.TB) *bench {
 		}
 		ids = append(ids, made.ID)
 	}
-	token := func(id participant.ID, role string, expires time.Time) string {
-		secret, kept, err := rpc.NewToken(rand.Reader, store.Token{Participant: id, Role: role, Label: role, Created: clock(), Expires: expires})
-		if err == nil {
-			err = st.PutToken(ctx, kept)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return secret
-	}
+	token := func(id participant.ID, role string, expires time.Time) string { return b.token(t, id, role, expires) }
 	b.process, b.operator, b.reader = token(0, rpc.Operator, time.Time{}), token(ids[0], rpc.Operator, time.Time{}), token(ids[0], rpc.Reader, time.Time{})
 	b.auditor, b.foreign = token(ids[0], rpc.Auditor, clock().Add(time.Hour)), token(ids[1], rpc.Operator, time.Time{})
 	b.expired = token(ids[0], rpc.Operator, clock())
@@ -233,7 +224,7 @@ func setup(t testing.TB) *bench {
 	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
-		Transfers:    &completer{},
+		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
 		Hosts:        []string{"console.example"}, Temp: t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), b.log), nil))})
 	if err != nil {
@@ -252,6 +243,19 @@ func setup(t testing.TB) *bench {
 	}
 	t.Cleanup(func() { _ = b.conn.Close() })
 	return b
+}
+
+// token makes a bearer token; participant 0 is the whole process.
+func (b *bench) token(t testing.TB, id participant.ID, role string, expires time.Time) string {
+	t.Helper()
+	secret, kept, err := rpc.NewToken(rand.Reader, store.Token{Participant: id, Role: role, Label: role, Created: clock(), Expires: expires})
+	if err == nil {
+		err = b.store.PutToken(t.Context(), kept)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
 }
 
 // call makes a REST call; extra are header names and values.
