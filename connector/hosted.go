@@ -90,7 +90,7 @@ func (h *hosted) draw(slug string) (identity.Keys, error) {
 func (h *hosted) create(ctx context.Context, slug, name, host string, keys identity.Keys) (participant.Participant, error) {
 	did := identity.FormatDID(host, slug)
 	if _, _, err := identity.ParseDID(string(did)); err != nil {
-		return participant.Participant{}, fault.New("connector.create", fault.Malformed, "public_url: %s", err.Error())
+		return participant.Participant{}, fault.New("connector.create", fault.Malformed, "public.host: %s", err.Error())
 	}
 	p, err := h.store.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: name, Created: h.now()})
 	if err == nil {

@@ -2,5 +2,5 @@
 // enforcement point asks, the [Decision] that answers it, and the [Reason] for each constraint.
 //
 // It evaluates nothing: policy/engine does, policy/odrl reads the policies, policy/decisionlog keeps
-// the evidence. The same Question document is asked at all five doors.
+// the evidence. The same Question document is asked at every [Door].
 package policy

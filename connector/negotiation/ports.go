@@ -39,7 +39,7 @@ type Filter struct {
 	Asset string
 }
 
-// Offers answers which offer an id names; catalog's store keeps it.
+// Offers answers which offer an id names; catalog's store implements it.
 type Offers interface {
 	// Offer returns the offer with its asset and both policies; NotFound when absent.
 	Offer(ctx context.Context, p participant.ID, id string) (catalog.Entry, error)

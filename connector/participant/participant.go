@@ -27,7 +27,7 @@ type Peer struct {
 	DID         DID
 	Key         string   // digest of the key that signed its token
 	AccessToken string   // claim "token" of its self-issued token, opaque, for one presentation query; may be empty
-	Origins     []string // scheme://host[:port] of the DataService entries of its DID document; empty: it has none
+	Origins     []string // addresses of the DataService entries of its DID document: callbacks must share the origin of one; empty: it has none
 }
 
 // ValidSlug reports whether s can name a hosted participant.

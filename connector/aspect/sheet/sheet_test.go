@@ -130,7 +130,7 @@ func TestAThousandFaultsAreAllReported(t *testing.T) {
 	}
 }
 
-func TestHeadersAndFilesThatAreWrongSaySo(t *testing.T) {
+func TestAHeaderThatIsWrongIsToldWithWhatWouldBeRight(t *testing.T) {
 	t.Parallel()
 	header := strings.SplitN(demo(t), "\n", 2)[0]
 	for _, tt := range []struct{ name, text, problem, want string }{
@@ -190,7 +190,7 @@ func TestExcelNumbersAndDatesAreReadAsTheyAreMeant(t *testing.T) {
 	}
 }
 
-func TestThePartIsThereTwice(t *testing.T) {
+func TestAPartThatIsThereTwiceIsAFault(t *testing.T) {
 	t.Parallel()
 	text := demo(t)
 	second := strings.SplitN(text, "\n", 3)[1]

@@ -20,7 +20,7 @@ import (
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
 
-// Store is what the API reads directly, and what it writes that no domain service owns. A store.Store keeps it.
+// Store is what the API reads directly, and what it writes that no domain service owns. A store.Store implements it.
 type Store interface {
 	Participant(ctx context.Context, slug string) (participant.Participant, error)
 	Participants(ctx context.Context) ([]participant.Participant, error)
@@ -67,7 +67,7 @@ type Recorder interface {
 	Record(ctx context.Context, a decisionlog.Action) (decisionlog.Entry, error)
 }
 
-// Catalog says what is offered. A *catalog.Service keeps it.
+// Catalog says what is offered. A *catalog.Service implements it.
 type Catalog interface {
 	Publish(ctx context.Context, local participant.Participant, p catalog.Publication) error
 	Define(ctx context.Context, local participant.Participant, name string, p odrl.Policy, access bool, actor string) (catalog.Definition, error)
@@ -76,7 +76,7 @@ type Catalog interface {
 	WithdrawRule(ctx context.Context, local participant.Participant, id string, version int64, actor string) error
 }
 
-// Negotiations runs contract negotiations. A *negotiation.Service keeps it.
+// Negotiations runs contract negotiations. A *negotiation.Service implements it.
 type Negotiations interface {
 	Begin(ctx context.Context, local participant.Participant, r negotiation.BeginRequest) (negotiation.Negotiation, error)
 	Get(ctx context.Context, local participant.Participant, id string) (negotiation.Negotiation, error)
@@ -85,7 +85,7 @@ type Negotiations interface {
 	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (negotiation.Negotiation, error)
 }
 
-// Transfers runs transfer processes. A *transfer.Service keeps it.
+// Transfers runs transfer processes. A *transfer.Service implements it.
 type Transfers interface {
 	Begin(ctx context.Context, local participant.Participant, r transfer.BeginRequest) (transfer.Transfer, error)
 	Get(ctx context.Context, local participant.Participant, id string) (transfer.Transfer, error)
@@ -97,13 +97,13 @@ type Transfers interface {
 }
 
 // Puller discovers, negotiates when needed, transfers and fetches. A refusal is a fault of kind Refused with the peer's
-// code and reasons. A *exchange.Runner keeps it.
+// code and reasons. An *exchange.Runner implements it.
 type Puller interface {
 	Pull(ctx context.Context, local participant.Participant, e exchange.Errand) (exchange.Result, error)
 }
 
 // Publisher reads a file, checks it and publishes it. Faults in the file are no error: they are in the outcome. A
-// *publishing.Publisher keeps it.
+// *publishing.Publisher implements it.
 type Publisher interface {
 	Publish(ctx context.Context, local participant.Participant, f publishing.File, r io.Reader, progress func(done, total int)) (publishing.Outcome, error)
 }
@@ -126,7 +126,7 @@ type Logs interface {
 	Export(ctx context.Context, local participant.Participant, dir string) error
 }
 
-// Cursors seals places in lists, bound to who asked and for what. identity.Cursors keeps it.
+// Cursors seals places in lists, bound to who asked and for what. identity.Cursors implements it.
 type Cursors interface {
 	Seal(local participant.Participant, k page.Key, bind string) (string, error)
 	Open(local participant.Participant, token, bind string) (page.Key, error)

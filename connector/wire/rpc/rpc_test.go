@@ -73,7 +73,7 @@ func TestTheAccessTableIsTheReviewedOne(t *testing.T) {
 	}
 }
 
-func TestTheGate(t *testing.T) {
+func TestTheGateKnowsWhoMayGoWhere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, tt := range []struct {
@@ -165,7 +165,7 @@ func TestAnAssetGoesRoundUnchangedOverBothWays(t *testing.T) {
 	}
 }
 
-func TestAPolicyARuleAndTheirOffer(t *testing.T) {
+func TestAPolicyAndARuleMakeAnOffer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ctx := as(t.Context(), b.operator)
