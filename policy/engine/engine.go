@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -11,8 +10,10 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -30,8 +31,9 @@ var nondeterministic = []string{"http.send", "io.jwt.decode_verify", "io.jwt.enc
 
 // Engine decides. It is safe for concurrent use.
 type Engine struct {
-	query  rego.PreparedEvalQuery
-	bundle decisionlog.Bundle
+	query   rego.PreparedEvalQuery
+	timeout time.Duration
+	bundle  decisionlog.Bundle
 }
 
 // New compiles the embedded modules and asks them one question, so that a broken build does not start.
@@ -54,7 +56,7 @@ func New(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy modules: %w", err)
 	}
-	e := &Engine{query: query, bundle: bundle}
+	e := &Engine{query: query, timeout: Timeout, bundle: bundle}
 	return e, e.selfTest(ctx)
 }
 
@@ -91,22 +93,22 @@ func Info() decisionlog.Engine {
 // Decide answers the question. It never fails: what cannot be evaluated is denied, with the class of the error.
 func (e *Engine) Decide(ctx context.Context, q policy.Question) policy.Decision {
 	d := policy.Decision{Effect: policy.Deny, Bundle: e.bundle.Bundle, Caps: e.bundle.Caps, Schema: e.bundle.InputSchema}
-	input, err := Input(q)
+	doc := documentOf(q)
+	input, err := ijson.Marshal(doc)
 	if err != nil {
 		d.Class = "input"
 		return d
 	}
 	d.Input = input
-	value, err := ast.ValueFromReader(bytesReader(input))
-	if err != nil {
-		d.Class = "input"
-		return d
-	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	results, err := e.query.Eval(ctx, rego.EvalParsedInput(value))
+	// One call when the time is up, instead of a goroutine that waits for it in each evaluation.
+	stop := topdown.NewCancel()
+	defer context.AfterFunc(ctx, stop.Cancel)()
+	results, err := e.query.Eval(ctx, rego.EvalParsedInput(doc.value()), rego.EvalExternalCancel(stop), rego.EvalGenerateJSON(asTerm),
+		rego.EvalMetrics(metrics.NoOp()))
 	switch {
-	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		d.Class = "timeout"
 		return d
 	case err != nil:
@@ -116,41 +118,27 @@ func (e *Engine) Decide(ctx context.Context, q policy.Question) policy.Decision 
 		d.Class = "undefined"
 		return d
 	}
-	return e.read(d, results[0].Expressions[0].Value)
+	answer, _ := results[0].Expressions[0].Value.(*ast.Term)
+	return read(d, answer, doc)
 }
 
+// asTerm leaves a result as it is; it is read without a way through JSON.
+func asTerm(t *ast.Term, _ *rego.EvalContext) (any, error) { return t, nil }
+
 // read takes the result over if it has exactly the shape that was agreed.
-func (e *Engine) read(d policy.Decision, value any) policy.Decision {
-	result, err := ijson.Marshal(value)
-	if err != nil {
+func read(d policy.Decision, answer *ast.Term, doc document) policy.Decision {
+	out, ok := readResult(answer, doc)
+	text, err := ijson.Marshal(out)
+	if !ok || err != nil {
 		d.Class = "result"
 		return d
 	}
-	var out struct {
-		Effect  policy.Effect   `json:"effect"`
-		Reasons []policy.Reason `json:"reasons"`
-		Limits  struct {
-			NotAfter json.Number `json:"not_after"`
-		} `json:"limits"`
+	d.Effect, d.Result = out.Effect, text
+	for _, v := range out.Reasons {
+		d.Reasons = append(d.Reasons, policy.Reason{Code: v.Code, Rule: v.Rule, Clause: v.Clause, Operand: v.Operand, Outcome: v.Outcome, Params: v.Params})
 	}
-	lim := ijson.DefaultLimits()
-	if err := ijson.UnmarshalStrict(result, lim, &out); err != nil || out.Effect != policy.Allow && out.Effect != policy.Deny {
-		d.Class = "result"
-		return d
-	}
-	d.Result, d.Reasons = result, out.Reasons
-	for _, r := range out.Reasons {
-		if out.Effect == policy.Allow && r.Outcome != policy.Satisfied && r.Outcome != policy.AcceptedTerm {
-			d.Class = "result"
-			return d
-		}
-	}
-	if end, err := out.Limits.NotAfter.Int64(); err == nil && end > 0 {
+	if end := out.Limits.NotAfter; end > 0 {
 		d.Limits.NotAfter = time.UnixMilli(end).UTC()
-	} else if err != nil {
-		d.Class = "result"
-		return d
 	}
-	d.Effect = out.Effect
 	return d
 }

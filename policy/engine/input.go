@@ -1,15 +1,12 @@
 package engine
 
 import (
-	"bytes"
 	_ "embed"
-	"io"
 	"strconv"
 	"time"
 
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/odrl"
-	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 //go:embed input.schema.json
@@ -89,9 +86,10 @@ type request struct {
 	Query  string `json:"query"`
 }
 
-// Input returns the canonical input document of a question: what is evaluated, committed to and archived.
-func Input(q policy.Question) ([]byte, error) {
-	doc := document{Door: string(q.Door), Now: q.Now.UnixMilli(), Action: q.Action, Profile: q.Profile, Role: q.Role,
+// documentOf returns the input document of a question. Its canonical form is what is committed to and archived, its value what is
+// evaluated.
+func documentOf(q policy.Question) document {
+	doc := document{Door: string(q.Door), Now: millis(q.Now), Action: q.Action, Profile: q.Profile, Role: q.Role,
 		Own: partyOf(q.Own, q.Now), Peer: partyOf(q.Peer, q.Now), Accepts: append([]string{}, q.Accepts...), Policies: []policyInForce{},
 		Asset:     asset{ID: q.Asset.ID, Type: q.Asset.Type, Version: q.Asset.Version, SemanticID: q.Asset.SemanticID},
 		Agreement: agreement{ID: q.Agreement.ID, Digest: q.Agreement.Digest, Signed: millis(q.Agreement.Signed)},
@@ -101,7 +99,7 @@ func Input(q policy.Question) ([]byte, error) {
 	for _, p := range q.Policies {
 		doc.Policies = append(doc.Policies, inForce(p, q.Action))
 	}
-	return ijson.Marshal(doc)
+	return doc
 }
 
 // partyOf is a party as it stands now: a number that was proven by a credential does not outlive it.
@@ -118,9 +116,16 @@ func partyOf(p policy.Party, now time.Time) party {
 	return out
 }
 
+// millis keeps to the numbers that a double holds (rule T-20): what is recorded is then what is evaluated, however far off a date is.
 func millis(t time.Time) int64 {
-	if t.IsZero() {
+	const furthest = 1<<53 - 1
+	switch {
+	case t.IsZero():
 		return 0
+	case t.After(time.UnixMilli(furthest)):
+		return furthest
+	case t.Before(time.UnixMilli(-furthest)):
+		return -furthest
 	}
 	return t.UnixMilli()
 }
@@ -169,5 +174,3 @@ func flatten(out []clause, place string, c odrl.Constraint) []clause {
 	}
 	return out
 }
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-connector/sluice/policy/odrl"
+	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 const plain = `{"@type":"Offer","@id":"urn:o","permission":[{"action":"use","constraint":[{"and":[` +
@@ -25,6 +26,9 @@ func parse(t *testing.T, text string) odrl.Policy {
 func TestOneMeaningHasOneDigestHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	want := odrl.Digest(parse(t, plain))
+	if kept := "f75abf362de22294be9907068370a03b18bffeec8c7eeca809104b65728a10bc"; want != kept {
+		t.Errorf("digest %s, want %s: policies and agreements that were stored are known by it", want, kept)
+	}
 	for name, text := range map[string]string{
 		"prefixed terms":      strings.NewReplacer(`"use"`, `"odrl:use"`, `"Membership"`, `"cx-policy:Membership"`, `"eq"`, `"odrl:eq"`).Replace(plain),
 		"full IRIs":           strings.NewReplacer(`"Membership"`, `"https://w3id.org/catenax/2025/9/policy/Membership"`, `"eq"`, `"http://www.w3.org/ns/odrl/2/eq"`).Replace(plain),
@@ -161,6 +165,36 @@ func TestATermBehindTwoPrefixesOrNoneAtAllIsNoTermOfTheProfile(t *testing.T) {
 	}
 }
 
+// slowCanonical is the canonical form by way of the wire form and an encoder.
+func slowCanonical(t *testing.T, p odrl.Policy) string {
+	t.Helper()
+	p.ID = ""
+	for _, rules := range [][]odrl.Rule{p.Permission, p.Prohibition, p.Obligation} {
+		for i := range rules {
+			listed(rules[i].Constraint)
+		}
+	}
+	text, err := odrl.Marshal(p, odrl.Parties{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := ijson.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// listed writes every right operand as a list.
+func listed(constraints []odrl.Constraint) {
+	for i, c := range constraints {
+		constraints[i].List = true
+		for _, nested := range [][]odrl.Constraint{c.And, c.Or, c.Xone, c.AndSequence} {
+			listed(nested)
+		}
+	}
+}
+
 // unknown returns a member name, at any depth, that no policy has.
 func unknown(v any) string {
 	known := []string{"@context", "@type", "@id", "uid", "profile", "target", "assigner", "assignee", "timestamp", "permission", "prohibition", "obligation",
@@ -202,6 +236,9 @@ func FuzzParse(f *testing.F) {
 		again, sides, err := odrl.Parse(printed)
 		if err != nil || !odrl.Equal(p, again) || p.ID != again.ID || sides != parties {
 			t.Fatalf("%s prints as %s and reads back as %+v of %+v, %v", text, printed, again, sides, err)
+		}
+		if want := slowCanonical(t, p); string(odrl.Canonical(p)) != want {
+			t.Fatalf("canonical form of %s: %s, want %s", text, odrl.Canonical(p), want)
 		}
 		// Nothing that was written may be left out: what is accepted says no other names than what it prints as.
 		var have any

@@ -1,9 +1,11 @@
 package odrl
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
@@ -74,44 +76,93 @@ func printConstraints(constraints []Constraint) []printedConstraint {
 }
 
 // Canonical is the RFC 8785 form of the rules and profile, without id and parties. Right operands are lists in it, so that
-// "x" and ["x"] are one policy.
+// "x" and ["x"] are one policy. It is written here and not by an encoder, because it must not fail: there is always a digest.
 func Canonical(p Policy) []byte {
-	b, err := ijson.Marshal(printed{Profile: p.Profile, Permission: printRules(listed(p.Permission)),
-		Prohibition: printRules(listed(p.Prohibition)), Obligation: printRules(listed(p.Obligation))})
-	if err != nil {
-		// Strings and slices of strings always encode; an empty form equals no policy.
-		return nil
-	}
-	return b
+	c := canonical(make([]byte, 0, 512))
+	c.open('{')
+	c.rules("obligation", p.Obligation)
+	c.rules("permission", p.Permission)
+	c.text("profile", p.Profile)
+	c.rules("prohibition", p.Prohibition)
+	return append(c, '}')
 }
 
-func listed(rules []Rule) []Rule {
-	out := make([]Rule, len(rules))
-	for i, r := range rules {
-		out[i] = Rule{r.Action, listedConstraints(r.Constraint)}
-	}
-	return out
+// canonical is the text so far.
+type canonical []byte
+
+// open begins an object, an array or their next element: a comma stands before all but the first.
+func (c *canonical) open(b byte) {
+	c.comma()
+	*c = append(*c, b)
 }
 
-func listedConstraints(in []Constraint) []Constraint {
-	out := make([]Constraint, len(in))
-	for i, c := range in {
-		c.List = true
-		c.And, c.Or = listedConstraints(c.And), listedConstraints(c.Or)
-		c.Xone, c.AndSequence = listedConstraints(c.Xone), listedConstraints(c.AndSequence)
-		out[i] = c
+func (c *canonical) comma() {
+	if n := len(*c); n > 0 && !strings.ContainsRune("{[:", rune((*c)[n-1])) {
+		*c = append(*c, ',')
 	}
-	return out
+}
+
+func (c *canonical) member(name string) {
+	c.comma()
+	*c = append(ijson.AppendString(*c, name), ':')
+}
+
+func (c *canonical) text(name, value string) {
+	if value != "" {
+		c.member(name)
+		*c = ijson.AppendString(*c, value)
+	}
+}
+
+func (c *canonical) rules(name string, rules []Rule) {
+	if len(rules) == 0 {
+		return
+	}
+	c.member(name)
+	c.open('[')
+	for _, r := range rules {
+		c.open('{')
+		c.member("action")
+		*c = ijson.AppendString(*c, r.Action)
+		c.constraints("constraint", r.Constraint)
+		*c = append(*c, '}')
+	}
+	*c = append(*c, ']')
+}
+
+func (c *canonical) constraints(name string, constraints []Constraint) {
+	if len(constraints) == 0 {
+		return
+	}
+	c.member(name)
+	c.open('[')
+	for _, o := range constraints {
+		c.open('{')
+		c.constraints("and", o.And)
+		c.constraints("andSequence", o.AndSequence)
+		c.text("leftOperand", o.LeftOperand)
+		c.text("operator", o.Operator)
+		c.constraints("or", o.Or)
+		if o.LeftOperand != "" {
+			c.member("rightOperand")
+			c.open('[')
+			for _, value := range o.RightOperand {
+				c.comma()
+				*c = ijson.AppendString(*c, value)
+			}
+			*c = append(*c, ']')
+		}
+		c.constraints("xone", o.Xone)
+		*c = append(*c, '}')
+	}
+	*c = append(*c, ']')
 }
 
 // Digest identifies a policy by its content: SHA-256, hex, over Canonical.
 func Digest(p Policy) string { return ijson.Digest("policy", Canonical(p)) }
 
 // Equal reports whether two policies say the same.
-func Equal(a, b Policy) bool {
-	x, y := Canonical(a), Canonical(b)
-	return x != nil && string(x) == string(y)
-}
+func Equal(a, b Policy) bool { return bytes.Equal(Canonical(a), Canonical(b)) }
 
 // IsZero reports whether p says nothing.
 func (p Policy) IsZero() bool { return reflect.ValueOf(p).IsZero() }

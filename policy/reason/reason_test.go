@@ -18,7 +18,7 @@ func TestEveryCodeOfTheModulesHasATextInEveryLanguage(t *testing.T) {
 	}
 	found := 0
 	for name, text := range modules {
-		for _, m := range regexp.MustCompile(`"code": "([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`:= \["([^"]+)", "[^"]+", "[^"]+"\]`).FindAllStringSubmatch(text, -1) {
 			found++
 			for _, language := range reason.Languages() {
 				if !reason.Known(m[1], language) {

@@ -10,54 +10,34 @@ default effect := "deny"
 
 effect := "allow" if {
 	count(input.policies) > 0
-	every policy in input.policies {
-		count(policy.clauses) > 0
-	}
-	every reason in reasons {
-		passes(reason)
-	}
+	not silent
+	outcomes := {reason.outcome | some reason in reasons}
+	count(outcomes - {"satisfied", "accepted-term"}) == 0
 }
 
-passes(reason) if reason.outcome in {"satisfied", "accepted-term"}
+# A policy without clauses allows nothing.
+silent if {
+	some policy in input.policies
+	count(policy.clauses) == 0
+}
 
 reasons := [reason |
-	some policy in input.policies
-	some clause in policy.clauses
-	reason := judged(clause)
+	{"clause": place, "operand": operand, "operator": operator, "values": values} = input.policies[_].clauses[_]
+	[code, rule, outcome] = verdict(operand, operator, values)
+	reason := {
+		"code": code,
+		"rule": rule,
+		"clause": place,
+		"operand": operand,
+		"outcome": outcome,
+		"params": {"operator": operator, "want": concat(", ", values)},
+	}
 ]
-
-judged(clause) := {
-	"code": verdict.code,
-	"rule": verdict.rule,
-	"clause": clause.clause,
-	"operand": clause.operand,
-	"outcome": verdict.outcome,
-	"params": {"operator": clause.operator, "want": concat(", ", clause.values)},
-} if {
-	verdict := outcome(clause)
-}
 
 # The company that the terms bind: the consumer, on whichever side of the contract we stand.
 consumer := input.peer if input.role == "provider"
 
 consumer := input.own if input.role == "consumer"
-
-# One verdict per clause. The order of the else branches does not matter: each asks for another operand.
-outcome(clause) := membership(clause) if {
-	clause.operand == "Membership"
-} else := framework(clause) if {
-	clause.operand == "FrameworkAgreement"
-} else := partner(clause) if {
-	clause.operand == "BusinessPartnerNumber"
-} else := purpose(clause) if {
-	clause.operand == "UsagePurpose"
-} else := end_date(clause) if {
-	clause.operand == "DataUsageEndDate"
-} else := duration(clause) if {
-	clause.operand == "DataUsageEndDurationDays"
-} else := definition(clause) if {
-	clause.operand == "DataUsageEndDefinition"
-} else := {"code": "operand.unknown", "rule": "outcome", "outcome": "error"}
 
 # A credential counts only inside its validity, judged by the time in the question.
 valid(credential) if {
@@ -65,109 +45,126 @@ valid(credential) if {
 	input.now < credential.not_after
 }
 
-has(type) if {
+# One verdict for each clause: code, rule, outcome. A verdict belongs to one operand, named first so that no other is tried, and
+# always ends in one; an operand without a verdict of its own gets this one.
+default verdict(_, _, _) := ["operand.unknown", "outcome", "error"]
+
+verdict("Membership", operator, values) := ["membership.active", "membership", "satisfied"] if {
+	operator == "eq"
+	values == ["active"]
+	member
+} else := ["membership.missing", "membership", "violated"] if {
+	operator == "eq"
+	values == ["active"]
+} else := ["membership.term", "membership", "error"]
+
+member if {
 	some credential in consumer.credentials
-	credential.type == type
+	credential.type == "MembershipCredential"
 	valid(credential)
 }
 
-membership(clause) := {"code": "membership.active", "rule": "membership", "outcome": "satisfied"} if {
-	clause.operator == "eq"
-	clause.values == ["active"]
-	has("MembershipCredential")
-} else := {"code": "membership.missing", "rule": "membership", "outcome": "violated"} if {
-	clause.operator == "eq"
-	clause.values == ["active"]
-} else := {"code": "membership.term", "rule": "membership", "outcome": "error"}
+verdict("FrameworkAgreement", operator, values) := ["framework.accepted", "framework", "satisfied"] if {
+	operator == "eq"
+	count(values) == 1
+	values[0] in frameworks
+} else := ["framework.missing", "framework", "violated"] if {
+	operator == "eq"
+	count(values) == 1
+	indexof(values[0], ":") > 0
+} else := ["framework.term", "framework", "error"]
 
-framework(clause) := {"code": "framework.accepted", "rule": "framework", "outcome": "satisfied"} if {
-	clause.operator == "eq"
+# The frameworks that the consumer accepted, as policies write them: the type of the credential, before its last word, and the version.
+frameworks contains concat(":", [name, version]) if {
 	some credential in consumer.credentials
-	credential.type == concat("", [split(clause.values[0], ":")[0], "Credential"])
-	credential.subject.contractVersion == substring(clause.values[0], indexof(clause.values[0], ":") + 1, -1)
+	version := credential.subject.contractVersion
+	[name, ""] = split(credential.type, "Credential")
+	not contains(name, ":")
 	valid(credential)
-} else := {"code": "framework.missing", "rule": "framework", "outcome": "violated"} if {
-	clause.operator == "eq"
-	count(clause.values) == 1
-	indexof(clause.values[0], ":") > 0
-} else := {"code": "framework.term", "rule": "framework", "outcome": "error"}
+}
 
 # A company that proved no number is never vacuously outside a list.
-partner(clause) := {"code": "partner.unproven", "rule": "partner", "outcome": "violated"} if {
+verdict("BusinessPartnerNumber", operator, values) := ["partner.unproven", "partner", "violated"] if {
 	consumer.bpn == ""
-} else := {"code": "partner.listed", "rule": "partner", "outcome": "satisfied"} if {
-	clause.operator == "isAnyOf"
-	consumer.bpn in clause.values
-} else := {"code": "partner.unlisted", "rule": "partner", "outcome": "violated"} if {
-	clause.operator == "isAnyOf"
-} else := {"code": "partner.excluded", "rule": "partner", "outcome": "violated"} if {
-	clause.operator == "isNoneOf"
-	consumer.bpn in clause.values
-} else := {"code": "partner.not-excluded", "rule": "partner", "outcome": "satisfied"} if {
-	clause.operator == "isNoneOf"
-} else := {"code": "partner.term", "rule": "partner", "outcome": "error"}
+} else := ["partner.listed", "partner", "satisfied"] if {
+	operator == "isAnyOf"
+	consumer.bpn in values
+} else := ["partner.unlisted", "partner", "violated"] if {
+	operator == "isAnyOf"
+} else := ["partner.excluded", "partner", "violated"] if {
+	operator == "isNoneOf"
+	consumer.bpn in values
+} else := ["partner.not-excluded", "partner", "satisfied"] if {
+	operator == "isNoneOf"
+	consumer.bpn
+} else := ["partner.term", "partner", "error"]
 
 # The provider binds the consumer to the purposes; the consumer signs only purposes that it allows itself.
-purpose(clause) := {"code": "purpose.bound", "rule": "purpose", "outcome": "accepted-term"} if {
-	clause.operator == "isAnyOf"
+verdict("UsagePurpose", operator, values) := ["purpose.bound", "purpose", "accepted-term"] if {
+	operator == "isAnyOf"
 	input.role == "provider"
-} else := {"code": "purpose.accepted", "rule": "purpose", "outcome": "satisfied"} if {
-	clause.operator == "isAnyOf"
+} else := ["purpose.accepted", "purpose", "satisfied"] if {
+	operator == "isAnyOf"
 	input.role == "consumer"
-	some value in clause.values
+	some value in values
 	value in input.accepts
-} else := {"code": "purpose.unaccepted", "rule": "purpose", "outcome": "violated"} if {
-	clause.operator == "isAnyOf"
+} else := ["purpose.unaccepted", "purpose", "violated"] if {
+	operator == "isAnyOf"
 	input.role == "consumer"
-} else := {"code": "purpose.term", "rule": "purpose", "outcome": "error"}
+} else := ["purpose.term", "purpose", "error"]
 
-end_of(clause) := floor(time.parse_rfc3339_ns(clause.values[0]) / 1000000) if {
-	clause.operand == "DataUsageEndDate"
-	clause.operator == "eq"
-	date(clause.values[0])
-}
+verdict("DataUsageEndDate", operator, values) := ["usage-end.before", "end_date", "satisfied"] if {
+	input.now < end_of("DataUsageEndDate", operator, values)
+} else := ["usage-end.passed", "end_date", "violated"] if {
+	input.now >= end_of("DataUsageEndDate", operator, values)
+} else := ["usage-end.term", "end_date", "error"]
+
+verdict("DataUsageEndDurationDays", operator, values) := ["usage-end.before", "duration", "satisfied"] if {
+	input.now < end_of("DataUsageEndDurationDays", operator, values)
+} else := ["usage-end.passed", "duration", "violated"] if {
+	input.now >= end_of("DataUsageEndDurationDays", operator, values)
+} else := ["usage-end.later", "duration", "accepted-term"] if {
+	operator == "eq"
+	count(values) == 1
+	days(values[0])
+	input.agreement.signed == 0
+} else := ["usage-end.term", "duration", "error"]
+
+verdict("DataUsageEndDefinition", operator, values) := ["usage-end.unlimited", "definition", "accepted-term"] if {
+	operator == "eq"
+	values == ["cx.dataUsageEnd.unlimited:1"]
+} else := ["usage-end.term", "definition", "error"]
+
+# The moment at which a clause ends the use of the data.
+end_of("DataUsageEndDate", "eq", [value]) := floor(time.parse_rfc3339_ns(value) / 1000000) if date(value)
 
 # The exact moment of signing plus whole days of 24 hours; nothing to measure before there is an agreement.
-end_of(clause) := input.agreement.signed + (to_number(clause.values[0]) * 86400000) if {
-	clause.operand == "DataUsageEndDurationDays"
-	clause.operator == "eq"
-	days(clause.values[0])
+end_of("DataUsageEndDurationDays", "eq", [value]) := input.agreement.signed + (to_number(value) * 86400000) if {
+	days(value)
 	input.agreement.signed > 0
 }
 
-date(value) if regex.match(`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, value)
+# What the parser of times would fail on must not reach it: an error inside one clause would take the reasons of all. It counts
+# nanoseconds, which end in 2262.
+date(value) if regex.match(`^(19[7-9][0-9]|2[01][0-9][0-9])-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, value)
 
-date(value) if regex.match(`^[0-9]{4}-(0[13-9]|1[0-2])-30T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, value)
+date(value) if {
+	regex.match(`^(19[7-9][0-9]|2[01][0-9][0-9])-02-29T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, value)
+	leap(to_number(substring(value, 0, 4)))
+}
 
-date(value) if regex.match(`^[0-9]{4}-(0[13578]|1[02])-31T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`, value)
+leap(year) if {
+	year % 4 == 0
+	year % 100 > 0
+}
+
+leap(year) if year % 400 == 0
 
 days(value) if regex.match(`^[1-9][0-9]{0,4}$`, value)
 
-end_date(clause) := {"code": "usage-end.before", "rule": "end_date", "outcome": "satisfied"} if {
-	input.now < end_of(clause)
-} else := {"code": "usage-end.passed", "rule": "end_date", "outcome": "violated"} if {
-	input.now >= end_of(clause)
-} else := {"code": "usage-end.term", "rule": "end_date", "outcome": "error"}
-
-duration(clause) := {"code": "usage-end.before", "rule": "duration", "outcome": "satisfied"} if {
-	input.now < end_of(clause)
-} else := {"code": "usage-end.passed", "rule": "duration", "outcome": "violated"} if {
-	input.now >= end_of(clause)
-} else := {"code": "usage-end.later", "rule": "duration", "outcome": "accepted-term"} if {
-	clause.operator == "eq"
-	days(clause.values[0])
-	input.agreement.signed == 0
-} else := {"code": "usage-end.term", "rule": "duration", "outcome": "error"}
-
-definition(clause) := {"code": "usage-end.unlimited", "rule": "definition", "outcome": "accepted-term"} if {
-	clause.operator == "eq"
-	clause.values == ["cx.dataUsageEnd.unlimited:1"]
-} else := {"code": "usage-end.term", "rule": "definition", "outcome": "error"}
-
 ends := {end |
-	some policy in input.policies
-	some clause in policy.clauses
-	end := end_of(clause)
+	clause := input.policies[_].clauses[_]
+	end := end_of(clause.operand, clause.operator, clause.values)
 }
 
 default not_after := 0

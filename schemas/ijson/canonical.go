@@ -1,6 +1,9 @@
 package ijson
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // plainlyCanonical reports whether a compact JSON text is its own RFC 8785 form for reasons that can be seen in one pass: ASCII without
 // escapes, members sorted, numbers that are short integers. false says nothing; the transformation then decides.
@@ -123,4 +126,31 @@ func (c *canonScan) integer() bool {
 	n := c.at - digits
 	return n > 0 && n <= 15 && (c.text[digits] != '0' || n == 1 && digits == start) &&
 		(c.at == len(c.text) || c.text[c.at] == ',' || c.text[c.at] == '}' || c.text[c.at] == ']')
+}
+
+// AppendString appends s as a string of the canonical form; each byte that is not UTF-8 becomes the replacement character.
+func AppendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r >= 0x20:
+			dst = utf8.AppendRune(dst, r)
+		case r == '\b':
+			dst = append(dst, '\\', 'b')
+		case r == '\t':
+			dst = append(dst, '\\', 't')
+		case r == '\n':
+			dst = append(dst, '\\', 'n')
+		case r == '\f':
+			dst = append(dst, '\\', 'f')
+		case r == '\r':
+			dst = append(dst, '\\', 'r')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&0xf])
+		}
+	}
+	return append(dst, '"')
 }

@@ -264,6 +264,21 @@ func FuzzCheckAgreesWithEncodingJSON(f *testing.F) {
 	})
 }
 
+func FuzzAppendStringIsTheCanonicalForm(f *testing.F) {
+	for _, seed := range []string{"", "plain", "\"\\/", "\b\t\n\f\r\x00\x1f\x7f", "größer < & > \u2028\u2029", "\xff\xc3x\xed\xa0\x80", "\U0001f600"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		want, err := ijson.Marshal(s)
+		if err != nil {
+			t.Skip()
+		}
+		if got := ijson.AppendString(nil, s); !bytes.Equal(got, want) {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+	})
+}
+
 func BenchmarkCheck(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(`{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"dataset":[`)
