@@ -226,7 +226,7 @@ func (d *demo) story(ctx context.Context) error {
 func (d *demo) tell(s demoStep, told string) {
 	mark := d.paint(d.stdout, green, "✓")
 	if !s.OK {
-		mark, told = d.paint(d.stdout, red, "✗"), s.Error
+		mark, told = d.paint(d.stdout, red, "✗"), lines(s.Error)
 	}
 	d.say("  %s %-9s %8.1f ms  %s\n", mark, s.Name, s.MS, strings.ReplaceAll(told, "\n", "\n"+strings.Repeat(" ", 26)))
 }
@@ -340,7 +340,7 @@ func (d *demo) refuse(ctx context.Context) (string, error) {
 	if !strings.Contains(strings.Join(refused.Reasons, " "), "FrameworkAgreement") {
 		return "", fmt.Errorf("the refusal does not name the term: %v", refused.Reasons)
 	}
-	return "Dusk Trading asks for the same and is refused, with the reason:\n" + d.paint(d.stdout, yellow, strings.Join(refused.Reasons, "\n")), nil
+	return "Dusk Trading asks for the same and is refused, with the reason:\n" + d.paint(d.stdout, yellow, lines(strings.Join(refused.Reasons, "\n"))), nil
 }
 
 // revoke retires an agreement while a pull runs under it: the pull stops.

@@ -192,7 +192,7 @@ func (a *app) damage(dir string, err error) error {
 		}
 		return &exitError{code: exitWrong, silent: true, err: err}
 	}
-	return &exitError{code: exitWrong, err: err}
+	return &exitError{code: exitWrong, err: errors.New(printable(err.Error()))} // a file's name may have lines of its own
 }
 
 func (a *app) logShow() *cobra.Command {
@@ -234,18 +234,18 @@ func (a *app) record(index int, r decisionlog.Record) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s\n", text)
+		_, err = fmt.Fprintf(a.stdout, "%s\n", plain(text))
 		return err
 	}
 	what := r.Door
 	if r.Action != nil {
 		what = r.Action.Code
 	}
-	effect := r.Effect
+	effect := printable(r.Effect)
 	if effect == "deny" {
 		effect = a.paint(a.stdout, red, effect)
 	}
-	line := fmt.Sprintf("%6d  %s  %-15s %-20s %s", index, r.When().Format("2006-01-02 15:04:05Z"), r.Kind, what, effect)
+	line := fmt.Sprintf("%6d  %s  %-15s %-20s %s", index, r.When().Format("2006-01-02 15:04:05Z"), printable(r.Kind), printable(what), effect)
 	var against []string
 	for _, reason := range r.Reasons {
 		if reason.Outcome == "violated" || reason.Outcome == "error" {

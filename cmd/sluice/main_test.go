@@ -39,7 +39,8 @@ func TestTheCommandLine(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveInBackground, "exits": exits, "edit": edit,
-			"certificates": certificates, "port": port, "setfrom": setFromFile},
+			"certificates": certificates, "port": port, "setfrom": setFromFile,
+			"members": members, "hostile": hostile},
 	})
 }
 

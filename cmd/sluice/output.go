@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -50,14 +52,49 @@ const (
 	bold   = "1"
 )
 
-// printable takes control characters out of what a peer may have written: it must not steer the terminal.
+// printable takes out of what a peer may have written what cannot be seen: it must not steer the terminal, turn the direction of the
+// text or hide in it. It comes before paint, whose colours it would take out as well.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+		if invisible(r) {
 			return '·'
 		}
 		return r
 	}, s)
+}
+
+// invisible are control and format characters (bidirectional ones among them), separators of lines, and letters that print as nothing.
+func invisible(r rune) bool {
+	return !unicode.IsGraphic(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// lines is printable for texts of several lines of our own.
+func lines(s string) string {
+	all := strings.Split(s, "\n")
+	for i := range all {
+		all[i] = printable(all[i])
+	}
+	return strings.Join(all, "\n")
+}
+
+// plain writes what cannot be seen in a JSON text as escapes: for a program it is the same text.
+func plain(text []byte) []byte {
+	if bytes.IndexFunc(text, func(r rune) bool { return r >= 0x7f && invisible(r) }) < 0 {
+		return text
+	}
+	var out []byte
+	for _, r := range string(text) {
+		switch {
+		case r < 0x7f || !invisible(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, "\\u%04x\\u%04x", high, low)
+		default:
+			out = fmt.Appendf(out, "\\u%04x", r)
+		}
+	}
+	return out
 }
 
 // table prints rows in columns that fit the terminal; into a file or a pipe nothing is cut.
@@ -128,7 +165,7 @@ func (a *app) indented(text []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s\n", out)
+	_, err = fmt.Fprintf(a.stdout, "%s\n", plain(out))
 	return err
 }
 
@@ -173,7 +210,7 @@ func (a *app) progressDone() {
 func (a *app) complain(err error) {
 	a.progressDone()
 	text, reasons, incident := describe(err)
-	fmt.Fprintln(a.stderr, a.paint(a.stderr, red, "sluice: ")+text)
+	fmt.Fprintln(a.stderr, a.paint(a.stderr, red, "sluice: ")+lines(text))
 	for _, r := range reasons {
 		fmt.Fprintln(a.stderr, "  - "+printable(r))
 	}
@@ -222,5 +259,5 @@ func encode(m proto.Message) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = json.Compact(&b, text)
-	return b.Bytes(), err
+	return plain(b.Bytes()), err
 }

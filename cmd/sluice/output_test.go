@@ -2,8 +2,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func TestColumnsFitTheTerminal(t *testing.T) {
@@ -37,6 +43,43 @@ func TestAPeerCannotSteerTheTerminal(t *testing.T) {
 	a.table([]string{"NAME", "END"}, [][]string{{"a\x1b[31mb\nc\u009b", "x"}})
 	a.fields("title", "a\rb", "empty", "")
 	if got, want := out.String(), "NAME        END\na·[31mb·c·  x\ntitle  a·b\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhatCannotBeSeenIsShownAsADot(t *testing.T) {
+	t.Parallel()
+	for _, r := range "\x00\x07\x1b\x7f\u0085\u009b\u00ad\u061c\u180e\u200b\u200d\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\u3164\ufe0f\ufeff\U000e0041" {
+		if got := printable("a" + string(r) + "b"); got != "a·b" {
+			t.Errorf("%U is shown as %q", r, got)
+		}
+		out := plain([]byte(`"a` + string(r) + `b"`))
+		var back string
+		if r >= 0x20 && (json.Unmarshal(out, &back) != nil || back != "a"+string(r)+"b" || bytes.ContainsRune(out, r)) {
+			t.Errorf("%U goes into JSON as %s", r, out)
+		}
+	}
+	const fine = "Größe 1 m², „ok“, 日本語, e\u0301, 🔋"
+	if got := printable(fine); got != fine {
+		t.Errorf("%q is shown as %q", fine, got)
+	}
+	if got := plain([]byte(fine)); string(got) != fine {
+		t.Errorf("%q goes into JSON as %q", fine, got)
+	}
+}
+
+func TestAComplaintIsOneOfOurOwnLinesAndColours(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := &app{system: system{stderr: &out, env: func(string) string { return "" }}}
+	remote, err := status.New(codes.NotFound, "no \x1b[2J\u202e\nsuch").WithDetails(&errdetails.ErrorInfo{Reason: "x\u009b"},
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Description: "a\u200f\nb"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.complain(remote.Err())
+	a.complain(errors.New("of our own\nin two lines, \x1b[31mquoting"))
+	if got, want := out.String(), "sluice: no ·[2J··such (x·)\n  - a··b\nsluice: of our own\nin two lines, ·[31mquoting\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
