@@ -24,6 +24,9 @@ import (
 // Timeout is how long one decision may take before it is a denial.
 const Timeout = 50 * time.Millisecond
 
+// patience is how long the self-test may take: a machine that is busy while we start is no broken build.
+const patience = 10 * time.Second
+
 // nondeterministic builtins are taken out: what could answer differently tomorrow is input, or is not there.
 var nondeterministic = []string{"http.send", "io.jwt.decode_verify", "io.jwt.encode_sign", "io.jwt.encode_sign_raw",
 	"json.match_schema", "json.verify_schema", "net.lookup_ip_addr", "opa.runtime", "rand.intn", "time.now_ns", "uuid.rfc4122",
@@ -56,8 +59,12 @@ func New(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy modules: %w", err)
 	}
-	e := &Engine{query: query, timeout: Timeout, bundle: bundle}
-	return e, e.selfTest(ctx)
+	e := &Engine{query: query, timeout: patience, bundle: bundle}
+	if err := e.selfTest(ctx); err != nil {
+		return nil, err
+	}
+	e.timeout = Timeout
+	return e, nil
 }
 
 // selfTest asks a question without policies: the only right answer is a denial of the right shape.

@@ -18,7 +18,7 @@ func newEngine(t testing.TB) *engine.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return engine.Unhurried(e)
 }
 
 func term(operand, operator string, values ...string) odrl.Constraint {
