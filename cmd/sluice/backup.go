@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/wire/rpc"
 )
 
 // restorer fills an empty store from a backup.
@@ -22,7 +26,7 @@ func (a *app) backupCommand() *cobra.Command {
 		Short: "Write a consistent copy of the store, while the connector runs or not",
 		Long: `Backup writes the whole store of a settings file into FILE, from one moment. The same form serves both kinds of store. Keys are not in it: keep a copy
 of the data directory's keys in a safer place than the backups. Stored checkpoints are not in it either, so that a restored log cannot hide
-that it is older than what it once signed.`,
+that it is older than what it once signed. Nor are management tokens: a restore makes a new one.`,
 		Example: `  sluice backup --config sluice.yaml sluice-2026-03-01.backup`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -48,13 +52,20 @@ that it is older than what it once signed.`,
 func (a *app) restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Fill an empty store from a backup; the restore is declared in the store",
-		Long: `Restore fills the empty store of a settings file from a backup of either kind of store, whole or not at all. It is declared in the store, so that the
-check for roll-back tells a restore from a manipulation.`,
-		Example: `  sluice restore --config sluice.yaml sluice-2026-03-01.backup`,
+		Short: "Fill an empty store from a backup; the restore is declared and goes on record",
+		Long: `Restore fills the empty store of a settings file from a backup of either kind of store, whole or not at all. The data directory must hold the keys, and
+should hold its checkpoints. The restore is declared in the store: at the next start each decision log writes one record of kind rollback.recover, which
+names the newest checkpoint it signed before and the record where it goes on, and goes on from there. Without that declaration a log that is
+older than what it signed does not start again.
+
+What happened after the backup is lost, so access is not taken over from it. Management tokens are gone: restore makes a new one with the role
+operator and shows it once. What peers pulled from us is terminated: they must ask again. Retirements since the backup are lost: restore
+lists the agreements in force whose data we provide; retire again those that had been ended. Transfers in which we pull go on.`,
+		Example: `  sluice restore --config sluice.yaml --token-out operator.token sluice-2026-03-01.backup`,
 		Args:    cobra.ExactArgs(1),
 	}
 	path := a.configFlag(c)
+	tokenOut := c.Flags().String("token-out", "", "write the new token to this file, readable by its owner only, instead of showing it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := a.settingsFrom(*path)
 		if err != nil {
@@ -69,7 +80,77 @@ check for roll-back tells a restore from a manipulation.`,
 		if err != nil {
 			return err
 		}
-		return errors.Join(st.Restore(cmd.Context(), file, a.now()), st.Close())
+		return errors.Join(a.restore(cmd.Context(), st, file, *tokenOut), st.Close())
 	}
 	return c
+}
+
+// provided is an agreement in force whose data we provide.
+type provided struct {
+	Participant string `json:"participant"`
+	Agreement   string `json:"agreement"`
+	Peer        string `json:"peer"`
+	Asset       string `json:"asset"`
+}
+
+func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut string) error {
+	if err := st.Restore(ctx, file, a.now()); err != nil {
+		return err
+	}
+	secret, token, err := rpc.NewToken(a.rand, store.Token{Role: rpc.Operator, Label: "restore", Created: a.now()})
+	if err == nil {
+		err = st.PutToken(ctx, token)
+	}
+	if err != nil {
+		return err
+	}
+	if tokenOut != "" {
+		if err := writeNew(tokenOut, 0o600, func(w io.Writer) error { _, err := fmt.Fprintln(w, secret); return err }); err != nil {
+			return err
+		}
+		secret = ""
+	}
+	inForce, err := agreementsInForce(ctx, st)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.value(map[string]any{"token": secret, "tokenFile": tokenOut, "agreements": inForce})
+	}
+	a.fields("token", secret, "token file", tokenOut)
+	if len(inForce) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.stderr, a.paint(a.stderr, yellow, "Retirements since the backup are lost. Look at these agreements, and retire again those that had been ended:"))
+	rows := make([][]string, 0, len(inForce))
+	for _, p := range inForce {
+		rows = append(rows, []string{p.Participant, p.Agreement, p.Peer, p.Asset})
+	}
+	a.table([]string{"PARTICIPANT", "AGREEMENT", "PEER", "ASSET"}, rows)
+	return nil
+}
+
+func agreementsInForce(ctx context.Context, st store.Store) ([]provided, error) {
+	all, err := st.Participants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []provided{}
+	for _, p := range all {
+		for r := (page.Request{Limit: page.MaxLimit}); ; {
+			found, err := st.Agreements(ctx, p.ID, "", r)
+			if err != nil {
+				return nil, err
+			}
+			for _, g := range found.Items {
+				if g.Role == "provider" && g.Retired == nil {
+					out = append(out, provided{p.Slug, g.ID, string(g.Peer()), g.Asset})
+				}
+			}
+			if r.After = found.Next; r.After == (page.Key{}) {
+				break
+			}
+		}
+	}
+	return out, nil
 }

@@ -1,7 +1,6 @@
 package decisionlog
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -122,14 +121,6 @@ type Recovered struct {
 	Restored string `json:"restored"`       // when the restore was declared, milliseconds since 1970, decimal
 	Root     string `json:"root,omitempty"` // of the newest checkpoint before, hex; absent when it was lost too
 	Size     string `json:"size,omitempty"` // of it, decimal
-}
-
-// names reports whether it is the mark that is named.
-func (r Recovered) names(m Mark) bool {
-	if !m.exists() {
-		return r.Size == "" && r.Root == ""
-	}
-	return r.Size == strconv.FormatUint(m.Size, 10) && r.Root == hex.EncodeToString(m.Root)
 }
 
 // Limits is what the data plane may do on the strength of a decision.

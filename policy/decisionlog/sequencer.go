@@ -30,10 +30,19 @@ type Ledger interface {
 	LogEntries(ctx context.Context, log string, from uint64, max int) ([]Entry, error)
 	// LogTail counts committed entries without index.
 	LogTail(ctx context.Context, log string) (int, error)
-	// Restored returns when the database was filled from a backup, until the log has recorded it through Recover; else the zero time.
-	Restored(ctx context.Context, log string) (time.Time, error)
-	// Recover commits e at index old.Size with next as head, as Sequence does, and ends what Restored reports, in one transaction.
+	// Restored returns the declared restore that the log has to answer for; the zero Restore when there is none.
+	Restored(ctx context.Context, log string) (Restore, error)
+	// Recover commits e at index old.Size with next as head, as Sequence does, and notes the restore as recorded, in one transaction. Conflict
+	// when there is none, or it was recorded before.
 	Recover(ctx context.Context, log string, old, next Head, e Entry) error
+	// Resumed ends the restore: the mark has moved to the tree.
+	Resumed(ctx context.Context, log string) error
+}
+
+// Restore is a filling of the database from a backup.
+type Restore struct {
+	At       time.Time
+	Recorded bool // its record is the newest of the log
 }
 
 // Mark is what the separate checkpoint store remembers of an origin. It is there, with size 0, before the log is: a log without mark has lost it.
@@ -260,26 +269,55 @@ func (s *Sequencer) Open(ctx context.Context, recorder *Recorder, now time.Time)
 	if err != nil {
 		return err
 	}
-	if !restored.IsZero() {
+	if !restored.At.IsZero() {
 		return s.recover(ctx, mark, recorder, restored, now)
+	}
+	head, root, err := s.tree(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !mark.exists():
+		return ErrUnmarked
+	case head.Size < mark.Size || head.Size == mark.Size && !bytes.Equal(root, mark.Root):
+		return ErrRolledBack
+	}
+	return nil // whether a longer tree contains the mark is looked at before the first signature
+}
+
+// recover records the restore behind everything that came back, then moves the mark to it. Each step is taken once, wherever the process dies.
+func (s *Sequencer) recover(ctx context.Context, mark Mark, recorder *Recorder, restored Restore, now time.Time) error {
+	if !restored.Recorded {
+		if err := s.record(ctx, mark, recorder, restored, now); err != nil {
+			return err
+		}
 	}
 	head, root, err := s.tree(ctx)
 	if err != nil {
 		return err
 	}
-	if mark.exists() && (head.Size > mark.Size || head.Size == mark.Size && bytes.Equal(root, mark.Root)) {
-		return nil // whether the tree contains the mark is looked at before the first signature
-	}
-	if recovered, err := s.recovered(ctx, mark, head); err != nil || recovered {
-		if err == nil {
-			_, err = s.advance(ctx, mark, head.Size, root)
-		}
+	if _, err := s.advance(ctx, mark, head.Size, root); err != nil {
 		return err
 	}
-	if !mark.exists() {
-		return ErrUnmarked
+	return s.ledger.Resumed(ctx, s.log)
+}
+
+func (s *Sequencer) record(ctx context.Context, mark Mark, recorder *Recorder, restored Restore, now time.Time) error {
+	if err := s.drain(ctx); err != nil {
+		return err
 	}
-	return ErrRolledBack
+	head, err := s.ledger.LogHead(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	entry, err := recorder.Recovered(mark, head.Size, restored.At, now)
+	if err != nil {
+		return err
+	}
+	next, err := head.Append(entry.Bytes)
+	if err != nil {
+		return err
+	}
+	return s.ledger.Recover(ctx, s.log, head, next, entry)
 }
 
 func (s *Sequencer) tree(ctx context.Context) (Head, []byte, error) {
@@ -289,48 +327,6 @@ func (s *Sequencer) tree(ctx context.Context) (Head, []byte, error) {
 	}
 	root, err := head.Root()
 	return head, root, err
-}
-
-// recover records the restore behind everything that came back, then moves the mark to it.
-func (s *Sequencer) recover(ctx context.Context, mark Mark, recorder *Recorder, restored, now time.Time) error {
-	if err := s.drain(ctx); err != nil {
-		return err
-	}
-	head, err := s.ledger.LogHead(ctx, s.log)
-	if err != nil {
-		return err
-	}
-	entry, err := recorder.Recovered(mark, head.Size, restored, now)
-	if err != nil {
-		return err
-	}
-	next, err := head.Append(entry.Bytes)
-	if err != nil {
-		return err
-	}
-	if err := s.ledger.Recover(ctx, s.log, head, next, entry); err != nil {
-		return err
-	}
-	root, err := next.Root()
-	if err != nil {
-		return err
-	}
-	_, err = s.advance(ctx, mark, next.Size, root)
-	return err
-}
-
-// recovered reports whether the newest record is one of a restore that names this very mark: the process that wrote it died before it moved
-// the mark.
-func (s *Sequencer) recovered(ctx context.Context, mark Mark, head Head) (bool, error) {
-	if head.Size == 0 {
-		return false, nil
-	}
-	newest, err := s.ledger.LogEntries(ctx, s.log, head.Size-1, 1)
-	if err != nil || len(newest) == 0 || newest[0].Kind != KindRecovered {
-		return false, err
-	}
-	rec, err := ParseRecord(newest[0].Bytes)
-	return err == nil && rec.Recovered != nil && rec.Recovered.names(mark), err
 }
 
 // consistent refuses a tree without mark, smaller than it or not containing it. Once per process the prefix is recomputed

@@ -136,7 +136,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	if err := s.endTransfers(ctx, t, now); err != nil {
 		return fmt.Errorf("restore: transfers: %w", err)
 	}
-	if _, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO restores (participant, at) SELECT id, $1 FROM participants`), micros(now)); err != nil {
+	if _, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO restores (participant, at, recorded) SELECT id, CAST($1 AS BIGINT), 0 FROM participants`), micros(now)); err != nil {
 		return s.classify(err)
 	}
 	return t.Commit()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -100,13 +99,13 @@ func (s *Store) Sequence(ctx context.Context, log string, old, next decisionlog.
 }
 
 // Restored implements decisionlog.Ledger.
-func (s *Store) Restored(ctx context.Context, log string) (time.Time, error) {
-	var at int64
-	err := s.get(ctx, func(row scanner) error { return row.Scan(&at) }, `SELECT at FROM restores WHERE participant = `+ofLog, log)
+func (s *Store) Restored(ctx context.Context, log string) (decisionlog.Restore, error) {
+	var at, recorded int64
+	err := s.get(ctx, func(row scanner) error { return row.Scan(&at, &recorded) }, `SELECT at, recorded FROM restores WHERE participant = `+ofLog, log)
 	if fault.Is(err, fault.NotFound) {
-		return time.Time{}, nil
+		return decisionlog.Restore{}, nil
 	}
-	return fromMicros(at), err
+	return decisionlog.Restore{At: fromMicros(at), Recorded: recorded == 1}, err
 }
 
 // Recover implements decisionlog.Ledger.
@@ -116,9 +115,17 @@ func (s *Store) Recover(ctx context.Context, log string, old, next decisionlog.H
 		if err := t.row(ctx, []any{&p}, `SELECT id FROM participants WHERE slug = $1`, log); err != nil {
 			return err
 		}
+		t.one(errStale("store.Recover", log), `UPDATE restores SET recorded = 1 WHERE participant = $1 AND recorded = 0`, p)
 		t.records(p, []decisionlog.Entry{e})
-		t.one(errStale("store.Recover", log), `DELETE FROM restores WHERE participant = $1`, p)
 		return t.sequence(log, old, next, []string{e.ID})
+	})
+}
+
+// Resumed implements decisionlog.Ledger.
+func (s *Store) Resumed(ctx context.Context, log string) error {
+	return s.update(ctx, func(_ context.Context, t *tx) error {
+		t.exec(`DELETE FROM restores WHERE recorded = 1 AND participant = `+ofLog, log)
+		return nil
 	})
 }
 

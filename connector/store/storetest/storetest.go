@@ -756,8 +756,8 @@ func restored(t *testing.T, f bench) {
 		check(t, f.CreateTransfer(t.Context(), tr, commit.Effects{Owed: owed}))
 	}
 	check(t, f.Record(t.Context(), f.a.ID, commit.Effects{Decisions: []decisionlog.Entry{entry(1), entry(2)}}))
-	if at := must(f.Restored(t.Context(), "aurora"))(t); !at.IsZero() {
-		t.Errorf("a store that nobody restored says that it was, at %v", at)
+	if r := must(f.Restored(t.Context(), "aurora"))(t); r != (decisionlog.Restore{}) {
+		t.Errorf("a store that nobody restored says %+v", r)
 	}
 	var out bytes.Buffer
 	check(t, f.Backup(t.Context(), &out))
@@ -783,8 +783,8 @@ func restored(t *testing.T, f bench) {
 
 	// Each log records the restore, once.
 	for _, log := range []string{"aurora", "boreal"} {
-		if at := must(copied.Restored(t.Context(), log))(t); !at.Equal(now.Truncate(time.Microsecond)) {
-			t.Errorf("%s was restored at %v, want %v", log, at, now)
+		if r := must(copied.Restored(t.Context(), log))(t); !r.At.Equal(now) || r.Recorded {
+			t.Errorf("%s was restored: %+v, want at %v, not recorded", log, r, now)
 		}
 	}
 	recovered := entry(9)
@@ -792,10 +792,10 @@ func restored(t *testing.T, f bench) {
 	next := must(decisionlog.Head{}.Append(recovered.Bytes))(t)
 	wantKind(t, copied.Recover(t.Context(), "aurora", decisionlog.Head{Size: 7, Fence: 1}, decisionlog.Head{Size: 8}, recovered), fault.Conflict)
 	check(t, copied.Recover(t.Context(), "aurora", decisionlog.Head{}, next, recovered))
-	if at := must(copied.Restored(t.Context(), "aurora"))(t); !at.IsZero() {
-		t.Errorf("a recorded restore is still open, from %v", at)
+	if r := must(copied.Restored(t.Context(), "aurora"))(t); !r.Recorded || !r.At.Equal(now) {
+		t.Errorf("after the record: %+v", r)
 	}
-	if at := must(copied.Restored(t.Context(), "boreal"))(t); at.IsZero() {
+	if r := must(copied.Restored(t.Context(), "boreal"))(t); r.Recorded {
 		t.Error("one log spoke for another")
 	}
 	if got := ids(must(copied.LogEntries(t.Context(), "aurora", 0, 10))(t)); !slices.Equal(got, []string{recovered.ID}) {
@@ -804,6 +804,14 @@ func restored(t *testing.T, f bench) {
 	again := entry(10)
 	head := must(copied.LogHead(t.Context(), "aurora"))(t)
 	wantKind(t, copied.Recover(t.Context(), "aurora", head, must(head.Append(again.Bytes))(t), again), fault.Conflict)
+	check(t, copied.Resumed(t.Context(), "boreal")) // not recorded: nothing to end
+	check(t, copied.Resumed(t.Context(), "aurora"))
+	if r := must(copied.Restored(t.Context(), "aurora"))(t); r != (decisionlog.Restore{}) {
+		t.Errorf("an answered restore is still open: %+v", r)
+	}
+	if r := must(copied.Restored(t.Context(), "boreal"))(t); r.At.IsZero() {
+		t.Error("a restore that no record speaks of is forgotten")
+	}
 }
 
 func groups(t *testing.T, f bench) {

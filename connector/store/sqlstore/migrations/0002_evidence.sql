@@ -17,8 +17,9 @@ CREATE UNIQUE INDEX log_entries_idx ON log_entries (participant, idx) WHERE idx 
 CREATE INDEX log_entries_tail ON log_entries (participant, nth) WHERE idx IS NULL;
 CREATE INDEX log_entries_process ON log_entries (participant, process, nth) WHERE process <> '';
 CREATE INDEX log_entries_activated ON log_entries (participant, nth) WHERE kind = 'bundle.activate';
--- The participants whose log has not yet recorded that the database was filled from a backup.
+-- The participants whose log has not yet answered for the restore that filled the database.
 CREATE TABLE restores (
   participant BIGINT PRIMARY KEY REFERENCES participants (id),
-  at BIGINT NOT NULL
+  at BIGINT NOT NULL,
+  recorded BIGINT NOT NULL CHECK (recorded IN (0, 1))
 );
