@@ -41,6 +41,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/decisionlog/markfile"
 	"github.com/sluice-connector/sluice/policy/engine"
 	"github.com/sluice-connector/sluice/policy/profile"
@@ -55,6 +56,7 @@ type Config struct {
 	Dial     egress.Dial      // net.Dialer
 	Resolve  egress.Resolve   // the system's resolver
 	VFS      string           // the operating system's file layer, for the embedded store
+	Disk     durable.FS       // the operating system's file system, for keys and checkpoints
 	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
 	Identity Identity         // DCP over the DIDs of the hosted participants
@@ -120,6 +122,9 @@ func (cfg *Config) defaults() {
 	if cfg.Scheme == "" {
 		cfg.Scheme = "https"
 	}
+	if cfg.Disk == nil {
+		cfg.Disk = durable.OS{}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -149,7 +154,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 // open reads profile, store, keys and logs.
 func (c *Connector) open(ctx context.Context) (err error) {
 	s := c.cfg.Settings
-	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+	if err := durable.Private(c.cfg.Disk, s.Data); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	if c.profile, err = loadProfile(s.Profile.File); err != nil {
@@ -166,13 +171,13 @@ func (c *Connector) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	marks, err := markfile.Open(filepath.Join(s.Data, "checkpoints"))
+	marks, err := markfile.Open(c.cfg.Disk, filepath.Join(s.Data, "checkpoints"))
 	if err != nil {
 		return err
 	}
 	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
-	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Rand, c.cfg.Now)
+	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Rand, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -18,12 +17,14 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // hosted knows the participants of this process and their keys. Slugs and DIDs never change, so what was read once is kept.
 type hosted struct {
 	store store.Store
 	dir   string // of the key files
+	disk  durable.FS
 	rand  io.Reader
 	now   func() time.Time
 
@@ -33,8 +34,8 @@ type hosted struct {
 	keys   map[participant.ID]identity.Keys
 }
 
-func newHosted(s store.Store, dir string, rand io.Reader, now func() time.Time) *hosted {
-	return &hosted{store: s, dir: dir, rand: rand, now: now, bySlug: map[string]participant.Participant{},
+func newHosted(s store.Store, dir string, disk durable.FS, rand io.Reader, now func() time.Time) *hosted {
+	return &hosted{store: s, dir: dir, disk: disk, rand: rand, now: now, bySlug: map[string]participant.Participant{},
 		byID: map[participant.ID]participant.Participant{}, keys: map[participant.ID]identity.Keys{}}
 }
 
@@ -76,12 +77,12 @@ func (h *hosted) add(p participant.Participant, keys identity.Keys) {
 
 // draw returns the keys that a participant has, or will have: they are there before it is.
 func (h *hosted) draw(slug string) (identity.Keys, error) {
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return nil, err
+	if err := durable.Private(h.disk, h.dir); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
 	}
 	keys, err := keyfile.Open(h.keyPath(slug), h.rand)
 	if errors.Is(err, fs.ErrNotExist) {
-		return keyfile.Create(h.keyPath(slug), h.rand)
+		return keyfile.Create(h.disk, h.keyPath(slug), h.rand)
 	}
 	return keys, err
 }

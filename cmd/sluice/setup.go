@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/store/postgres"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // configName is the file that init writes and the others read.
@@ -61,8 +62,8 @@ func (a *app) openStore(ctx context.Context, s settings.Settings) (keeper, error
 	if s.Store.Kind == settings.Postgres {
 		return postgres.Open(ctx, postgres.Options{URL: s.Store.URL, Rand: a.rand})
 	}
-	if err := os.MkdirAll(s.Data, 0o700); err != nil {
-		return nil, err
+	if err := durable.Private(durable.OS{}, s.Data); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	return embedded.Open(ctx, embedded.Options{Dir: s.Data, Rand: a.rand})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -59,7 +60,7 @@ func setup(t *testing.T) *world {
 	w := &world{now: now, keys: map[participant.DID]*keyfile.Keys{}}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk} {
-		k, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
 		check(t, err)
 		w.keys[did] = k
 		_, url, err := identity.ParseDID(string(did))

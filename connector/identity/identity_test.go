@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -44,7 +45,7 @@ func setup(t testing.TB) world {
 	w := world{keys: map[participant.DID]*keyfile.Keys{}, fetched: new(atomic.Int32)}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{boreal, cobalt} {
-		k, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
 		check(t, err)
 		w.keys[did] = k
 		doc, err := identity.NewDocument(did, k, []identity.Service{{ID: string(did) + "#dsp", Type: "DataService", Endpoint: "https://boreal.example/x/.well-known/dspace-version"}})

@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/engine"
 	"github.com/sluice-connector/sluice/policy/profile"
 	"github.com/sluice-connector/sluice/policy/rego"
@@ -115,7 +116,7 @@ func (n *Network) join(slug string) *Side {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = raw.Close() })
-	keys, err := keyfile.Create(filepath.Join(dir, "keys.pem"), rand.Reader)
+	keys, err := keyfile.Create(durable.OS{}, filepath.Join(dir, "keys.pem"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/decisionlog/markfile"
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
@@ -89,7 +90,7 @@ func setup(t testing.TB) fixture {
 	check(t, err)
 	signer, err := decisionlog.NewSigner("localhost:8443/cobalt/decisions", public, func(msg []byte) ([]byte, error) { return ed25519.Sign(private, msg), nil })
 	check(t, err)
-	marks, err := markfile.Open(t.TempDir())
+	marks, err := markfile.Open(durable.OS{}, filepath.Join(t.TempDir(), "checkpoints"))
 	check(t, err)
 	recorder, err := decisionlog.NewRecorder("cobalt", "test", decisionlog.Engine{Module: "opa", Go: "go", Target: "rego", Strict: true}, "data.q", domain, rand.Reader)
 	check(t, err)
@@ -328,7 +329,7 @@ func TestALogWithoutItsMarkIsRefused(t *testing.T) {
 	_, err := f.sequencer.Sign(t.Context())
 	check(t, err)
 	var lost error
-	f.marks, lost = markfile.Open(t.TempDir())
+	f.marks, lost = markfile.Open(durable.OS{}, filepath.Join(t.TempDir(), "checkpoints"))
 	check(t, lost)
 	again := f.over(f.shelf)
 	if err := again.Open(t.Context(), f.recorder, restoredAt); !errors.Is(err, decisionlog.ErrUnmarked) {
@@ -370,7 +371,7 @@ func TestADeclaredRestoreIsRecordedOnceAndTheLogGoesOn(t *testing.T) {
 			check(t, err)
 			want := decisionlog.Recovered{From: "7", Restored: "1763880000000", Size: "12", Root: hex.EncodeToString(was.Root)}
 			if tt.fresh {
-				f.marks, err = markfile.Open(t.TempDir())
+				f.marks, err = markfile.Open(durable.OS{}, filepath.Join(t.TempDir(), "checkpoints"))
 				check(t, err)
 				want.Size, want.Root = "", ""
 			}

@@ -9,13 +9,12 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // Keys implements identity.Keys.
@@ -41,7 +40,7 @@ type file struct {
 var secrets = []identity.Secret{identity.SecretAccess, identity.SecretHolder, identity.SecretRest, identity.SecretLog, identity.SecretCursor}
 
 // Create draws fresh keys and writes them to path, which must not exist. What it returned is durable.
-func Create(path string, rand io.Reader) (*Keys, error) {
+func Create(disk durable.FS, path string, rand io.Reader) (*Keys, error) {
 	f := file{Version: 1, Secrets: map[string]string{}}
 	for _, to := range []*string{&f.Token, &f.Issue} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand)
@@ -70,29 +69,10 @@ func Create(path string, rand io.Reader) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := write(path, append(text, '\n')); err != nil {
+	if err := durable.Create(disk, path, append(text, '\n')); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	return Open(path, rand)
-}
-
-// write creates the file for its owner alone and syncs it and its directory.
-func write(path string, text []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(text); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func pkcs8(key any) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 
@@ -27,9 +28,12 @@ type Options struct {
 	Rand io.Reader // for ids
 }
 
-// Open opens or creates the store.
+// Open opens or creates the store. Its files are its owner's alone.
 func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	path := filepath.Join(o.Dir, File)
+	if err := private(path); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	write, err := open(path, o.VFS, "immediate", 1)
 	if err != nil {
 		return nil, err
@@ -51,9 +55,18 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	return s, nil
 }
 
+// private makes the database file, or takes from others what they may do with it; the write-ahead log takes over its mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
+}
+
 func open(path, vfs, lock string, conns int) (*sql.DB, error) {
 	q := url.Values{"_txlock": {lock}, "_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-		"cache_size(-2000)", "temp_store(memory)"}}
+		"cache_size(-2000)", "temp_store(memory)"}, "modeof": {path}}
 	if vfs != "" {
 		q.Set("vfs", vfs)
 	}

@@ -11,15 +11,16 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // Dir implements decisionlog.Marks in an existing directory. One process at a time may use it.
 type Dir struct {
+	disk durable.FS
 	path string
 	mu   sync.Mutex
 }
@@ -27,11 +28,11 @@ type Dir struct {
 var _ decisionlog.Marks = (*Dir)(nil)
 
 // Open returns the store in the directory, making it when it is missing.
-func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+func Open(disk durable.FS, path string) (*Dir, error) {
+	if err := durable.Private(disk, path); err != nil {
 		return nil, fmt.Errorf("checkpoint store: %w", err)
 	}
-	return &Dir{path: path}, nil
+	return &Dir{disk: disk, path: path}, nil
 }
 
 func (d *Dir) file(origin string) string {
@@ -46,7 +47,7 @@ func (d *Dir) Load(_ context.Context, origin string) (decisionlog.Mark, error) {
 }
 
 func (d *Dir) load(origin string) (decisionlog.Mark, error) {
-	text, err := os.ReadFile(d.file(origin))
+	text, err := d.disk.ReadFile(d.file(origin))
 	if errors.Is(err, fs.ErrNotExist) {
 		return decisionlog.Mark{}, nil
 	}
@@ -63,7 +64,7 @@ func (d *Dir) load(origin string) (decisionlog.Mark, error) {
 	return m, nil
 }
 
-// Swap implements decisionlog.Marks: write beside, sync, rename, sync the directory.
+// Swap implements decisionlog.Marks.
 func (d *Dir) Swap(_ context.Context, origin string, old, next decisionlog.Mark) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,28 +79,8 @@ func (d *Dir) Swap(_ context.Context, origin string, old, next decisionlog.Mark)
 	if err != nil {
 		return err
 	}
-	return d.replace(d.file(origin), text)
-}
-
-func (d *Dir) replace(path string, text []byte) error {
-	tmp, err := os.CreateTemp(d.path, ".mark-")
-	if err != nil {
+	if err := durable.Write(d.disk, d.file(origin), text); err != nil {
 		return fmt.Errorf("checkpoint store: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(text)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("checkpoint store: %w", err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("checkpoint store: %w", err)
-	}
-	dir, err := os.Open(d.path)
-	if err != nil {
-		return fmt.Errorf("checkpoint store: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }

@@ -1,5 +1,6 @@
-// Package faultfs is a disk for tests: it counts every write, sync, truncation and deletion that SQLite makes, and fails at the one it is
-// told to, by an I/O error, by having no room, or by losing its power, which takes with it what was not synced.
+// Package faultfs is a disk for tests: it counts every write, sync, truncation, rename and deletion that SQLite makes, and those of the files
+// beside it, and fails at the one it is told to: by an I/O error, by having no room from then on until some is made, or by losing its power,
+// which takes with it what was not synced.
 package faultfs
 
 import (
@@ -34,8 +35,10 @@ type Disk struct {
 	mu    sync.Mutex
 	count int
 	log   []string
-	dead  bool
+	dead  bool // has no power
+	full  bool // has no room
 	files map[string]*image
+	tree  tree // the files beside the database
 }
 
 // image is what of a file would survive.
@@ -68,6 +71,20 @@ func (d *Disk) Operations() []string {
 	return append([]string(nil), d.log...)
 }
 
+// Full reports whether the disk has no room now.
+func (d *Disk) Full() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.full
+}
+
+// MakeRoom lets a full disk take writes again.
+func (d *Disk) MakeRoom() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = false
+}
+
 // step counts an operation and says whether it fails. The caller holds mu.
 func (d *Disk) step(what, path string) error {
 	if d.dead {
@@ -75,17 +92,18 @@ func (d *Disk) step(what, path string) error {
 	}
 	d.count++
 	d.log = append(d.log, fmt.Sprintf("%s %s", what, path[strings.LastIndexByte(path, '/')+1:]))
+	if d.count == d.at && d.mode == NoRoom {
+		d.full = true
+	}
+	if d.full && (what == "write" || what == "sync" || what == "create" || what == "link") {
+		return sqlite3.FULL // what was written may find its room only when it is synced; to shorten and to delete need none
+	}
 	if d.count != d.at {
 		return nil
 	}
 	switch d.mode {
 	case IOError:
 		return sqlite3.IOERR
-	case NoRoom:
-		if what != "write" {
-			return nil // a full disk refuses writes only
-		}
-		return sqlite3.FULL
 	case PowerLoss:
 		d.dead = true
 		return sqlite3.IOERR
@@ -115,7 +133,7 @@ func (d *Disk) Restore() error {
 			return err
 		}
 	}
-	return nil
+	return d.tree.restore()
 }
 
 func apply(content []byte, w write) []byte {
