@@ -39,8 +39,11 @@ func newHosted(s store.Store, dir string, disk durable.FS, rand io.Reader, now f
 		byID: map[participant.ID]participant.Participant{}, keys: map[participant.ID]identity.Keys{}}
 }
 
-// load reads all participants and opens their keys.
+// load reads all participants and opens their keys. A directory of keys that others can enter is refused.
 func (h *hosted) load(ctx context.Context) error {
+	if err := durable.Private(h.disk, h.dir); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
 	all, err := h.store.Participants(ctx)
 	if err != nil {
 		return err
@@ -77,9 +80,6 @@ func (h *hosted) add(p participant.Participant, keys identity.Keys) {
 
 // draw returns the keys that a participant has, or will have: they are there before it is.
 func (h *hosted) draw(slug string) (identity.Keys, error) {
-	if err := durable.Private(h.disk, h.dir); err != nil {
-		return nil, fmt.Errorf("keys: %w", err)
-	}
 	keys, err := keyfile.Open(h.keyPath(slug), h.rand)
 	if errors.Is(err, fs.ErrNotExist) {
 		return keyfile.Create(h.disk, h.keyPath(slug), h.rand)

@@ -2,6 +2,8 @@ package embedded_test
 
 import (
 	"crypto/rand"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/sluice-connector/sluice/connector/store"
@@ -30,4 +32,26 @@ func TestContract(t *testing.T) {
 			Empty:  func(t *testing.T) storetest.Restorer { return open(t, t.TempDir()) },
 		}
 	})
+}
+
+func TestTheFilesOfTheDatabaseAreTheirOwnersAlone(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]os.FileMode{"new": 0, "made by an earlier version": 0o644} {
+		dir := t.TempDir()
+		if before != 0 {
+			if err := os.WriteFile(filepath.Join(dir, embedded.File), nil, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := open(t, dir)
+		if err := s.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{embedded.File, embedded.File + "-wal"} {
+			info, err := os.Stat(filepath.Join(dir, file))
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %s has mode %v, %v; want 0600", name, file, info.Mode(), err)
+			}
+		}
+	}
 }
