@@ -162,7 +162,7 @@ that the export brings along, and the answer says "unpinned": that proves the ex
 		}
 		if a.json {
 			return a.value(map[string]any{"ok": true, "origin": report.Origin, "size": report.Size, "root": report.Root, "key": report.Key,
-				"pinned": report.Pinned, "waiting": report.Waiting, "files": report.Files})
+				"pinned": report.Pinned, "waiting": report.Waiting, "files": report.Files, "recovered": append([]uint64{}, report.Recovered...)})
 		}
 		trust := a.paint(a.stdout, green, "pinned")
 		if !report.Pinned {
@@ -171,6 +171,9 @@ that the export brings along, and the answer says "unpinned": that proves the ex
 		a.fields("verified", args[0], "origin", report.Origin, "records", strconv.FormatUint(report.Size, 10), "root", report.Root,
 			"waiting", strconv.Itoa(report.Waiting), "files", strconv.Itoa(report.Files), "key", report.Key)
 		fmt.Fprintln(a.stdout, trust)
+		for _, at := range report.Recovered {
+			fmt.Fprintln(a.stdout, a.paint(a.stdout, yellow, fmt.Sprintf("record %d says that the log went on from a backup; \"sluice log show\" tells from where", at)))
+		}
 		return nil
 	}
 	return c
@@ -244,6 +247,9 @@ func (a *app) record(index int, r decisionlog.Record) error {
 	effect := printable(r.Effect)
 	if effect == "deny" {
 		effect = a.paint(a.stdout, red, effect)
+	}
+	if r.Recovered != nil {
+		what = "from " + r.Recovered.From
 	}
 	line := fmt.Sprintf("%6d  %s  %-15s %-20s %s", index, r.When().Format("2006-01-02 15:04:05Z"), printable(r.Kind), printable(what), effect)
 	var against []string

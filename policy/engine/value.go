@@ -27,7 +27,7 @@ func (d document) value() ast.Value {
 		member("process", object(member("consumer_pid", text(d.Process.ConsumerPID)), member("format", text(d.Process.Format)),
 			member("message", text(d.Process.Message)), member("offer_id", text(d.Process.OfferID)), member("provider_pid", text(d.Process.ProviderPID)))),
 		member("profile", text(d.Profile)),
-		member("request", object(member("method", text(d.Request.Method)), member("path", text(d.Request.Path)))),
+		member("request", object(member("method", text(d.Request.Method)), member("path", text(d.Request.Path)), member("query", text(d.Request.Query)))),
 		member("role", text(d.Role)),
 	)
 }
@@ -58,7 +58,7 @@ var names = func() map[string]*ast.Term {
 	out := map[string]*ast.Term{}
 	for _, name := range []string{"accepts", "action", "agreement", "asset", "bpn", "clause", "clauses", "code", "consumer_pid", "credentials", "did", "digest",
 		"door", "effect", "format", "id", "issuer", "limits", "message", "method", "not_after", "not_before", "now", "offer_id", "operand", "operator", "outcome",
-		"own", "params", "path", "peer", "policies", "process", "profile", "provider_pid", "reasons", "request", "role", "rule", "semantic_id", "signed",
+		"own", "params", "path", "peer", "policies", "process", "profile", "provider_pid", "query", "reasons", "request", "role", "rule", "semantic_id", "signed",
 		"subject", "type", "values", "version"} {
 		out[name] = ast.StringTerm(name)
 	}
