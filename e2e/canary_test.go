@@ -26,11 +26,11 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
-	"github.com/sluice-connector/sluice/e2e/network"
 	"github.com/sluice-connector/sluice/schemas"
 )
 
@@ -58,7 +58,7 @@ func TestNoSecretStandsAnywhereInClear(t *testing.T) {
 			return slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		},
 		Change: func(_ string, cfg *connector.Config) {
-			cfg.Settings.Egress.Upstreams = []string{source.URL}
+			cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: source.URL}}
 			cfg.Settings.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{source.URL}, Header: "Authorization", File: file}}
 		}})
 	if err != nil {
@@ -84,7 +84,7 @@ func TestNoSecretStandsAnywhereInClear(t *testing.T) {
 
 	const asset = "urn:sluice:test:canary"
 	if err := cobalt.PublishAsset(t.Context(), cobalt.Local, catalog.Asset{ID: asset, Title: "An API", Type: "https://w3id.org/catenax/taxonomy#Submodel",
-		APIVersion: "3.0", SemanticID: schemas.PCF, Address: catalog.Address{BaseURL: source.URL, SecretRef: "erp"}}, "test"); err != nil {
+		APIVersion: "3.0", SemanticID: schemas.PCF, Properties: map[string]string{catalog.PropertyTerms: "pcf"}, Address: catalog.Address{BaseURL: source.URL, SecretRef: "erp"}}, "test"); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, cobalt)

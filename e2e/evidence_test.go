@@ -10,7 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/sluice-connector/sluice/connector/exchange"
-	"github.com/sluice-connector/sluice/e2e/network"
+	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // net is a network of DID documents that counts who asks.
@@ -63,7 +64,7 @@ func (n *net) serve(t *testing.T, did participant.DID, keys identity.Keys) {
 
 func newKeys(t *testing.T) *keyfile.Keys {
 	t.Helper()
-	k, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
 	check(t, err)
 	return k
 }

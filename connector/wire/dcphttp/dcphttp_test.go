@@ -26,6 +26,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -78,7 +79,7 @@ func setup(t *testing.T) *world {
 	t.Helper()
 	w := &world{local: participant.Participant{ID: 1, Slug: "boreal", DID: boreal}, keys: map[participant.DID]*keyfile.Keys{}, documents: map[string][]byte{}}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk} {
-		k, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
 		check(t, err)
 		w.keys[did] = k
 		w.publish(t, did)

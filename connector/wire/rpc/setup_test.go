@@ -37,6 +37,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/profile"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -185,7 +186,7 @@ func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func cursors(t testing.TB) identity.Cursors {
 	t.Helper()
-	keys, err := keyfile.Create(filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
