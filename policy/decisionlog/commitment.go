@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
 	"strconv"
 
@@ -20,27 +22,27 @@ type Domain struct {
 	Key []byte // 32 bytes
 }
 
-// LogValue hides the key.
+// String hides the key.
 func (d Domain) String() string { return "domain " + d.ID }
 
-// opener makes and opens the commitments of one record.
-type opener struct{ key []byte }
+// opener makes and opens the commitments of one record. It is for one goroutine.
+type opener struct{ salts hash.Hash } // HMAC under the record's key, reset for each salt
 
 func (d Domain) record(id string) (opener, error) {
 	k, err := hkdf.Key(sha256.New, d.Key, nil, "sluice/record/v1\x00"+id, 32)
 	if err != nil {
 		return opener{}, fmt.Errorf("key of record %s: %w", id, err)
 	}
-	return opener{k}, nil
+	return opener{hmac.New(sha256.New, k)}, nil
 }
 
 func (o opener) salt(path string) []byte {
-	mac := hmac.New(sha256.New, o.key)
-	mac.Write([]byte("sluice/salt/v1\x00" + path))
-	return mac.Sum(nil)
+	o.salts.Reset()
+	_, _ = io.WriteString(o.salts, "sluice/salt/v1\x00"+path)
+	return o.salts.Sum(nil)
 }
 
-// commit returns HMAC-SHA-256(salt, domain ‖ path ‖ 0 ‖ value) where value is canonical JSON.
+// commitTo returns HMAC-SHA-256(salt, domain ‖ path ‖ 0 ‖ value) where value is canonical JSON.
 func commitTo(salt []byte, path string, value []byte) []byte {
 	mac := hmac.New(sha256.New, salt)
 	mac.Write([]byte("sluice/commitment/v1\x00" + path + "\x00"))
