@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ rest in its store: whatever was acknowledged goes on after the next start.`,
 }
 
 func (a *app) serve(ctx context.Context, s settings.Settings) error {
+	if a.env("GOGC") == "" {
+		debug.SetGCPercent(connector.GCPercent)
+	}
 	c, err := connector.New(ctx, connector.Config{Settings: s, Now: a.now, Rand: a.rand, Log: a.logger(s.Log)})
 	if err != nil {
 		return err

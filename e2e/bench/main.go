@@ -14,11 +14,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluice-connector/sluice/connector"
 )
 
 func main() {
@@ -53,6 +56,9 @@ func run(ctx context.Context) error {
 			return err
 		}
 		defer pprof.StopCPUProfile()
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(connector.GCPercent) // as sluice serve does
 	}
 	var rows []row
 	for _, part := range []struct {
