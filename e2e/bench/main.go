@@ -9,6 +9,10 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -64,7 +68,7 @@ func run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context, string) ([]row, error)
-	}{{"disk", disk}, {"start", start}, {"decision", decision}, {"log", appends}, {"exchange", exchanges}, {"proxy", proxy}} {
+	}{{"machine", machine}, {"start", start}, {"decision", decision}, {"log", appends}, {"exchange", exchanges}, {"proxy", proxy}} {
 		if only := os.Getenv("BENCH"); only != "" && !strings.Contains(only, part.name) {
 			continue
 		}
@@ -121,8 +125,26 @@ func met(ok bool) string {
 	return "no"
 }
 
-// disk measures the sync that every durable step waits for.
-func disk(_ context.Context, dir string) (rows []row, err error) {
+// machine measures the two things that everything else here is made of: signatures on one core, and the sync that every durable step waits for.
+func machine(ctx context.Context, dir string) ([]row, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256([]byte("sluice"))
+	n, begin := 0, time.Now()
+	for ; time.Since(begin) < time.Second && ctx.Err() == nil; n++ {
+		signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+		if err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature) {
+			return nil, errors.Join(err, errors.New("a signature does not verify"))
+		}
+	}
+	rows, err := disk(dir)
+	speed := row{"this machine: P-256 signatures made and verified, one core", "", fmt.Sprintf("%.0f/s", float64(n)/time.Since(begin).Seconds()), ""}
+	return append([]row{speed}, rows...), err
+}
+
+func disk(dir string) (rows []row, err error) {
 	f, err := os.Create(filepath.Join(dir, "sync"))
 	if err != nil {
 		return nil, err
