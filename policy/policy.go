@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/sluice-connector/sluice/policy/odrl"
@@ -41,7 +42,8 @@ type Question struct {
 	Agreement Agreement // zero before there is one
 	Process   Process
 	Request   Request // zero except at data.request
-	Previous  string  // id of the previous record of the same process, "" for the first
+	Approval  Approval
+	Previous  string // id of the previous record of the same process, "" for the first
 }
 
 // Party is one side with what it has proven.
@@ -108,6 +110,18 @@ type Request struct {
 	Query  string // in canonical form: sorted by name, percent-encoded; "" for none
 }
 
+// Approval is whether an operator's word is wanted beside the policies, and was given.
+type Approval string
+
+// The approvals. Without one, nobody has to be asked.
+const (
+	Awaited Approval = "awaited"
+	Given   Approval = "given"
+)
+
+// CodeAwaited is the reason of a denial that an operator's approval would lift.
+const CodeAwaited = "approval.awaited"
+
 // Effect is the answer: nothing but these two.
 type Effect string
 
@@ -158,6 +172,13 @@ type Limits struct {
 
 // Allowed reports whether the decision allows. Everything that is not literally "allow" is a refusal.
 func (d Decision) Allowed() bool { return d.Effect == Allow && d.Class == "" }
+
+// Asks reports a denial that nothing stands behind but an operator's approval.
+func (d Decision) Asks() bool {
+	denials := d.Denials()
+	return d.Effect == Deny && d.Class == "" && len(denials) > 0 &&
+		!slices.ContainsFunc(denials, func(r Reason) bool { return r.Code != CodeAwaited })
+}
 
 // CutOff tells a decision that was broken off from one that was made: it says nothing of the peer, who may come again.
 func (d Decision) CutOff(ctx context.Context) bool {

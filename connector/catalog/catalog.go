@@ -61,6 +61,7 @@ type Rule struct {
 	Selector    Selector
 	Access      string // digest of the access policy
 	Usage       string // digest of the usage policy
+	Approval    bool   // a contract needs an operator's word beside the policies
 	Created     time.Time
 }
 

@@ -103,18 +103,27 @@ type Negotiation struct {
 	State       State
 	Offer       Offer // last one on the table
 	AgreementID string
-	Code        string       // of the termination
-	Reasons     []string     // of the termination, one per constraint
-	Accepted    Receipt      // the last accepted incoming message
-	Held        Kind         // the message that waits for an operator; "" when none does
-	Claims      policy.Party // provider: the consumer as verified at its last request, for what an operator decides later
-	Pending     Pending      // the outgoing transition that waits for its acknowledgement; zero when none
-	LastRecord  string       // id of the newest decision record of this process
-	Error       string       // operator's view: why delivery was given up
-	Actor       string       // who began it
+	Code        string          // of the termination
+	Reasons     []string        // of the termination, one per constraint
+	Accepted    Receipt         // the last accepted incoming message
+	Held        Held            // what waits for an operator; zero when nothing does
+	Approval    policy.Approval // provider: of what is on the table
+	Claims      policy.Party    // provider: the consumer as verified at its last request, for what an operator decides later
+	Pending     Pending         // the outgoing transition that waits for its acknowledgement; zero when none
+	LastRecord  string          // id of the newest decision record of this process
+	Error       string          // operator's view: why delivery was given up
+	Actor       string          // who began it
 	Trace       string
 	Created     time.Time
 	Updated     time.Time
+}
+
+// Held is a message that waits for an operator: who approves lets it go, who terminates refuses it, and when the time is over nobody has to.
+type Held struct {
+	Message  Kind
+	Reasons  []string  // why it waits, one per term of the policy; none when it waits for another reason than a policy
+	Until    time.Time // then the negotiation is refused; zero: never
+	Deadline string    // id of the owed deadline
 }
 
 // What a negotiation shares with every process.

@@ -151,7 +151,7 @@ func (s *Service) order(ctx context.Context, local participant.Participant, id, 
 			code, reasons := Refusal(d)
 			return &fault.Error{Op: "negotiation.order", Kind: fault.Refused, Subject: n.ID, Code: code, Reason: "the policy does not allow this", Reasons: reasons}
 		}
-		next.Held, next.LastRecord = "", e.Decisions[len(e.Decisions)-1].ID
+		next.LastRecord, e.Settled = e.Decisions[len(e.Decisions)-1].ID, n.owes()
 		if e.Owed, err = s.say(&next, a); err != nil {
 			return err
 		}
@@ -194,6 +194,9 @@ func (s *Service) approveRequest(ctx context.Context, local participant.Particip
 	entry, err := s.offer(ctx, local, *n, n.Offer.ID)
 	if err != nil {
 		return answer{}, policy.Decision{}, err
+	}
+	if n.Approval == policy.Awaited {
+		n.Approval = policy.Given
 	}
 	d, asked, err := s.decide(ctx, local, *n, policy.DoorRequest, n.Claims, policy.Party{DID: string(local.DID)}, assetOf(entry), policy.Agreement{}, nil, entry.Usage.Policy)
 	if err != nil || !d.Allowed() {
@@ -244,6 +247,7 @@ func (s *Service) Propose(ctx context.Context, local participant.Participant, id
 				return answer{}, policy.Decision{}, err
 			}
 			o = Offer{ID: entry.Offer.ID, Target: entry.Asset.ID, Policy: entry.Usage.Policy}
+			n.Approval = "" // proposing it says nothing of the approval that its acceptance may need
 			d, asked, err = s.decide(ctx, local, *n, policy.DoorRequest, n.Claims, policy.Party{DID: string(local.DID)}, assetOf(entry), policy.Agreement{}, nil, o.Policy)
 		} else {
 			if o.ID == "" || o.Target != n.Offer.Target || o.Policy.IsZero() {
@@ -271,8 +275,8 @@ func (s *Service) end(ctx context.Context, n Negotiation, code string, reasons [
 	now := s.cfg.Now()
 	next := n
 	next.State, next.Code, next.Reasons, next.Updated = Terminated, code, reasons, now
-	e := commit.Effects{Decisions: entries, Settled: n.Pending.Owed}
-	next.Pending = Pending{}
+	e := commit.Effects{Decisions: entries, Settled: n.owes()}
+	next.Pending, next.Held = Pending{}, Held{}
 	if len(entries) > 0 {
 		next.LastRecord = entries[len(entries)-1].ID
 	}

@@ -43,6 +43,8 @@ type Filter struct {
 type Offers interface {
 	// Offer returns the offer with its asset and both policies; NotFound when absent.
 	Offer(ctx context.Context, p participant.ID, id string) (catalog.Entry, error)
+	// Rule returns the rule that an offer follows from.
+	Rule(ctx context.Context, p participant.ID, id string) (catalog.Rule, error)
 	// Record commits effects that change nothing else: a decision against showing an offer.
 	Record(ctx context.Context, p participant.ID, e commit.Effects) error
 }
@@ -63,6 +65,11 @@ type Evidence interface {
 	Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error)
 	// Own gives our own credentials as facts.
 	Own(ctx context.Context, local participant.Participant) (policy.Party, error)
+}
+
+// Hosted finds the hosted participant that a row belongs to.
+type Hosted interface {
+	ByID(ctx context.Context, id participant.ID) (participant.Participant, error)
 }
 
 // Codec encodes an outgoing message once: the path under the peer's base, and the bytes.

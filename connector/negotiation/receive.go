@@ -62,7 +62,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	if next.PeerPID == "" {
 		next.PeerPID = said.PID(n.Role.Other())
 	}
-	step := step{s: s, ctx: ctx, local: local, peer: peer, old: n, next: next, message: m, settled: n.Pending.Owed}
+	step := step{s: s, ctx: ctx, local: local, peer: peer, old: n, next: next, message: m, settled: n.owes()}
 	switch m.Kind {
 	case Request:
 		return step.counterOffer()
@@ -119,7 +119,7 @@ type step struct {
 
 // commit writes the step with what follows from it, and names the event after the state that was reached.
 func (p *step) commit(a answer) (Received, error) {
-	p.next.Pending, p.next.Held = Pending{}, a.held
+	p.next.Pending = Pending{}
 	e := commit.Effects{Decisions: append(p.entries, a.entries...), Settled: p.settled, Agreement: a.contract}
 	if n := len(e.Decisions); n > 0 {
 		p.next.LastRecord = e.Decisions[n-1].ID
@@ -141,7 +141,7 @@ func (p *step) commit(a answer) (Received, error) {
 type answer struct {
 	message  *Message // to the peer
 	to       State
-	held     Kind // the message that an operator must release instead
+	held     Held // the message that an operator must release instead
 	entries  []decisionlog.Entry
 	contract *agreement.Agreement // concluded with it
 }
@@ -151,10 +151,11 @@ func refusal(code string, reasons []string, entries ...decisionlog.Entry) answer
 	return answer{message: &Message{Kind: Termination, Code: code, Reasons: reasons}, to: Terminated, entries: entries}
 }
 
-// say owes the answer's message, if there is one; what was concluded keeps the exact bytes.
+// say owes what follows from the answer: its message, or the deadline of what waits instead. What was concluded keeps the exact bytes.
 func (s *Service) say(n *Negotiation, a answer) (*commit.Owed, error) {
+	n.Held = a.held
 	if a.message == nil {
-		return nil, nil
+		return s.deadline(n)
 	}
 	if a.message.Kind == Termination {
 		n.Code, n.Reasons = a.message.Code, a.message.Reasons
@@ -171,7 +172,13 @@ func (s *Service) unless(n Negotiation, a answer) answer {
 	if s.cfg.Hold == nil || !s.cfg.Hold(n, a.message.Kind) {
 		return a
 	}
-	return answer{held: a.message.Kind, entries: a.entries}
+	return answer{held: Held{Message: a.message.Kind}, entries: a.entries}
+}
+
+// ask lets the answer wait for the operator that the policy asks for.
+func ask(m Kind, d policy.Decision, entries ...decisionlog.Entry) answer {
+	_, reasons := Refusal(d)
+	return answer{held: Held{Message: m, Reasons: reasons}, entries: entries}
 }
 
 // admit holds for every message that begins a process, cheap checks first: the peer may have only so many open, and its callback address
@@ -212,7 +219,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 		return Received{}, err
 	}
 	e := commit.Effects{Decisions: append([]decisionlog.Entry{seen}, a.entries...), Agreement: a.contract}
-	n.Held, n.LastRecord = a.held, e.Decisions[len(e.Decisions)-1].ID
+	n.LastRecord = e.Decisions[len(e.Decisions)-1].ID
 	if e.Owed, err = s.say(&n, a); err != nil {
 		return Received{}, err
 	}
@@ -243,7 +250,7 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: peer.DID, PeerPID: m.ProviderPID, Callback: m.Callback,
-		State: Offered, Offer: *m.Offer, Held: Acceptance, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+		State: Offered, Offer: *m.Offer, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	refused := func(entry decisionlog.Entry, code string, reasons []string) (Received, error) {
 		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
 			return Received{}, err
@@ -270,7 +277,11 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 		return refused(entry, code, reasons)
 	}
 	n.LastRecord = entry.ID
-	return s.create(ctx, n, m, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
+	owed, err := s.say(&n, answer{held: Held{Message: Acceptance}})
+	if err != nil {
+		return Received{}, err
+	}
+	return s.create(ctx, n, m, commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{event("offered", n, now, string(peer.DID))}})
 }
 
 // known answers an initial message whose pid the peer used before in the same role: the same message gets the existing negotiation,
@@ -363,7 +374,7 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 // respond decides on a request for the offer: an agreement, or a termination that says why. A request for other terms than the published
 // ones can wait for an operator; what the policy denies cannot.
 func (s *Service) respond(ctx context.Context, local participant.Participant, n *Negotiation, claims policy.Party, e catalog.Entry, m Message) (answer, error) {
-	n.Claims = claims
+	n.Claims, n.Approval = claims, ""
 	if !odrl.Equal(m.Offer.Policy, e.Usage.Policy) {
 		entry, err := s.deny(ctx, local, *n, policy.DoorRequest, "offer.changed", m.Raw, m.Offer.Policy)
 		if err != nil {
@@ -372,16 +383,26 @@ func (s *Service) respond(ctx context.Context, local participant.Participant, n 
 		a := refusal("offer.changed", []string{"the requested policy is not the offered one; request the offer as the catalog shows it"}, entry)
 		return s.unless(*n, a), nil
 	}
+	rule, err := s.cfg.Offers.Rule(ctx, local.ID, e.Offer.Rule)
+	if err != nil {
+		return answer{}, err
+	}
+	if rule.Approval {
+		n.Approval = policy.Awaited
+	}
 	d, entry, err := s.decide(ctx, local, *n, policy.DoorRequest, claims, policy.Party{DID: string(local.DID)}, assetOf(e), policy.Agreement{}, m.Raw, e.Usage.Policy)
 	if err != nil {
 		return answer{}, err
+	}
+	if d.Asks() {
+		return ask(Agreement, d, entry), nil
 	}
 	if !d.Allowed() {
 		code, reasons := Refusal(d)
 		return refusal(code, reasons, entry), nil
 	}
 	if s.cfg.Hold != nil && s.cfg.Hold(*n, Agreement) {
-		return answer{held: Agreement, entries: []decisionlog.Entry{entry}}, nil
+		return answer{held: Held{Message: Agreement}, entries: []decisionlog.Entry{entry}}, nil
 	}
 	n.LastRecord = entry.ID
 	a, err := s.agree(ctx, local, n, claims, e, m.Raw)
@@ -479,7 +500,7 @@ func (p *step) offered() (Received, error) {
 		return p.commit(refusal(Refusal(d)))
 	}
 	if !odrl.Equal(asked.Policy, p.message.Offer.Policy) {
-		return p.commit(answer{held: Acceptance})
+		return p.commit(answer{held: Held{Message: Acceptance}})
 	}
 	return p.commit(p.s.unless(p.next, answer{message: &Message{Kind: Acceptance}, to: Accepted}))
 }

@@ -42,6 +42,8 @@ type Config struct {
 	Log       *slog.Logger
 	MaxOpen   int  // 0: MaxOpen
 	Offered   bool // initial offers of providers are taken
+	Hosted    Hosted
+	Patience  time.Duration // how long something waits for an operator before it is refused; 0: for ever
 	// Hold says that a message which could be sent at once waits for an operator instead; nil: none does. It cannot let pass what a policy denied.
 	Hold func(n Negotiation, m Kind) bool
 }
@@ -109,7 +111,7 @@ func (s *Service) question(local participant.Participant, id string, n Negotiati
 	contract policy.Agreement, raw []byte, policies ...odrl.Policy) policy.Question {
 	status := n.status()
 	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: s.cfg.ProfileID, Own: own, Peer: peer,
-		Role: string(n.Role), Policies: policies, Accepts: s.cfg.Accepts, Asset: a, Agreement: contract, Previous: n.LastRecord,
+		Role: string(n.Role), Policies: policies, Approval: n.Approval, Accepts: s.cfg.Accepts, Asset: a, Agreement: contract, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: n.Offer.ID}}
 	if raw != nil {
 		q.Process.MessageDigest = process.Digest(raw)

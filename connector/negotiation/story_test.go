@@ -577,8 +577,8 @@ func TestAProviderOffersAndTheConsumerApproves(t *testing.T) {
 		t.Fatalf("messages %v, want %v", got, want)
 	}
 	n := wantState(t, b.boreal, negotiation.Offered)
-	if n.Held != negotiation.Acceptance {
-		t.Errorf("%q waits for the operator, want the acceptance", n.Held)
+	if n.Held.Message != negotiation.Acceptance {
+		t.Errorf("%q waits for the operator, want the acceptance", n.Held.Message)
 	}
 	approve(t, b.boreal, n.ID)
 	if got, want := b.Run(), []string{string(negotiation.Acceptance), agreed, verification, finalization}; !slices.Equal(got, want) {
@@ -596,14 +596,14 @@ func TestBothSidesMayProposeOtherTerms(t *testing.T) {
 	b.cobalt.Hold = func(_ negotiation.Negotiation, m negotiation.Kind) bool { return m != negotiation.Finalization }
 	b.boreal.Begin(b.cobalt, b.offer)
 	b.Run()
-	if n := wantState(t, b.cobalt, negotiation.Requested); n.Held != negotiation.Agreement {
-		t.Fatalf("%q waits at the provider, want the agreement", n.Held)
+	if n := wantState(t, b.cobalt, negotiation.Requested); n.Held.Message != negotiation.Agreement {
+		t.Fatalf("%q waits at the provider, want the agreement", n.Held.Message)
 	}
 	propose(t, b.cobalt, negotiation.Offer{ID: other.ID})
 	b.Run()
 	n := wantState(t, b.boreal, negotiation.Offered)
-	if n.Offer.ID != other.ID || n.Held != negotiation.Acceptance {
-		t.Fatalf("on the table is %s with %q waiting, want the provider's offer, which nobody asked for", n.Offer.ID, n.Held)
+	if n.Offer.ID != other.ID || n.Held.Message != negotiation.Acceptance {
+		t.Fatalf("on the table is %s with %q waiting, want the provider's offer, which nobody asked for", n.Offer.ID, n.Held.Message)
 	}
 	propose(t, b.boreal, b.offer)
 	b.Run()
@@ -640,8 +640,8 @@ func TestARequestForOtherTermsIsRefusedOnRecordUnlessAnOperatorWantsToSeeIt(t *t
 			b.boreal.Begin(b.cobalt, negotiation.Offer{ID: b.offer.ID, Target: b.offer.Target, Policy: lax})
 			b.Run()
 			if hold {
-				if n := wantState(t, b.cobalt, negotiation.Requested); n.Held != negotiation.Termination {
-					t.Errorf("%q waits, want the refusal", n.Held)
+				if n := wantState(t, b.cobalt, negotiation.Requested); n.Held.Message != negotiation.Termination {
+					t.Errorf("%q waits, want the refusal", n.Held.Message)
 				}
 			} else if n := wantState(t, b.boreal, negotiation.Terminated); n.Code != "offer.changed" {
 				t.Errorf("the consumer hears %q, want offer.changed", n.Code)
@@ -666,8 +666,8 @@ func TestWhatAPolicyDeniesCannotBeHeldOrApproved(t *testing.T) {
 	if _, err := cobalt.Negotiations.Propose(t.Context(), cobalt.Local, waiting, negotiation.Offer{ID: strict.Offer.ID}, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Refused) {
 		t.Errorf("offering what the policy denies: %v, want a refusal", err)
 	}
-	if got := cobalt.Negotiation(waiting); got.State != negotiation.Requested || got.Held != negotiation.Agreement {
-		t.Errorf("the negotiation is %s with %q waiting, want it as it was", got.State, got.Held)
+	if got := cobalt.Negotiation(waiting); got.State != negotiation.Requested || got.Held.Message != negotiation.Agreement {
+		t.Errorf("the negotiation is %s with %q waiting, want it as it was", got.State, got.Held.Message)
 	}
 	n.Advance(20 * 365 * 24 * time.Hour) // every credential has ended
 	if _, err := cobalt.Negotiations.Approve(t.Context(), cobalt.Local, waiting, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Refused) {
@@ -675,6 +675,85 @@ func TestWhatAPolicyDeniesCannotBeHeldOrApproved(t *testing.T) {
 	}
 	if len(cobalt.Agreements()) != 0 {
 		t.Error("there is an agreement")
+	}
+}
+
+func TestAnOfferOnApprovalWaitsForTheOperatorWithReasons(t *testing.T) {
+	t.Parallel()
+	for _, approve := range []bool{true, false} {
+		t.Run(map[bool]string{true: "who approves", false: "who refuses"}[approve], func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			offer := pair.Ask(b.cobalt.OfferOnApproval(pair.Members(), pair.Footprints()))
+			b.boreal.Begin(b.cobalt, offer)
+			b.Run()
+			n := wantState(t, b.cobalt, negotiation.Requested)
+			if n.Held.Message != negotiation.Agreement || len(n.Held.Reasons) != 1 || !strings.HasPrefix(n.Held.Reasons[0], "approval.awaited") {
+				t.Fatalf("waiting: %+v, want the agreement, for the operator's approval alone", n.Held)
+			}
+			if want := b.Now().Add(pair.Patience); !n.Held.Until.Equal(want) {
+				t.Errorf("it waits until %v, want %v", n.Held.Until, want)
+			}
+			wantDenied(t, b.cobalt, policy.DoorRequest, "")
+			order := commit.Order{Actor: "operator", Reason: "we do not know you yet"}
+			var err error
+			if approve {
+				_, err = b.cobalt.Negotiations.Approve(t.Context(), b.cobalt.Local, n.ID, order)
+			} else {
+				_, err = b.cobalt.Negotiations.Terminate(t.Context(), b.cobalt.Local, n.ID, order)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Run()
+			if !approve {
+				if got := wantState(t, b.boreal, negotiation.Terminated); !slices.Contains(got.Reasons, order.Reason) {
+					t.Errorf("the consumer hears %v, want the operator's words", got.Reasons)
+				}
+				return
+			}
+			wantState(t, b.boreal, negotiation.Finalized)
+			wantSameAgreement(t, b)
+			for _, r := range b.cobalt.Records(n.ID) {
+				if r.Door == string(policy.DoorAgree) && (r.Effect != "allow" || !slices.ContainsFunc(r.Reasons, func(r decisionlog.Reason) bool { return r.Code == "approval.given" })) {
+					t.Errorf("signed on record as %s for %v, want the approval among the reasons", r.Effect, r.Reasons)
+				}
+			}
+			if due, owed, err := b.cobalt.Store.NextDue(t.Context()); err != nil || owed {
+				t.Errorf("something is still due at %v (%v)", due, err)
+			}
+		})
+	}
+}
+
+func TestWhatNobodyApprovesInTimeIsRefusedByItself(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.boreal.Begin(b.cobalt, pair.Ask(b.cobalt.OfferOnApproval(pair.Members(), pair.Footprints())))
+	b.Run()
+	wantState(t, b.cobalt, negotiation.Requested)
+	b.Advance(pair.Patience)
+	b.Settle()
+	for _, side := range []*pair.Side{b.cobalt, b.boreal} {
+		if n := wantState(t, side, negotiation.Terminated); n.Code != "approval.late" {
+			t.Errorf("%s sees %s %v, want that nobody approved in time", side.Local.Slug, n.Code, n.Reasons)
+		}
+	}
+	wantDenied(t, b.cobalt, policy.DoorRequest, "approval.late")
+	if _, err := b.cobalt.Negotiations.Approve(t.Context(), b.cobalt.Local, b.cobalt.Negotiation("").ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("approving it afterwards: %v, want a conflict", err)
+	}
+}
+
+func TestAnApprovalDoesNotLiftADenial(t *testing.T) {
+	t.Parallel()
+	n := pair.New(t, "cobalt", "dusk")
+	cobalt, dusk := n.Side("cobalt"), n.Side("dusk")
+	cobalt.Publish(pair.Members(), pair.Footprints())
+	dusk.Begin(cobalt, pair.Ask(cobalt.OfferOnApproval(pair.Members(), pair.Footprints())))
+	n.Run()
+	if got := wantState(t, cobalt, negotiation.Terminated); got.Code != "policy.refused" {
+		t.Errorf("%s %v, want the policy's refusal without asking anybody", got.Code, got.Reasons)
 	}
 }
 
@@ -763,11 +842,11 @@ func wantSameAgreement(t *testing.T, b bench) {
 	}
 }
 
-// wantDenied looks for a denial at the door with the code as its reason.
+// wantDenied looks for a denial at the door with the code as its reason; "" stands for any.
 func wantDenied(t *testing.T, s *pair.Side, door policy.Door, code string) {
 	t.Helper()
 	for _, r := range s.AllRecords() {
-		if r.Door == string(door) && r.Effect == "deny" && len(r.Reasons) > 0 && r.Reasons[0].Code == code {
+		if r.Door == string(door) && r.Effect == "deny" && (code == "" || len(r.Reasons) > 0 && r.Reasons[0].Code == code) {
 			return
 		}
 	}

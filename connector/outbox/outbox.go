@@ -78,9 +78,8 @@ func New(cfg Config) *Outbox {
 // Send hands a committed message over for its first attempt. It never blocks: when the queue is full the message is left to the timer,
 // which finds it in the store.
 func (b *Outbox) Send(o commit.Owed) {
-	select {
-	case b.queue <- o:
-	default:
+	if o.URL != "" { // a deadline only has its time
+		b.requeue(o)
 	}
 	b.dueAt(o.Due)
 }
@@ -223,6 +222,10 @@ func (b *Outbox) takeBack(ctx context.Context) {
 			if !o.Created.Before(b.began) {
 				continue
 			}
+			if o.Due.After(b.cfg.Now()) && o.URL == "" { // a deadline is nobody's attempt: it comes when the lease is over
+				b.dueAt(b.cfg.Now().Add(lease))
+				continue
+			}
 			select {
 			case b.queue <- o:
 			default:
@@ -294,6 +297,13 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	} else if err != nil {
 		log.ErrorContext(ctx, "store not read, will be tried again", slog.Any("error", err))
 		b.postpone(ctx, o, err.Error())
+		return
+	}
+	if o.URL == "" {
+		if err := owner.Expired(ctx, o); err != nil && ctx.Err() == nil {
+			log.ErrorContext(ctx, "deadline not kept, will be tried again", slog.Any("error", err))
+			b.postpone(ctx, o, err.Error())
+		}
 		return
 	}
 	sendCtx, cancel := context.WithTimeout(ctx, attemptLimit)

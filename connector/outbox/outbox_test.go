@@ -43,6 +43,7 @@ type told struct {
 	delivered bool
 	answer    outbox.Answer
 	lastError string
+	expired   time.Time // when a deadline was told; zero for a message
 }
 
 var accepted = outbox.Answer{Status: 200, ProviderPID: "urn:uuid:theirs"}
@@ -67,15 +68,24 @@ func setup(t *testing.T) *bench {
 // owe commits a process that owes a message to the peer, as the services do.
 func (b *bench) owe(id string, peer participant.DID) commit.Owed {
 	b.t.Helper()
+	o := b.owed(id, peer)
+	b.commit(o)
+	return o
+}
+
+func (b *bench) owed(id string, peer participant.DID) commit.Owed {
 	now := time.Now()
-	o := commit.Owed{ID: "owed-" + id, Participant: b.local.ID, Process: commit.Negotiation, ProcessID: "process-" + id, Peer: peer, Message: "ContractRequestMessage",
+	return commit.Owed{ID: "owed-" + id, Participant: b.local.ID, Process: commit.Negotiation, ProcessID: "process-" + id, Peer: peer, Message: "ContractRequestMessage",
 		URL: "https://dataspace.example/" + id, Body: []byte(`{}`), Due: now.Add(outbox.Hold), Created: now}
-	n := negotiation.Negotiation{Participant: b.local.ID, ID: o.ProcessID, Role: negotiation.Consumer, Peer: peer, State: negotiation.Initial, Created: now,
-		Updated: now, Pending: negotiation.Pending{Kind: negotiation.Request, To: negotiation.Requested, Owed: o.ID}}
+}
+
+func (b *bench) commit(o commit.Owed) {
+	b.t.Helper()
+	n := negotiation.Negotiation{Participant: b.local.ID, ID: o.ProcessID, Role: negotiation.Consumer, Peer: o.Peer, State: negotiation.Initial, Created: o.Created,
+		Updated: o.Created, Pending: negotiation.Pending{Kind: negotiation.Request, To: negotiation.Requested, Owed: o.ID}}
 	if err := b.store.CreateNegotiation(b.t.Context(), n, commit.Effects{Owed: &o}); err != nil {
 		b.t.Fatal(err)
 	}
-	return o
 }
 
 // Send and Look are the network.
@@ -90,12 +100,16 @@ func (b *bench) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) 
 func (b *bench) Look(_ context.Context, o commit.Owed) (outbox.Answer, error) { return b.look(o) }
 
 // Delivered and Rejected are the service: the process goes on, and the message is settled in the same commit.
+func (b *bench) Expired(ctx context.Context, o commit.Owed) error {
+	return b.finish(ctx, o, told{id: o.ID, expired: time.Now()})
+}
+
 func (b *bench) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return b.finish(ctx, o, told{o.ID, true, a, o.LastError})
+	return b.finish(ctx, o, told{id: o.ID, delivered: true, answer: a, lastError: o.LastError})
 }
 
 func (b *bench) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return b.finish(ctx, o, told{o.ID, false, a, o.LastError})
+	return b.finish(ctx, o, told{id: o.ID, delivered: false, answer: a, lastError: o.LastError})
 }
 
 func (b *bench) finish(ctx context.Context, o commit.Owed, what told) error {
@@ -462,6 +476,38 @@ func TestAnOutcomeThatCannotBeStoredIsNotLost(t *testing.T) {
 		}
 		b.wantNothingOwed()
 	})
+}
+
+func TestADeadlineIsToldWhenItsTimeHasComeAndNothingIsSent(t *testing.T) {
+	t.Parallel()
+	for _, crashed := range []bool{false, true} {
+		t.Run(map[bool]string{false: "while it runs", true: "after a restart"}[crashed], func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := setup(t)
+				began := time.Now()
+				o := b.owed("1", "did:web:cobalt")
+				o.URL, o.Due = "", began.Add(time.Hour)
+				b.commit(o)
+				box, stop := b.run(0)
+				box.Send(o)
+				pass(59*time.Minute + 45*time.Second)
+				if crashed { // within what is claimed as left behind by whoever died
+					stop()
+					b.run(0)
+				}
+				pass(10 * time.Second)
+				if len(b.told) != 0 {
+					t.Fatalf("told %v before the time", b.told)
+				}
+				pass(time.Minute)
+				if len(b.attempts) != 0 || len(b.told) != 1 || b.told[0].expired.Before(began.Add(time.Hour)) {
+					t.Errorf("attempts %v, told %v, want the end of the wait alone, and not early", b.attempts, b.told)
+				}
+				b.wantNothingOwed()
+			})
+		})
+	}
 }
 
 func TestAMessageOfNobodyIsKept(t *testing.T) {

@@ -60,6 +60,8 @@ func (a Answer) String() string {
 type Owner interface {
 	// Delivered completes the outgoing transition. Called again after a crash: it must be idempotent.
 	Delivered(ctx context.Context, o commit.Owed, a Answer) error
+	// Expired tells that a deadline is over: an owed row without a URL, for which nothing is sent. Called again after a crash: it must be idempotent.
+	Expired(ctx context.Context, o commit.Owed) error
 	// Rejected ends the attempts: the peer said 4xx for good, or the deadline passed (Answer zero).
 	Rejected(ctx context.Context, o commit.Owed, a Answer) error
 }

@@ -105,6 +105,7 @@ type Secret struct {
 type Limits struct {
 	OpenProcesses int           `yaml:"open_processes"`
 	GiveUp        time.Duration `yaml:"give_up"`
+	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
 }
 
@@ -127,7 +128,7 @@ func Default() Settings {
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Streams: 4096},
+		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 	}
 }

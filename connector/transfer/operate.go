@@ -232,6 +232,9 @@ func (s *Service) watch(ctx context.Context, local participant.Participant, t Tr
 	return s.endRetired(context.WithoutCancel(ctx), local, t)
 }
 
+// Expired implements outbox.Owner: transfers set no deadlines.
+func (s *Service) Expired(context.Context, commit.Owed) error { return nil }
+
 // Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {

@@ -159,13 +159,16 @@ func (s *Side) services(vault identity.Vault) {
 	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
 		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen,
-		Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
+		Hosted: hosted{s}, Patience: Patience, Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
 	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
 		Tokens: vault, Flows: s.Flows, Outbox: s, Endpoint: func(p participant.Participant) string { return root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
 		Explain: negotiation.Refusal, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})
 	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,
 		Cursors: identity.Cursors{Vault: vault}, Base: base, Log: log}).Mount(s.mux)
 }
+
+// Patience is how long a negotiation waits for an operator.
+const Patience = 72 * time.Hour
 
 // MaxOpen is how many open processes a company allows one peer.
 const MaxOpen = 20

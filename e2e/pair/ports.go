@@ -34,6 +34,13 @@ func (caller) Authenticate(r *http.Request, _ participant.Participant) (particip
 
 func (caller) Settle(context.Context, *commit.Used) error { return nil }
 
+// hosted knows the side's own company.
+type hosted struct{ side *Side }
+
+func (h hosted) ByID(context.Context, participant.ID) (participant.Participant, error) {
+	return h.side.Local, nil
+}
+
 // directory knows everybody in the network.
 type directory struct{ net *Network }
 

@@ -51,6 +51,17 @@ func (s *Side) Publish(access, usage odrl.Policy) catalog.Entry {
 
 // Offer offers Dataset, which is published, under further policies.
 func (s *Side) Offer(access, usage odrl.Policy) catalog.Entry {
+	s.net.t.Helper()
+	return s.offer(access, usage, false)
+}
+
+// OfferOnApproval is Offer of a contract that an operator has to approve.
+func (s *Side) OfferOnApproval(access, usage odrl.Policy) catalog.Entry {
+	s.net.t.Helper()
+	return s.offer(access, usage, true)
+}
+
+func (s *Side) offer(access, usage odrl.Policy, approval bool) catalog.Entry {
 	t, ctx := s.net.t, s.net.t.Context()
 	t.Helper()
 	seen, err := s.Catalog.Define(ctx, s.Local, "seen by", access, true, "operator")
@@ -61,7 +72,7 @@ func (s *Side) Offer(access, usage odrl.Policy) catalog.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rule, err := s.Catalog.Offer(ctx, s.Local, catalog.Rule{Access: seen.Digest, Usage: used.Digest}, "operator")
+	rule, err := s.Catalog.Offer(ctx, s.Local, catalog.Rule{Access: seen.Digest, Usage: used.Digest, Approval: approval}, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}

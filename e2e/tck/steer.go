@@ -61,7 +61,7 @@ type stand struct {
 func (s *steerer) stand(ctx context.Context, kind, id string) (stand, error) {
 	if kind == "negotiation" {
 		n, err := s.c.Negotiations().Get(ctx, s.c.Local, id)
-		return stand{n.Offer.Target, string(n.State), n.Pending.Kind != "", n.Held != ""}, err
+		return stand{n.Offer.Target, string(n.State), n.Pending.Kind != "", n.Held.Message != ""}, err
 	}
 	t, err := s.c.Transfers().Get(ctx, s.c.Local, id)
 	return stand{t.AgreementID, string(t.State), t.Pending.Kind != "", t.Held != ""}, err

@@ -17,6 +17,7 @@ type document struct {
 	Accepts   []string        `json:"accepts"`
 	Action    string          `json:"action"`
 	Agreement agreement       `json:"agreement"`
+	Approval  string          `json:"approval"`
 	Asset     asset           `json:"asset"`
 	Door      string          `json:"door"`
 	Now       int64           `json:"now"`
@@ -89,7 +90,7 @@ type request struct {
 // documentOf returns the input document of a question. Its canonical form is what is committed to and archived, its value what is
 // evaluated.
 func documentOf(q policy.Question) document {
-	doc := document{Door: string(q.Door), Now: millis(q.Now), Action: q.Action, Profile: q.Profile, Role: q.Role,
+	doc := document{Approval: string(q.Approval), Door: string(q.Door), Now: millis(q.Now), Action: q.Action, Profile: q.Profile, Role: q.Role,
 		Own: partyOf(q.Own, q.Now), Peer: partyOf(q.Peer, q.Now), Accepts: append([]string{}, q.Accepts...), Policies: []policyInForce{},
 		Asset:     asset{ID: q.Asset.ID, Type: q.Asset.Type, Version: q.Asset.Version, SemanticID: q.Asset.SemanticID},
 		Agreement: agreement{ID: q.Agreement.ID, Digest: q.Agreement.Digest, Signed: millis(q.Agreement.Signed)},
@@ -98,6 +99,10 @@ func documentOf(q policy.Question) document {
 		Request: request{Method: q.Request.Method, Path: q.Request.Path, Query: q.Request.Query}}
 	for _, p := range q.Policies {
 		doc.Policies = append(doc.Policies, inForce(p, q.Action))
+	}
+	if q.Approval != "" && len(doc.Policies) > 0 {
+		first := &doc.Policies[0]
+		first.Clauses = append(first.Clauses, clause{Clause: "approval", Operand: "approval", Operator: "eq", Values: []string{string(policy.Given)}})
 	}
 	return doc
 }

@@ -17,6 +17,7 @@ func (d document) value() ast.Value {
 		member("accepts", list(d.Accepts, text)),
 		member("action", text(d.Action)),
 		member("agreement", object(member("digest", text(d.Agreement.Digest)), member("id", text(d.Agreement.ID)), member("signed", number(d.Agreement.Signed)))),
+		member("approval", text(d.Approval)),
 		member("asset", object(member("id", text(d.Asset.ID)), member("semantic_id", text(d.Asset.SemanticID)), member("type", text(d.Asset.Type)),
 			member("version", text(d.Asset.Version)))),
 		member("door", text(d.Door)),
@@ -56,7 +57,7 @@ func (c clause) term() *ast.Term {
 // names are the terms of the members' names: terms do not change, so one of each serves every document.
 var names = func() map[string]*ast.Term {
 	out := map[string]*ast.Term{}
-	for _, name := range []string{"accepts", "action", "agreement", "asset", "bpn", "clause", "clauses", "code", "consumer_pid", "credentials", "did", "digest",
+	for _, name := range []string{"accepts", "action", "agreement", "approval", "asset", "bpn", "clause", "clauses", "code", "consumer_pid", "credentials", "did", "digest",
 		"door", "effect", "format", "id", "issuer", "limits", "message", "method", "not_after", "not_before", "now", "offer_id", "operand", "operator", "outcome",
 		"own", "params", "path", "peer", "policies", "process", "profile", "provider_pid", "query", "reasons", "request", "role", "rule", "semantic_id", "signed",
 		"subject", "type", "values", "version"} {

@@ -99,6 +99,13 @@ verdict("BusinessPartnerNumber", operator, values) := ["partner.unproven", "part
 	consumer.bpn
 } else := ["partner.term", "partner", "error"]
 
+# An operator's word, where the offer wants one beside its terms.
+verdict("approval", _, _) := ["approval.given", "approval", "satisfied"] if {
+	input.approval == "given"
+} else := ["approval.awaited", "approval", "violated"] if {
+	input.approval == "awaited"
+} else := ["approval.term", "approval", "error"]
+
 # The provider binds the consumer to the purposes; the consumer signs only purposes that it allows itself.
 verdict("UsagePurpose", operator, values) := ["purpose.bound", "purpose", "accepted-term"] if {
 	operator == "isAnyOf"

@@ -224,6 +224,18 @@ test_whole[note] if {
 	decision.limits == {"not_after": 0}
 }
 
+test_approval[note] if {
+	some note, [approval, code] in {
+		"nobody was asked": ["", "approval.term"],
+		"nobody has answered": ["awaited", "approval.awaited"],
+		"somebody approved": ["given", "approval.given"],
+		"another word": ["perhaps", "approval.term"],
+	}
+	decision := sluice.decision with input as asking([good, clause("approval", "eq", ["given"])], {"approval": approval})
+	[reason.code | some reason in decision.reasons] == ["membership.active", code]
+	decision.effect == {true: "allow", false: "deny"}[code == "approval.given"]
+}
+
 test_limits[note] if {
 	signed := now - 1000
 	some note, [clauses, end] in {
