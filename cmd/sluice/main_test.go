@@ -39,7 +39,7 @@ func TestTheCommandLine(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveInBackground, "exits": exits, "edit": edit,
-			"certificates": certificates, "port": port, "setfrom": setFromFile,
+			"certificates": certificates, "port": port, "setfrom": setFromFile, "until": until,
 			"members": members, "hostile": hostile},
 	})
 }
@@ -101,6 +101,22 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if code != args[0] {
 		ts.Fatalf("%s exits with %s, want %s", strings.Join(args[1:], " "), code, args[0])
 	}
+}
+
+// until runs a program again until it prints what is wanted: until REGEXP PROGRAM ARGS…
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARGS…")
+	}
+	want := regexp.MustCompile(args[0])
+	for range 500 {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s never prints %s", strings.Join(args[1:], " "), args[0])
 }
 
 // edit replaces text in a file: edit FILE OLD NEW

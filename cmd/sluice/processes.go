@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -86,6 +88,7 @@ func (a *app) negotiationsCommand() *cobra.Command {
 	list.Flags().StringVar(&f.State, "state", "", "only in this state: REQUESTED, FINALIZED, TERMINATED, …")
 	list.Flags().StringVar(&f.Role, "role", "", "only as provider or consumer")
 	list.Flags().StringVar(&f.Asset, "asset", "", "only about this asset")
+	list.Flags().BoolVar(&f.Held, "waiting", false, "only what waits for an operator")
 	list.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, _ []string) error {
 		if err := checkLimit(*limit); err != nil {
 			return err
@@ -106,10 +109,48 @@ func (a *app) negotiationsCommand() *cobra.Command {
 		}
 		return a.showNegotiation(n)
 	})
-	accept := &cobra.Command{Use: "accept ID", Short: "Take the provider's counter-offer, if our own policy allows it", Args: cobra.ExactArgs(1),
-		Example: "  sluice negotiations list --state OFFERED --role consumer\n  sluice negotiations accept urn:uuid:5f6c…"}
-	accept.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
-		n, err := pb.NewNegotiationServiceClient(conn).AcceptNegotiation(ctx, &pb.AcceptNegotiationRequest{Participant: slug, Id: args[0]})
+	approve := &cobra.Command{Use: "approve ID", Short: "Let one that waits for an operator go on, if the policies allow it", Args: cobra.ExactArgs(1),
+		Long: `Approve lets a negotiation that waits for an operator go on. The policies are asked once more: what they deny cannot be approved.
+To refuse one, terminate it with a reason. Both are on record.`,
+		Example: "  sluice negotiations list --waiting\n  sluice negotiations show urn:uuid:5f6c…\n  sluice negotiations approve urn:uuid:5f6c… --comment 'known from the fair'"}
+	comment := approve.Flags().String("comment", "", "why, for the record")
+	approve.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
+		n, err := pb.NewNegotiationServiceClient(conn).ApproveNegotiation(ctx, &pb.ApproveNegotiationRequest{Participant: slug, Id: args[0], Comment: *comment})
+		if err != nil {
+			return err
+		}
+		return a.showNegotiation(n)
+	})
+	propose := &cobra.Command{Use: "propose ID [OFFER]", Short: "Put other terms on the table", Args: cobra.RangeArgs(1, 2),
+		Long: `Propose answers what is on the table with other terms. A provider names one of its own offers about the same asset; a consumer gives the
+policy that it wants.`,
+		Example: "  sluice negotiations propose urn:uuid:5f6c… urn:uuid:77aa…\n  sluice negotiations propose urn:uuid:5f6c… --policy wanted.json"}
+	file := propose.Flags().String("policy", "", "file with the ODRL policy that is wanted")
+	propose.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
+		req := &pb.ProposeNegotiationRequest{Participant: slug, Id: args[0]}
+		if len(args) == 2 {
+			req.Offer = args[1]
+		}
+		if *file != "" {
+			text, err := os.ReadFile(*file)
+			if err != nil {
+				return err
+			}
+			req.Odrl = &structpb.Struct{}
+			if err := protojson.Unmarshal(text, req.Odrl); err != nil {
+				return usage("%s: want a policy as JSON: %v", *file, err)
+			}
+		}
+		n, err := pb.NewNegotiationServiceClient(conn).ProposeNegotiation(ctx, req)
+		if err != nil {
+			return err
+		}
+		return a.showNegotiation(n)
+	})
+	offer := &cobra.Command{Use: "offer PEER OFFER", Short: "Offer a contract to a peer that did not ask for it", Args: cobra.ExactArgs(2),
+		Example: "  sluice negotiations offer did:web:aurora.example:aurora urn:uuid:77aa…"}
+	offer.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
+		n, err := pb.NewNegotiationServiceClient(conn).OfferNegotiation(ctx, &pb.OfferNegotiationRequest{Participant: slug, Peer: args[0], Offer: args[1]})
 		if err != nil {
 			return err
 		}
@@ -124,7 +165,7 @@ func (a *app) negotiationsCommand() *cobra.Command {
 		}
 		return a.showNegotiation(n)
 	})
-	return group("negotiations", "Contract negotiations", a.remote(list), a.remote(show), a.remote(accept), a.remote(end))
+	return group("negotiations", "Contract negotiations", a.remote(list), a.remote(show), a.remote(approve), a.remote(propose), a.remote(offer), a.remote(end))
 }
 
 func (a *app) showNegotiation(n *pb.Negotiation) error {
@@ -132,7 +173,8 @@ func (a *app) showNegotiation(n *pb.Negotiation) error {
 		return a.message(n)
 	}
 	a.fields("id", n.GetId(), "state", n.GetState(), "role", n.GetRole(), "peer", n.GetPeer(), "peer's id", n.GetPeerPid(), "asset", n.GetAsset(), "offer", n.GetOffer(),
-		"agreement", n.GetAgreement(), "code", n.GetCode(), "reasons", strings.Join(n.GetReasons(), "; "), "error", n.GetError(), "actor", n.GetActor(),
+		"agreement", n.GetAgreement(), "code", n.GetCode(), "reasons", strings.Join(n.GetReasons(), "; "), "waits with", n.GetHeld(),
+		"because", strings.Join(n.GetHeldReasons(), "; "), "until", when(n.GetHeldUntil()), "error", n.GetError(), "actor", n.GetActor(),
 		"created", when(n.GetCreated()), "updated", when(n.GetUpdated()), "record", n.GetRecord())
 	return nil
 }

@@ -34,6 +34,7 @@ not at all, unless --partial is given.
 	}
 	f := c.Flags()
 	f.StringVar(&s.Template, "policy", "pcf", "name of the policy template")
+	f.BoolVar(&s.Approval, "approval", false, "a contract needs your approval: see sluice negotiations approve")
 	f.BoolVar(&s.Partial, "partial", false, "publish what is right even when some rows are wrong")
 	f.BoolVar(&s.DryRun, "dry-run", false, "check only")
 	f.StringVar(&format, "format", "", "csv, xlsx or json (default: by the name of the file)")

@@ -179,9 +179,10 @@ type Publication struct {
 // Terms are a pair of policies with a name. What is published under them carries the name as a property, and one rule for each name offers
 // what carries it: these assets and no others.
 type Terms struct {
-	Name   string
-	Access Draft
-	Usage  Draft
+	Name     string
+	Access   Draft
+	Usage    Draft
+	Approval bool // see Rule
 }
 
 // Draft is a policy that may not be stored yet.
@@ -254,10 +255,10 @@ func (s *Service) offerTerms(ctx context.Context, local participant.Participant,
 		}
 	}
 	rule := Rule{Participant: local.ID, ID: "terms:" + p.Terms.Name, Selector: Selector{Properties: map[string]string{PropertyTerms: p.Terms.Name}},
-		Access: lot.Policies[0].Digest, Usage: lot.Policies[1].Digest, Created: now}
+		Access: lot.Policies[0].Digest, Usage: lot.Policies[1].Digest, Approval: p.Terms.Approval, Created: now}
 	old, err := s.cfg.Store.Rule(ctx, local.ID, rule.ID)
 	switch {
-	case err == nil && old.Access == rule.Access && old.Usage == rule.Usage && reflect.DeepEqual(old.Selector, rule.Selector):
+	case err == nil && old.Access == rule.Access && old.Usage == rule.Usage && old.Approval == rule.Approval && reflect.DeepEqual(old.Selector, rule.Selector):
 		return e, nil
 	case err == nil:
 		rule.Version = old.Version

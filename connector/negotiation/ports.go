@@ -37,6 +37,7 @@ type Filter struct {
 	State State
 	Role  Role
 	Asset string
+	Held  bool // only what waits for an operator
 }
 
 // Offers answers which offer an id names; catalog's store implements it.

@@ -37,6 +37,7 @@ func New(cfg Config) *Publisher { return &Publisher{cfg} }
 type File struct {
 	Format   string // "csv", "xlsx" or "json"
 	Template string // name of a policy template; "": nothing is offered that no rule offers already
+	Approval bool   // a contract needs an operator's approval beside the template
 	Partial  bool   // publish what is right
 	DryRun   bool   // check only
 	Actor    string
@@ -53,7 +54,7 @@ type Outcome struct {
 // Publish reads a file, checks it and publishes each part as an asset, offered under the template: all or nothing, unless f.Partial is
 // set, and in one transaction in any case. Faults in the file are no error: they are in the outcome. progress may be nil.
 func (p *Publisher) Publish(ctx context.Context, local participant.Participant, f File, r io.Reader, progress func(done, total int)) (Outcome, error) {
-	terms, err := p.terms(f.Template)
+	terms, err := p.terms(f.Template, f.Approval)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -82,7 +83,7 @@ func (p *Publisher) Publish(ctx context.Context, local participant.Participant, 
 }
 
 // terms makes a template the terms of what is published: members may see it, and use it as the template says.
-func (p *Publisher) terms(name string) (*catalog.Terms, error) {
+func (p *Publisher) terms(name string, approval bool) (*catalog.Terms, error) {
 	const op = "publishing.terms"
 	if name == "" {
 		return nil, nil
@@ -95,5 +96,9 @@ func (p *Publisher) terms(name string) (*catalog.Terms, error) {
 	if !ok || !access {
 		return nil, fault.New(op, fault.Internal, "the profile has no template for who may see an offer")
 	}
-	return &catalog.Terms{Name: name, Access: catalog.Draft{Name: "members", Policy: visible}, Usage: catalog.Draft{Name: name, Policy: usage}}, nil
+	terms := &catalog.Terms{Name: name, Approval: approval, Access: catalog.Draft{Name: "members", Policy: visible}, Usage: catalog.Draft{Name: name, Policy: usage}}
+	if approval {
+		terms.Name += " on approval" // terms of their own: what was published without stays without
+	}
+	return terms, nil
 }

@@ -117,6 +117,7 @@ func (s *Store) Negotiations(ctx context.Context, p participant.ID, f negotiatio
 	l.andIf(f.State != "", "state = ?", string(f.State))
 	l.andIf(f.Role != "", "role = ?", string(f.Role))
 	l.andIf(f.Asset != "", "asset = ?", f.Asset)
+	l.andIf(f.Held, "held <> ?", "")
 	items, err := documents(ctx, s, negotiationVersion, l.paged("doc, version", "negotiations", r), l.args...)
 	return cut(items, r, func(n negotiation.Negotiation) page.Key { return page.Key{Created: n.Created, ID: n.ID} }), err
 }
@@ -136,9 +137,9 @@ func (s *Store) CreateNegotiation(ctx context.Context, n negotiation.Negotiation
 		return err
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		t.exec(`INSERT INTO negotiations (participant, id, version, role, peer, peer_pid, state, asset, agreement, created, doc)
-			VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10)`, int64(n.Participant), n.ID, string(n.Role), string(n.Peer), n.PeerPID,
-			string(n.State), n.Offer.Target, n.AgreementID, micros(n.Created), doc)
+		t.exec(`INSERT INTO negotiations (participant, id, version, role, peer, peer_pid, state, asset, agreement, created, held, doc)
+			VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, int64(n.Participant), n.ID, string(n.Role), string(n.Peer), n.PeerPID,
+			string(n.State), n.Offer.Target, n.AgreementID, micros(n.Created), string(n.Held.Message), doc)
 		return t.effects(n.Participant, e)
 	})
 }
@@ -152,8 +153,8 @@ func (s *Store) ReplaceNegotiation(ctx context.Context, old, next negotiation.Ne
 	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
 		t.one(errStale("store.ReplaceNegotiation", old.ID), `UPDATE negotiations SET version = $1, peer_pid = $2, state = $3,
-			asset = $4, agreement = $5, doc = $6 WHERE participant = $7 AND id = $8 AND version = $9`, next.Version, next.PeerPID, string(next.State),
-			next.Offer.Target, next.AgreementID, doc, int64(old.Participant), old.ID, old.Version)
+			asset = $4, agreement = $5, held = $6, doc = $7 WHERE participant = $8 AND id = $9 AND version = $10`, next.Version, next.PeerPID,
+			string(next.State), next.Offer.Target, next.AgreementID, string(next.Held.Message), doc, int64(old.Participant), old.ID, old.Version)
 		return t.effects(next.Participant, e)
 	})
 }

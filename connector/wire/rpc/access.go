@@ -83,7 +83,9 @@ var rules = []rule{
 	{pb.NegotiationService_BeginNegotiation_FullMethodName, hosted, operators, true},
 	{pb.NegotiationService_GetNegotiation_FullMethodName, hosted, readers, false},
 	{pb.NegotiationService_ListNegotiations_FullMethodName, hosted, readers, false},
-	{pb.NegotiationService_AcceptNegotiation_FullMethodName, hosted, operators, true},
+	{pb.NegotiationService_OfferNegotiation_FullMethodName, hosted, operators, true},
+	{pb.NegotiationService_ProposeNegotiation_FullMethodName, hosted, operators, true},
+	{pb.NegotiationService_ApproveNegotiation_FullMethodName, hosted, operators, true},
 	{pb.NegotiationService_TerminateNegotiation_FullMethodName, hosted, operators, true},
 
 	{pb.AgreementService_GetAgreement_FullMethodName, hosted, everyone, false},

@@ -81,6 +81,8 @@ type Negotiations interface {
 	Begin(ctx context.Context, local participant.Participant, r negotiation.BeginRequest) (negotiation.Negotiation, error)
 	Get(ctx context.Context, local participant.Participant, id string) (negotiation.Negotiation, error)
 	List(ctx context.Context, local participant.Participant, f negotiation.Filter, r page.Request) (page.Of[negotiation.Negotiation], error)
+	BeginOffer(ctx context.Context, local participant.Participant, peer participant.DID, offer, actor string) (negotiation.Negotiation, error)
+	Propose(ctx context.Context, local participant.Participant, id string, o negotiation.Offer, order commit.Order) (negotiation.Negotiation, error)
 	Approve(ctx context.Context, local participant.Participant, id string, order commit.Order) (negotiation.Negotiation, error)
 	Terminate(ctx context.Context, local participant.Participant, id string, order commit.Order) (negotiation.Negotiation, error)
 }

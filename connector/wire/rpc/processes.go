@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -111,7 +112,7 @@ func (s negotiations) ListNegotiations(ctx context.Context, req *pb.ListNegotiat
 	if role != "" && role != negotiation.Provider && role != negotiation.Consumer {
 		return nil, fault.New(op, fault.Malformed, "role: want provider or consumer")
 	}
-	f := negotiation.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Asset: req.GetAsset()}
+	f := negotiation.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Asset: req.GetAsset(), Held: req.GetHeld()}
 	all, err := s.cfg.Negotiations.List(ctx, who.local, f, r)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
@@ -131,10 +132,37 @@ func (s negotiations) TerminateNegotiation(ctx context.Context, req *pb.Terminat
 	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
 }
 
-func (s negotiations) AcceptNegotiation(ctx context.Context, req *pb.AcceptNegotiationRequest) (*pb.Negotiation, error) {
+func (s negotiations) OfferNegotiation(ctx context.Context, req *pb.OfferNegotiationRequest) (*pb.Negotiation, error) {
+	const op = "rpc.OfferNegotiation"
+	if req.GetPeer() == "" || req.GetOffer() == "" {
+		return nil, fault.New(op, fault.Malformed, "want the DID of a peer and the id of one of our offers")
+	}
 	who := from(ctx)
-	n, err := s.cfg.Negotiations.Approve(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Version: req.GetVersion()})
-	return negotiationOut(n), fault.Wrap("rpc.AcceptNegotiation", fault.Internal, err)
+	n, err := s.cfg.Negotiations.BeginOffer(ctx, who.local, participant.DID(req.GetPeer()), req.GetOffer(), who.actor())
+	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
+}
+
+func (s negotiations) ProposeNegotiation(ctx context.Context, req *pb.ProposeNegotiationRequest) (*pb.Negotiation, error) {
+	const op = "rpc.ProposeNegotiation"
+	who := from(ctx)
+	n, err := s.cfg.Negotiations.Get(ctx, who.local, req.GetId())
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	offer := negotiation.Offer{ID: cmp.Or(req.GetOffer(), n.Offer.ID), Target: n.Offer.Target}
+	if req.GetOdrl() != nil {
+		if offer.Policy, _, err = odrlIn(req.GetOdrl()); err != nil {
+			return nil, err
+		}
+	}
+	n, err = s.cfg.Negotiations.Propose(ctx, who.local, req.GetId(), offer, commit.Order{Actor: who.actor(), Version: req.GetVersion()})
+	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
+}
+
+func (s negotiations) ApproveNegotiation(ctx context.Context, req *pb.ApproveNegotiationRequest) (*pb.Negotiation, error) {
+	who := from(ctx)
+	n, err := s.cfg.Negotiations.Approve(ctx, who.local, req.GetId(), commit.Order{Actor: who.actor(), Reason: req.GetComment(), Version: req.GetVersion()})
+	return negotiationOut(n), fault.Wrap("rpc.ApproveNegotiation", fault.Internal, err)
 }
 
 type agreements struct {

@@ -108,7 +108,7 @@ func (s *Server) publish(ctx context.Context, settings *pb.PublishSettings, file
 	}
 	who := from(ctx)
 	var broken error
-	published, err := s.cfg.Publisher.Publish(ctx, who.local, publishing.File{Format: format, Template: template, Partial: settings.GetPartial(),
+	published, err := s.cfg.Publisher.Publish(ctx, who.local, publishing.File{Format: format, Template: template, Approval: settings.GetApproval(), Partial: settings.GetPartial(),
 		DryRun: settings.GetDryRun(), Actor: who.actor()}, &bounded{r: file, left: MaxFile}, func(done, total int) {
 		if broken == nil {
 			broken = tell(&pb.PublishFileResponse{News: &pb.PublishFileResponse_Progress{Progress: &pb.PublishProgress{Done: int64(done), Total: int64(total)}}})

@@ -131,13 +131,13 @@ func policyOut(d catalog.Definition) (*pb.Policy, error) {
 }
 
 func ruleIn(m *pb.Rule) catalog.Rule {
-	return catalog.Rule{ID: m.GetId(), Version: m.GetVersion(), Access: m.GetAccess(), Usage: m.GetUsage(),
+	return catalog.Rule{ID: m.GetId(), Version: m.GetVersion(), Access: m.GetAccess(), Usage: m.GetUsage(), Approval: m.GetApproval(),
 		Selector: catalog.Selector{Assets: m.GetSelector().GetAssets(), Type: m.GetSelector().GetType(), SemanticID: m.GetSelector().GetSemanticId(),
 			Properties: m.GetSelector().GetProperties()}}
 }
 
 func ruleOut(r catalog.Rule) *pb.Rule {
-	return &pb.Rule{Id: r.ID, Version: r.Version, Access: r.Access, Usage: r.Usage, Created: stampOf(r.Created),
+	return &pb.Rule{Id: r.ID, Version: r.Version, Access: r.Access, Usage: r.Usage, Approval: r.Approval, Created: stampOf(r.Created),
 		Selector: &pb.Selector{Assets: r.Selector.Assets, Type: r.Selector.Type, SemanticId: r.Selector.SemanticID,
 			Properties: r.Selector.Properties}}
 }
@@ -163,7 +163,8 @@ func datasetOut(d catalog.RemoteDataset) (*pb.Dataset, error) {
 func negotiationOut(n negotiation.Negotiation) *pb.Negotiation {
 	return &pb.Negotiation{Id: n.ID, Version: n.Version, Role: string(n.Role), Peer: string(n.Peer), PeerPid: n.PeerPID, State: string(n.State),
 		Offer: n.Offer.ID, Asset: n.Offer.Target, Agreement: n.AgreementID, Code: n.Code, Reasons: n.Reasons, Error: n.Error, Actor: n.Actor,
-		Created: stampOf(n.Created), Updated: stampOf(n.Updated), Record: n.LastRecord}
+		Created: stampOf(n.Created), Updated: stampOf(n.Updated), Record: n.LastRecord, Held: string(n.Held.Message), HeldReasons: n.Held.Reasons,
+		HeldUntil: stampOf(n.Held.Until)}
 }
 
 func transferOut(t transfer.Transfer) *pb.Transfer {

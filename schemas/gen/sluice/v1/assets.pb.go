@@ -795,7 +795,9 @@ type PublishSettings struct {
 	// Publish what is right even when some rows are wrong.
 	Partial bool `protobuf:"varint,4,opt,name=partial,proto3" json:"partial,omitempty"`
 	// Check only; nothing is stored.
-	DryRun        bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// A contract about what is published needs an operator's approval beside the template.
+	Approval      bool `protobuf:"varint,6,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,6 +863,13 @@ func (x *PublishSettings) GetPartial() bool {
 func (x *PublishSettings) GetDryRun() bool {
 	if x != nil {
 		return x.DryRun
+	}
+	return false
+}
+
+func (x *PublishSettings) GetApproval() bool {
+	if x != nil {
+		return x.Approval
 	}
 	return false
 }
@@ -1236,13 +1245,14 @@ const file_sluice_v1_assets_proto_rawDesc = "" +
 	"\x12PublishFileRequest\x128\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1a.sluice.v1.PublishSettingsH\x00R\bsettings\x12\x16\n" +
 	"\x05chunk\x18\x02 \x01(\fH\x00R\x05chunkB\x06\n" +
-	"\x04part\"\xb1\x01\n" +
+	"\x04part\"\xcd\x01\n" +
 	"\x0fPublishSettings\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12-\n" +
 	"\x06format\x18\x02 \x01(\x0e2\x15.sluice.v1.FileFormatR\x06format\x12\x1a\n" +
 	"\btemplate\x18\x03 \x01(\tR\btemplate\x12\x18\n" +
 	"\apartial\x18\x04 \x01(\bR\apartial\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xbf\x01\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x1a\n" +
+	"\bapproval\x18\x06 \x01(\bR\bapproval\"\xbf\x01\n" +
 	"\x13PublishFileResponse\x128\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1a.sluice.v1.PublishProgressH\x00R\bprogress\x12/\n" +
 	"\x05fault\x18\x02 \x01(\v2\x17.sluice.v1.PublishFaultH\x00R\x05fault\x125\n" +

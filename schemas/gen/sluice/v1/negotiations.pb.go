@@ -57,7 +57,13 @@ type Negotiation struct {
 	// When it last changed.
 	Updated *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=updated,proto3" json:"updated,omitempty"`
 	// Id of the newest decision record.
-	Record        string `protobuf:"bytes,16,opt,name=record,proto3" json:"record,omitempty"`
+	Record string `protobuf:"bytes,16,opt,name=record,proto3" json:"record,omitempty"`
+	// The message that waits for an operator; empty when none does.
+	Held string `protobuf:"bytes,17,opt,name=held,proto3" json:"held,omitempty"`
+	// Why it waits, one per term of the policy.
+	HeldReasons []string `protobuf:"bytes,18,rep,name=held_reasons,json=heldReasons,proto3" json:"held_reasons,omitempty"`
+	// When it is refused unless somebody approved it.
+	HeldUntil     *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=held_until,json=heldUntil,proto3" json:"held_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +208,27 @@ func (x *Negotiation) GetRecord() string {
 		return x.Record
 	}
 	return ""
+}
+
+func (x *Negotiation) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+func (x *Negotiation) GetHeldReasons() []string {
+	if x != nil {
+		return x.HeldReasons
+	}
+	return nil
+}
+
+func (x *Negotiation) GetHeldUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldUntil
+	}
+	return nil
 }
 
 // BeginNegotiationRequest says what is wanted.
@@ -357,7 +384,9 @@ type ListNegotiationsRequest struct {
 	// See ParticipantService.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// See ParticipantService.
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only what waits for an operator.
+	Held          bool `protobuf:"varint,8,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -441,6 +470,13 @@ func (x *ListNegotiationsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListNegotiationsRequest) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
 // ListNegotiationsResponse is one page.
 type ListNegotiationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -496,33 +532,33 @@ func (x *ListNegotiationsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// AcceptNegotiationRequest names one.
-type AcceptNegotiationRequest struct {
+// OfferNegotiationRequest says what is offered to whom.
+type OfferNegotiationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// Our process id.
-	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// The version the caller saw; 0: whatever it is now.
-	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// DID of the consumer.
+	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Id of one of our published offers.
+	Offer         string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AcceptNegotiationRequest) Reset() {
-	*x = AcceptNegotiationRequest{}
+func (x *OfferNegotiationRequest) Reset() {
+	*x = OfferNegotiationRequest{}
 	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AcceptNegotiationRequest) String() string {
+func (x *OfferNegotiationRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AcceptNegotiationRequest) ProtoMessage() {}
+func (*OfferNegotiationRequest) ProtoMessage() {}
 
-func (x *AcceptNegotiationRequest) ProtoReflect() protoreflect.Message {
+func (x *OfferNegotiationRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_sluice_v1_negotiations_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -534,30 +570,185 @@ func (x *AcceptNegotiationRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AcceptNegotiationRequest.ProtoReflect.Descriptor instead.
-func (*AcceptNegotiationRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use OfferNegotiationRequest.ProtoReflect.Descriptor instead.
+func (*OfferNegotiationRequest) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *AcceptNegotiationRequest) GetParticipant() string {
+func (x *OfferNegotiationRequest) GetParticipant() string {
 	if x != nil {
 		return x.Participant
 	}
 	return ""
 }
 
-func (x *AcceptNegotiationRequest) GetId() string {
+func (x *OfferNegotiationRequest) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *OfferNegotiationRequest) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+// ProposeNegotiationRequest says which terms are wanted.
+type ProposeNegotiationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// Our process id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Provider: id of one of our published offers about the same asset. Consumer: id of the offer, empty: the one on the table.
+	Offer string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
+	// Consumer: the policy that is wanted.
+	Odrl *structpb.Struct `protobuf:"bytes,4,opt,name=odrl,proto3" json:"odrl,omitempty"`
+	// The version the caller saw; 0: whatever it is now.
+	Version       int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeNegotiationRequest) Reset() {
+	*x = ProposeNegotiationRequest{}
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeNegotiationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeNegotiationRequest) ProtoMessage() {}
+
+func (x *ProposeNegotiationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeNegotiationRequest.ProtoReflect.Descriptor instead.
+func (*ProposeNegotiationRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ProposeNegotiationRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *ProposeNegotiationRequest) GetId() string {
 	if x != nil {
 		return x.Id
 	}
 	return ""
 }
 
-func (x *AcceptNegotiationRequest) GetVersion() int64 {
+func (x *ProposeNegotiationRequest) GetOffer() string {
+	if x != nil {
+		return x.Offer
+	}
+	return ""
+}
+
+func (x *ProposeNegotiationRequest) GetOdrl() *structpb.Struct {
+	if x != nil {
+		return x.Odrl
+	}
+	return nil
+}
+
+func (x *ProposeNegotiationRequest) GetVersion() int64 {
 	if x != nil {
 		return x.Version
 	}
 	return 0
+}
+
+// ApproveNegotiationRequest names one.
+type ApproveNegotiationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// Our process id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The version the caller saw; 0: whatever it is now.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// A comment for the record.
+	Comment       string `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveNegotiationRequest) Reset() {
+	*x = ApproveNegotiationRequest{}
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveNegotiationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveNegotiationRequest) ProtoMessage() {}
+
+func (x *ApproveNegotiationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveNegotiationRequest.ProtoReflect.Descriptor instead.
+func (*ApproveNegotiationRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ApproveNegotiationRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *ApproveNegotiationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApproveNegotiationRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ApproveNegotiationRequest) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
 }
 
 // TerminateNegotiationRequest names one.
@@ -577,7 +768,7 @@ type TerminateNegotiationRequest struct {
 
 func (x *TerminateNegotiationRequest) Reset() {
 	*x = TerminateNegotiationRequest{}
-	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +780,7 @@ func (x *TerminateNegotiationRequest) String() string {
 func (*TerminateNegotiationRequest) ProtoMessage() {}
 
 func (x *TerminateNegotiationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_negotiations_proto_msgTypes[6]
+	mi := &file_sluice_v1_negotiations_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +793,7 @@ func (x *TerminateNegotiationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateNegotiationRequest.ProtoReflect.Descriptor instead.
 func (*TerminateNegotiationRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_negotiations_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TerminateNegotiationRequest) GetParticipant() string {
@@ -637,7 +828,7 @@ var File_sluice_v1_negotiations_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_negotiations_proto_rawDesc = "" +
 	"\n" +
-	"\x1csluice/v1/negotiations.proto\x12\tsluice.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x03\n" +
+	"\x1csluice/v1/negotiations.proto\x12\tsluice.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x04\n" +
 	"\vNegotiation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x12\n" +
@@ -655,7 +846,11 @@ const file_sluice_v1_negotiations_proto_rawDesc = "" +
 	"\x05actor\x18\r \x01(\tR\x05actor\x124\n" +
 	"\acreated\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
 	"\aupdated\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\x12\x16\n" +
-	"\x06record\x18\x10 \x01(\tR\x06record\"\xa8\x01\n" +
+	"\x06record\x18\x10 \x01(\tR\x06record\x12\x12\n" +
+	"\x04held\x18\x11 \x01(\tR\x04held\x12!\n" +
+	"\fheld_reasons\x18\x12 \x03(\tR\vheldReasons\x129\n" +
+	"\n" +
+	"held_until\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\theldUntil\"\xa8\x01\n" +
 	"\x17BeginNegotiationRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -664,7 +859,7 @@ const file_sluice_v1_negotiations_proto_rawDesc = "" +
 	"\x04odrl\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x04odrl\"I\n" +
 	"\x15GetNegotiationRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xcb\x01\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xdf\x01\n" +
 	"\x17ListNegotiationsRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -673,24 +868,38 @@ const file_sluice_v1_negotiations_proto_rawDesc = "" +
 	"\x05asset\x18\x05 \x01(\tR\x05asset\x12\x1b\n" +
 	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\"~\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12\x12\n" +
+	"\x04held\x18\b \x01(\bR\x04held\"~\n" +
 	"\x18ListNegotiationsResponse\x12:\n" +
 	"\fnegotiations\x18\x01 \x03(\v2\x16.sluice.v1.NegotiationR\fnegotiations\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n" +
-	"\x18AcceptNegotiationRequest\x12 \n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"e\n" +
+	"\x17OfferNegotiationRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05offer\x18\x03 \x01(\tR\x05offer\"\xaa\x01\n" +
+	"\x19ProposeNegotiationRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05offer\x18\x03 \x01(\tR\x05offer\x12+\n" +
+	"\x04odrl\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x04odrl\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\"\x81\x01\n" +
+	"\x19ApproveNegotiationRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\"\x81\x01\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x18\n" +
+	"\acomment\x18\x04 \x01(\tR\acomment\"\x81\x01\n" +
 	"\x1bTerminateNegotiationRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x03R\aversion2\xb7\x03\n" +
+	"\aversion\x18\x04 \x01(\x03R\aversion2\xdd\x04\n" +
 	"\x12NegotiationService\x12N\n" +
 	"\x10BeginNegotiation\x12\".sluice.v1.BeginNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12J\n" +
 	"\x0eGetNegotiation\x12 .sluice.v1.GetNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12[\n" +
-	"\x10ListNegotiations\x12\".sluice.v1.ListNegotiationsRequest\x1a#.sluice.v1.ListNegotiationsResponse\x12P\n" +
-	"\x11AcceptNegotiation\x12#.sluice.v1.AcceptNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12V\n" +
+	"\x10ListNegotiations\x12\".sluice.v1.ListNegotiationsRequest\x1a#.sluice.v1.ListNegotiationsResponse\x12N\n" +
+	"\x10OfferNegotiation\x12\".sluice.v1.OfferNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12R\n" +
+	"\x12ProposeNegotiation\x12$.sluice.v1.ProposeNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12R\n" +
+	"\x12ApproveNegotiation\x12$.sluice.v1.ApproveNegotiationRequest\x1a\x16.sluice.v1.Negotiation\x12V\n" +
 	"\x14TerminateNegotiation\x12&.sluice.v1.TerminateNegotiationRequest\x1a\x16.sluice.v1.NegotiationB\xaa\x01\n" +
 	"\rcom.sluice.v1B\x11NegotiationsProtoP\x01ZAgithub.com/sluice-connector/sluice/schemas/gen/sluice/v1;sluicev1\xa2\x02\x03SXX\xaa\x02\tSluice.V1\xca\x02\tSluice\\V1\xe2\x02\x15Sluice\\V1\\GPBMetadata\xea\x02\n" +
 	"Sluice::V1b\x06proto3"
@@ -707,38 +916,46 @@ func file_sluice_v1_negotiations_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_negotiations_proto_rawDescData
 }
 
-var file_sluice_v1_negotiations_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_sluice_v1_negotiations_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_sluice_v1_negotiations_proto_goTypes = []any{
 	(*Negotiation)(nil),                 // 0: sluice.v1.Negotiation
 	(*BeginNegotiationRequest)(nil),     // 1: sluice.v1.BeginNegotiationRequest
 	(*GetNegotiationRequest)(nil),       // 2: sluice.v1.GetNegotiationRequest
 	(*ListNegotiationsRequest)(nil),     // 3: sluice.v1.ListNegotiationsRequest
 	(*ListNegotiationsResponse)(nil),    // 4: sluice.v1.ListNegotiationsResponse
-	(*AcceptNegotiationRequest)(nil),    // 5: sluice.v1.AcceptNegotiationRequest
-	(*TerminateNegotiationRequest)(nil), // 6: sluice.v1.TerminateNegotiationRequest
-	(*timestamppb.Timestamp)(nil),       // 7: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),             // 8: google.protobuf.Struct
+	(*OfferNegotiationRequest)(nil),     // 5: sluice.v1.OfferNegotiationRequest
+	(*ProposeNegotiationRequest)(nil),   // 6: sluice.v1.ProposeNegotiationRequest
+	(*ApproveNegotiationRequest)(nil),   // 7: sluice.v1.ApproveNegotiationRequest
+	(*TerminateNegotiationRequest)(nil), // 8: sluice.v1.TerminateNegotiationRequest
+	(*timestamppb.Timestamp)(nil),       // 9: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),             // 10: google.protobuf.Struct
 }
 var file_sluice_v1_negotiations_proto_depIdxs = []int32{
-	7, // 0: sluice.v1.Negotiation.created:type_name -> google.protobuf.Timestamp
-	7, // 1: sluice.v1.Negotiation.updated:type_name -> google.protobuf.Timestamp
-	8, // 2: sluice.v1.BeginNegotiationRequest.odrl:type_name -> google.protobuf.Struct
-	0, // 3: sluice.v1.ListNegotiationsResponse.negotiations:type_name -> sluice.v1.Negotiation
-	1, // 4: sluice.v1.NegotiationService.BeginNegotiation:input_type -> sluice.v1.BeginNegotiationRequest
-	2, // 5: sluice.v1.NegotiationService.GetNegotiation:input_type -> sluice.v1.GetNegotiationRequest
-	3, // 6: sluice.v1.NegotiationService.ListNegotiations:input_type -> sluice.v1.ListNegotiationsRequest
-	5, // 7: sluice.v1.NegotiationService.AcceptNegotiation:input_type -> sluice.v1.AcceptNegotiationRequest
-	6, // 8: sluice.v1.NegotiationService.TerminateNegotiation:input_type -> sluice.v1.TerminateNegotiationRequest
-	0, // 9: sluice.v1.NegotiationService.BeginNegotiation:output_type -> sluice.v1.Negotiation
-	0, // 10: sluice.v1.NegotiationService.GetNegotiation:output_type -> sluice.v1.Negotiation
-	4, // 11: sluice.v1.NegotiationService.ListNegotiations:output_type -> sluice.v1.ListNegotiationsResponse
-	0, // 12: sluice.v1.NegotiationService.AcceptNegotiation:output_type -> sluice.v1.Negotiation
-	0, // 13: sluice.v1.NegotiationService.TerminateNegotiation:output_type -> sluice.v1.Negotiation
-	9, // [9:14] is the sub-list for method output_type
-	4, // [4:9] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: sluice.v1.Negotiation.created:type_name -> google.protobuf.Timestamp
+	9,  // 1: sluice.v1.Negotiation.updated:type_name -> google.protobuf.Timestamp
+	9,  // 2: sluice.v1.Negotiation.held_until:type_name -> google.protobuf.Timestamp
+	10, // 3: sluice.v1.BeginNegotiationRequest.odrl:type_name -> google.protobuf.Struct
+	0,  // 4: sluice.v1.ListNegotiationsResponse.negotiations:type_name -> sluice.v1.Negotiation
+	10, // 5: sluice.v1.ProposeNegotiationRequest.odrl:type_name -> google.protobuf.Struct
+	1,  // 6: sluice.v1.NegotiationService.BeginNegotiation:input_type -> sluice.v1.BeginNegotiationRequest
+	2,  // 7: sluice.v1.NegotiationService.GetNegotiation:input_type -> sluice.v1.GetNegotiationRequest
+	3,  // 8: sluice.v1.NegotiationService.ListNegotiations:input_type -> sluice.v1.ListNegotiationsRequest
+	5,  // 9: sluice.v1.NegotiationService.OfferNegotiation:input_type -> sluice.v1.OfferNegotiationRequest
+	6,  // 10: sluice.v1.NegotiationService.ProposeNegotiation:input_type -> sluice.v1.ProposeNegotiationRequest
+	7,  // 11: sluice.v1.NegotiationService.ApproveNegotiation:input_type -> sluice.v1.ApproveNegotiationRequest
+	8,  // 12: sluice.v1.NegotiationService.TerminateNegotiation:input_type -> sluice.v1.TerminateNegotiationRequest
+	0,  // 13: sluice.v1.NegotiationService.BeginNegotiation:output_type -> sluice.v1.Negotiation
+	0,  // 14: sluice.v1.NegotiationService.GetNegotiation:output_type -> sluice.v1.Negotiation
+	4,  // 15: sluice.v1.NegotiationService.ListNegotiations:output_type -> sluice.v1.ListNegotiationsResponse
+	0,  // 16: sluice.v1.NegotiationService.OfferNegotiation:output_type -> sluice.v1.Negotiation
+	0,  // 17: sluice.v1.NegotiationService.ProposeNegotiation:output_type -> sluice.v1.Negotiation
+	0,  // 18: sluice.v1.NegotiationService.ApproveNegotiation:output_type -> sluice.v1.Negotiation
+	0,  // 19: sluice.v1.NegotiationService.TerminateNegotiation:output_type -> sluice.v1.Negotiation
+	13, // [13:20] is the sub-list for method output_type
+	6,  // [6:13] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_negotiations_proto_init() }
@@ -752,7 +969,7 @@ func file_sluice_v1_negotiations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_negotiations_proto_rawDesc), len(file_sluice_v1_negotiations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

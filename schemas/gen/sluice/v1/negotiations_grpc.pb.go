@@ -22,7 +22,9 @@ const (
 	NegotiationService_BeginNegotiation_FullMethodName     = "/sluice.v1.NegotiationService/BeginNegotiation"
 	NegotiationService_GetNegotiation_FullMethodName       = "/sluice.v1.NegotiationService/GetNegotiation"
 	NegotiationService_ListNegotiations_FullMethodName     = "/sluice.v1.NegotiationService/ListNegotiations"
-	NegotiationService_AcceptNegotiation_FullMethodName    = "/sluice.v1.NegotiationService/AcceptNegotiation"
+	NegotiationService_OfferNegotiation_FullMethodName     = "/sluice.v1.NegotiationService/OfferNegotiation"
+	NegotiationService_ProposeNegotiation_FullMethodName   = "/sluice.v1.NegotiationService/ProposeNegotiation"
+	NegotiationService_ApproveNegotiation_FullMethodName   = "/sluice.v1.NegotiationService/ApproveNegotiation"
 	NegotiationService_TerminateNegotiation_FullMethodName = "/sluice.v1.NegotiationService/TerminateNegotiation"
 )
 
@@ -39,9 +41,15 @@ type NegotiationServiceClient interface {
 	GetNegotiation(ctx context.Context, in *GetNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 	// ListNegotiations shows them, newest first.
 	ListNegotiations(ctx context.Context, in *ListNegotiationsRequest, opts ...grpc.CallOption) (*ListNegotiationsResponse, error)
-	// AcceptNegotiation takes the provider's counter-offer that waits for an operator, if our own policy allows it. A denial leaves the
-	// negotiation as it was.
-	AcceptNegotiation(ctx context.Context, in *AcceptNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
+	// OfferNegotiation offers a contract to a peer that did not ask for it, on the terms of one of our published offers. Not every peer
+	// takes such offers.
+	OfferNegotiation(ctx context.Context, in *OfferNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
+	// ProposeNegotiation puts other terms on the table: a provider answers a request with one of its published offers, a consumer answers
+	// an offer with what it wants. The policies must allow them; a denial leaves the negotiation as it was.
+	ProposeNegotiation(ctx context.Context, in *ProposeNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
+	// ApproveNegotiation lets one that waits for an operator go on: a consumer accepts or verifies, a provider agrees or finalizes. The
+	// policies are asked once more; approving cannot allow what they deny, and a denial leaves the negotiation as it was. To refuse, terminate it.
+	ApproveNegotiation(ctx context.Context, in *ApproveNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 	// TerminateNegotiation ends one that is not in a final state; the peer is told.
 	TerminateNegotiation(ctx context.Context, in *TerminateNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error)
 }
@@ -84,10 +92,30 @@ func (c *negotiationServiceClient) ListNegotiations(ctx context.Context, in *Lis
 	return out, nil
 }
 
-func (c *negotiationServiceClient) AcceptNegotiation(ctx context.Context, in *AcceptNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
+func (c *negotiationServiceClient) OfferNegotiation(ctx context.Context, in *OfferNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Negotiation)
-	err := c.cc.Invoke(ctx, NegotiationService_AcceptNegotiation_FullMethodName, in, out, cOpts...)
+	err := c.cc.Invoke(ctx, NegotiationService_OfferNegotiation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *negotiationServiceClient) ProposeNegotiation(ctx context.Context, in *ProposeNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Negotiation)
+	err := c.cc.Invoke(ctx, NegotiationService_ProposeNegotiation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *negotiationServiceClient) ApproveNegotiation(ctx context.Context, in *ApproveNegotiationRequest, opts ...grpc.CallOption) (*Negotiation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Negotiation)
+	err := c.cc.Invoke(ctx, NegotiationService_ApproveNegotiation_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +145,15 @@ type NegotiationServiceServer interface {
 	GetNegotiation(context.Context, *GetNegotiationRequest) (*Negotiation, error)
 	// ListNegotiations shows them, newest first.
 	ListNegotiations(context.Context, *ListNegotiationsRequest) (*ListNegotiationsResponse, error)
-	// AcceptNegotiation takes the provider's counter-offer that waits for an operator, if our own policy allows it. A denial leaves the
-	// negotiation as it was.
-	AcceptNegotiation(context.Context, *AcceptNegotiationRequest) (*Negotiation, error)
+	// OfferNegotiation offers a contract to a peer that did not ask for it, on the terms of one of our published offers. Not every peer
+	// takes such offers.
+	OfferNegotiation(context.Context, *OfferNegotiationRequest) (*Negotiation, error)
+	// ProposeNegotiation puts other terms on the table: a provider answers a request with one of its published offers, a consumer answers
+	// an offer with what it wants. The policies must allow them; a denial leaves the negotiation as it was.
+	ProposeNegotiation(context.Context, *ProposeNegotiationRequest) (*Negotiation, error)
+	// ApproveNegotiation lets one that waits for an operator go on: a consumer accepts or verifies, a provider agrees or finalizes. The
+	// policies are asked once more; approving cannot allow what they deny, and a denial leaves the negotiation as it was. To refuse, terminate it.
+	ApproveNegotiation(context.Context, *ApproveNegotiationRequest) (*Negotiation, error)
 	// TerminateNegotiation ends one that is not in a final state; the peer is told.
 	TerminateNegotiation(context.Context, *TerminateNegotiationRequest) (*Negotiation, error)
 	mustEmbedUnimplementedNegotiationServiceServer()
@@ -141,8 +175,14 @@ func (UnimplementedNegotiationServiceServer) GetNegotiation(context.Context, *Ge
 func (UnimplementedNegotiationServiceServer) ListNegotiations(context.Context, *ListNegotiationsRequest) (*ListNegotiationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNegotiations not implemented")
 }
-func (UnimplementedNegotiationServiceServer) AcceptNegotiation(context.Context, *AcceptNegotiationRequest) (*Negotiation, error) {
-	return nil, status.Error(codes.Unimplemented, "method AcceptNegotiation not implemented")
+func (UnimplementedNegotiationServiceServer) OfferNegotiation(context.Context, *OfferNegotiationRequest) (*Negotiation, error) {
+	return nil, status.Error(codes.Unimplemented, "method OfferNegotiation not implemented")
+}
+func (UnimplementedNegotiationServiceServer) ProposeNegotiation(context.Context, *ProposeNegotiationRequest) (*Negotiation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProposeNegotiation not implemented")
+}
+func (UnimplementedNegotiationServiceServer) ApproveNegotiation(context.Context, *ApproveNegotiationRequest) (*Negotiation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveNegotiation not implemented")
 }
 func (UnimplementedNegotiationServiceServer) TerminateNegotiation(context.Context, *TerminateNegotiationRequest) (*Negotiation, error) {
 	return nil, status.Error(codes.Unimplemented, "method TerminateNegotiation not implemented")
@@ -222,20 +262,56 @@ func _NegotiationService_ListNegotiations_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
-func _NegotiationService_AcceptNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(AcceptNegotiationRequest)
+func _NegotiationService_OfferNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OfferNegotiationRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(NegotiationServiceServer).AcceptNegotiation(ctx, in)
+		return srv.(NegotiationServiceServer).OfferNegotiation(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: NegotiationService_AcceptNegotiation_FullMethodName,
+		FullMethod: NegotiationService_OfferNegotiation_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(NegotiationServiceServer).AcceptNegotiation(ctx, req.(*AcceptNegotiationRequest))
+		return srv.(NegotiationServiceServer).OfferNegotiation(ctx, req.(*OfferNegotiationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NegotiationService_ProposeNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProposeNegotiationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NegotiationServiceServer).ProposeNegotiation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NegotiationService_ProposeNegotiation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NegotiationServiceServer).ProposeNegotiation(ctx, req.(*ProposeNegotiationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NegotiationService_ApproveNegotiation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveNegotiationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NegotiationServiceServer).ApproveNegotiation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NegotiationService_ApproveNegotiation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NegotiationServiceServer).ApproveNegotiation(ctx, req.(*ApproveNegotiationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -278,8 +354,16 @@ var NegotiationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NegotiationService_ListNegotiations_Handler,
 		},
 		{
-			MethodName: "AcceptNegotiation",
-			Handler:    _NegotiationService_AcceptNegotiation_Handler,
+			MethodName: "OfferNegotiation",
+			Handler:    _NegotiationService_OfferNegotiation_Handler,
+		},
+		{
+			MethodName: "ProposeNegotiation",
+			Handler:    _NegotiationService_ProposeNegotiation_Handler,
+		},
+		{
+			MethodName: "ApproveNegotiation",
+			Handler:    _NegotiationService_ApproveNegotiation_Handler,
 		},
 		{
 			MethodName: "TerminateNegotiation",

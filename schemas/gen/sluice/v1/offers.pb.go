@@ -36,7 +36,9 @@ type Rule struct {
 	// Digest of the usage policy.
 	Usage string `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
 	// When it was created.
-	Created       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	Created *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	// A contract needs an operator's approval beside the policies.
+	Approval      bool `protobuf:"varint,7,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,6 +113,13 @@ func (x *Rule) GetCreated() *timestamppb.Timestamp {
 		return x.Created
 	}
 	return nil
+}
+
+func (x *Rule) GetApproval() bool {
+	if x != nil {
+		return x.Approval
+	}
+	return false
 }
 
 // Selector picks assets: all set fields must match.
@@ -739,14 +748,15 @@ var File_sluice_v1_offers_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_offers_proto_rawDesc = "" +
 	"\n" +
-	"\x16sluice/v1/offers.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n" +
+	"\x16sluice/v1/offers.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x01\n" +
 	"\x04Rule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12/\n" +
 	"\bselector\x18\x03 \x01(\v2\x13.sluice.v1.SelectorR\bselector\x12\x16\n" +
 	"\x06access\x18\x04 \x01(\tR\x06access\x12\x14\n" +
 	"\x05usage\x18\x05 \x01(\tR\x05usage\x124\n" +
-	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xdb\x01\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x1a\n" +
+	"\bapproval\x18\a \x01(\bR\bapproval\"\xdb\x01\n" +
 	"\bSelector\x12\x16\n" +
 	"\x06assets\x18\x01 \x03(\tR\x06assets\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1f\n" +
