@@ -61,6 +61,7 @@ type Config struct {
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
 	Identity Identity         // DCP over the DIDs of the hosted participants
 	Hold     Hold             // nothing waits for an operator
+	Fresh    bool             // the data plane relies on no decision twice, not even for a second
 	Scheme   string           // https; what serves behind another's TLS, or a test, may say http
 	Log      *slog.Logger     // discarded
 
@@ -296,7 +297,7 @@ func (c *Connector) joinServices() {
 	owners := map[commit.ProcessKind]outbox.Owner{}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
-		Streams: cfg.Settings.Limits.Streams})
+		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
 		Now: cfg.Now, Rand: cfg.Rand})
 	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.profile, Models: c.models, Now: cfg.Now})

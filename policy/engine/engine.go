@@ -21,7 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
-// Timeout is how long one decision may take before it is a denial.
+// Timeout is how long the evaluation of one decision may take before it is a denial; waiting for others does not count.
 const Timeout = 50 * time.Millisecond
 
 // patience is how long the self-test may take: a machine that is busy while we start is no broken build.
@@ -36,6 +36,7 @@ var nondeterministic = []string{"http.send", "io.jwt.decode_verify", "io.jwt.enc
 type Engine struct {
 	query   rego.PreparedEvalQuery
 	timeout time.Duration
+	cores   chan struct{} // evaluations at once: with more, each would take longer, and all could run out of time together
 	bundle  decisionlog.Bundle
 }
 
@@ -59,7 +60,7 @@ func New(ctx context.Context) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy modules: %w", err)
 	}
-	e := &Engine{query: query, timeout: patience, bundle: bundle}
+	e := &Engine{query: query, timeout: patience, cores: make(chan struct{}, runtime.GOMAXPROCS(0)), bundle: bundle}
 	if err := e.selfTest(ctx); err != nil {
 		return nil, err
 	}
@@ -107,6 +108,13 @@ func (e *Engine) Decide(ctx context.Context, q policy.Question) policy.Decision 
 		return d
 	}
 	d.Input = input
+	select {
+	case e.cores <- struct{}{}:
+		defer func() { <-e.cores }()
+	case <-ctx.Done(): // the asker has gone while others were served
+		d.Class = "timeout"
+		return d
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	// One call when the time is up, instead of a goroutine that waits for it in each evaluation.
