@@ -118,14 +118,15 @@ func (l *ledger) run(ctx context.Context, p participant.Participant) error {
 		return err
 	}
 	var told sync.WaitGroup
+	defer told.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	told.Go(func() {
 		for range l.store.Notify(ctx, p.ID) {
 			sequencer.Wake()
 		}
 	})
-	sequencer.Run(ctx)
-	told.Wait()
-	return nil
+	return sequencer.Run(ctx)
 }
 
 func (l *ledger) recorder(slug string) (*decisionlog.Recorder, error) {

@@ -94,6 +94,11 @@ type provided struct {
 }
 
 func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut string) error {
+	keep, undo, err := reserve(tokenOut)
+	if err != nil {
+		return err
+	}
+	defer undo()
 	if err := st.Restore(ctx, file, a.now()); err != nil {
 		return err
 	}
@@ -104,10 +109,10 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 	if err != nil {
 		return err
 	}
+	if err := keep(secret); err != nil {
+		return fmt.Errorf("the restore is done, the token could not be written, it is %s: %w", secret, err)
+	}
 	if tokenOut != "" {
-		if err := writeNew(tokenOut, 0o600, func(w io.Writer) error { _, err := fmt.Fprintln(w, secret); return err }); err != nil {
-			return err
-		}
 		secret = ""
 	}
 	inForce, err := agreementsInForce(ctx, st)

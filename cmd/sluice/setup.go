@@ -152,6 +152,11 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 		return err
 	}
 	path := filepath.Join(dir, configName)
+	keep, undo, err := reserve(o.tokenOut)
+	if err != nil {
+		return err
+	}
+	defer undo()
 	if err := writeNew(path, 0o644, func(w io.Writer) error { return settings.Print(w, s) }); err != nil {
 		return err
 	}
@@ -164,10 +169,10 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
+	if err := keep(secret); err != nil {
+		return err
+	}
 	if o.tokenOut != "" {
-		if err := writeNew(o.tokenOut, 0o600, func(w io.Writer) error { _, err := fmt.Fprintln(w, secret); return err }); err != nil {
-			return err
-		}
 		secret = ""
 	}
 	if a.json {
@@ -205,11 +210,41 @@ func (a *app) first(ctx context.Context, c *connector.Connector, slug, data stri
 }
 
 // writeNew writes a file that must not be there yet.
-func writeNew(path string, mode os.FileMode, write func(io.Writer) error) error {
+// reserve makes the file that a secret will be written to, before anything is done that only that secret opens. With "" it is nowhere.
+// What fill did not fill is removed by undo.
+func reserve(path string) (fill func(secret string) error, undo func(), err error) {
+	if path == "" {
+		return func(string) error { return nil }, func() {}, nil
+	}
+	file, err := create(path, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	filled := false
+	fill = func(secret string) error {
+		_, err := fmt.Fprintln(file, secret)
+		err = errors.Join(err, file.Sync(), file.Close())
+		filled = err == nil
+		return err
+	}
+	return fill, func() {
+		if !filled {
+			_ = file.Close()
+			_ = os.Remove(path)
+		}
+	}, nil
+}
+
+func create(path string, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, os.ErrExist) {
-		return &exitError{code: exitConflict, err: fmt.Errorf("%s is there already; nothing was changed", path)}
+		return nil, &exitError{code: exitConflict, err: fmt.Errorf("%s is there already; nothing was changed", path)}
 	}
+	return file, err
+}
+
+func writeNew(path string, mode os.FileMode, write func(io.Writer) error) error {
+	file, err := create(path, mode)
 	if err != nil {
 		return err
 	}

@@ -196,6 +196,14 @@ const PropertyTerms = "terms"
 
 // Publish stores assets with their contents, and offers them, in one transaction. What an asset lacks is a Malformed fault that names it.
 func (s *Service) Publish(ctx context.Context, local participant.Participant, p Publication) error {
+	err := s.publish(ctx, local, p)
+	if p.Terms != nil && fault.Is(err, fault.Conflict) {
+		return s.publish(ctx, local, p) // somebody published under these terms for the first time just now: the rule is there
+	}
+	return err
+}
+
+func (s *Service) publish(ctx context.Context, local participant.Participant, p Publication) error {
 	now := s.cfg.Now()
 	lot := Lot{Assets: slices.Clone(p.Assets), Contents: p.Contents, Upsert: p.Upsert}
 	for i := range lot.Assets {

@@ -134,7 +134,8 @@ func (p *Plane) Stop(owner participant.ID, transferID string) {
 	}
 }
 
-// Forget withdraws every lease: the next request of each token is judged anew. Called when what leases rest on was changed here.
+// Forget withdraws every lease: the next request of each token is judged anew. For whoever changed what leases rest on and
+// cannot wait the second that they live at most.
 func (p *Plane) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

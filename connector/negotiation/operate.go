@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
 )
 
 // BeginRequest asks for a contract on an offer of a peer's catalog.
@@ -37,8 +38,8 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 		Message{Kind: Request, Callback: s.cfg.Directory.Own(local), Offer: &r.Offer}, Requested)
 }
 
-// BeginOffer offers a contract to a peer as provider, as an operator's action on record. The offer is one that is published; whether the peer
-// may have it is decided when it accepts. Not every peer takes such offers.
+// BeginOffer offers a contract to a peer as provider, as an operator's action on record. The offer is one that is published. Showing it is the
+// operator's act: the policies ask for credentials that the peer has not shown yet, and are asked when it accepts. Not every peer takes such offers.
 func (s *Service) BeginOffer(ctx context.Context, local participant.Participant, peer participant.DID, offer, actor string) (Negotiation, error) {
 	const op = "negotiation.BeginOffer"
 	if peer == local.DID {
@@ -170,22 +171,26 @@ func (s *Service) order(ctx context.Context, local participant.Participant, id, 
 }
 
 // Approve lets a negotiation that waits for an operator go on: the consumer accepts an offer or verifies an agreement, the provider agrees or
-// finalizes. The policy engine is asked once more; approving cannot allow what it denies.
+// finalizes. Before it signs or accepts, the policy engine is asked once more; approving cannot allow what it denies.
 func (s *Service) Approve(ctx context.Context, local participant.Participant, id string, order commit.Order) (Negotiation, error) {
 	return s.order(ctx, local, id, "negotiation.approve", reasonOf(order), order, func(n *Negotiation) (answer, policy.Decision, error) {
 		allowed := policy.Decision{Effect: policy.Allow}
-		switch {
-		case n.Role == Consumer && n.State == Offered:
+		switch n.Held.Message {
+		case Acceptance:
 			d, entry, err := s.own(ctx, local, *n, n.Offer)
 			return answer{message: &Message{Kind: Acceptance}, to: Accepted, entries: []decisionlog.Entry{entry}}, d, err
-		case n.Role == Consumer && n.State == Agreed:
+		case Verification:
 			return answer{message: &Message{Kind: Verification}, to: Verified}, allowed, nil
-		case n.Role == Provider && n.State == Verified:
+		case Finalization:
 			return answer{message: &Message{Kind: Finalization}, to: Finalized}, allowed, nil
-		case n.Role == Provider && (n.State == Requested || n.State == Accepted):
+		case Agreement:
 			return s.approveRequest(ctx, local, n)
 		}
-		return answer{}, policy.Decision{}, process.Illegal(fault.New("negotiation.Approve", fault.Conflict, "in state %s there is nothing that waits for an operator", n.State))
+		reason := "in state " + string(n.State) + " there is nothing that waits for an operator"
+		if n.Held.Message == Termination {
+			reason = "what waits is a refusal, because the terms are not ours: propose other terms, or terminate"
+		}
+		return answer{}, policy.Decision{}, process.Illegal(fault.New("negotiation.Approve", fault.Conflict, "%s", reason))
 	})
 }
 
@@ -194,6 +199,9 @@ func (s *Service) approveRequest(ctx context.Context, local participant.Particip
 	entry, err := s.offer(ctx, local, *n, n.Offer.ID)
 	if err != nil {
 		return answer{}, policy.Decision{}, err
+	}
+	if !odrl.Equal(n.Offer.Policy, entry.Usage.Policy) {
+		return answer{}, policy.Decision{}, process.Illegal(fault.New("negotiation.Approve", fault.Conflict, "the offer has other terms by now"))
 	}
 	if n.Approval == policy.Awaited {
 		n.Approval = policy.Given
@@ -258,7 +266,8 @@ func (s *Service) Propose(ctx context.Context, local participant.Participant, id
 			}
 			d, asked, err = s.own(ctx, local, *n, o)
 		}
-		n.Offer = o
+		// What the peer says next is new, although it may be byte for byte what it said before: it may propose the same again.
+		n.Offer, n.Accepted = o, Receipt{}
 		return answer{message: &Message{Kind: kind, Offer: &o}, to: to, entries: []decisionlog.Entry{asked}}, d, err
 	})
 }

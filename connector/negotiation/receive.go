@@ -456,11 +456,15 @@ func (p *step) counterOffer() (Received, error) {
 		return Received{}, fault.New("negotiation.counterOffer", fault.Malformed, "offer/target: want the dataset that is negotiated")
 	}
 	p.next.Offer = *p.message.Offer
-	if _, err := p.s.cfg.Offers.Offer(p.ctx, p.local.ID, p.message.Offer.ID); fault.Is(err, fault.NotFound) {
-		p.next.Offer.ID = p.old.Offer.ID // an id of the consumer's own making: the terms are compared with what is on the table
-	}
 	p.message.Offer = &p.next.Offer
-	return p.requested()
+	got, err := p.requested()
+	if fault.Is(err, fault.NotFound) && p.next.Offer.ID != p.old.Offer.ID {
+		// An id of the consumer's own making, or of an offer that it may not see, which must look the same: the terms are compared with
+		// what is on the table.
+		p.next.Offer.ID = p.old.Offer.ID
+		return p.requested()
+	}
+	return got, err
 }
 
 // accepted answers a consumer's acceptance of our offer.

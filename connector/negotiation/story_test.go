@@ -757,6 +757,66 @@ func TestAnApprovalDoesNotLiftADenial(t *testing.T) {
 	}
 }
 
+func TestTheSameProposalMayComeAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := pair.Ask(b.cobalt.Offer(pair.Members(), pair.Policy("use", pair.Term("Membership", "eq", "active"), pair.Term("UsagePurpose", "isAnyOf", "cx.pcf.base:1"))))
+	b.cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Run()
+	for range 2 {
+		propose(t, b.cobalt, negotiation.Offer{ID: other.ID})
+		b.Run()
+		if n := wantState(t, b.boreal, negotiation.Offered); n.Offer.ID != other.ID || n.Held.Message != negotiation.Acceptance {
+			t.Fatalf("on the table is %s with %q waiting, want the provider's offer, once more", n.Offer.ID, n.Held.Message)
+		}
+		wantState(t, b.cobalt, negotiation.Offered)
+		propose(t, b.boreal, b.offer)
+		b.Run()
+		wantState(t, b.cobalt, negotiation.Requested)
+	}
+}
+
+func TestARefusalThatWaitsCannotBeApprovedIntoAnAgreement(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	b.boreal.Begin(b.cobalt, negotiation.Offer{ID: b.offer.ID, Target: b.offer.Target, Policy: pair.Policy("use", pair.Term("Membership", "eq", "active"))})
+	b.Run()
+	n := wantState(t, b.cobalt, negotiation.Requested)
+	if _, err := b.cobalt.Negotiations.Approve(t.Context(), b.cobalt.Local, n.ID, commit.Order{Actor: "operator"}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("approving other terms than ours: %v, want a conflict", err)
+	}
+	if len(b.cobalt.Agreements()) != 0 {
+		t.Error("there is an agreement on terms that nobody asked for")
+	}
+}
+
+func TestACounterOfferTellsNothingOfOffersThatAreHidden(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	hidden := b.cobalt.Offer(pair.Policy("access", pair.Term("BusinessPartnerNumber", "isAnyOf", "BPNL00000000AUR1")), pair.Footprints())
+	b.cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	for _, id := range []string{hidden.Offer.ID, "urn:uuid:00000000-0000-4000-8000-000000000000"} {
+		begun := b.boreal.Begin(b.cobalt, b.offer)
+		b.Run()
+		theirs := b.boreal.Negotiation(begun.ID).PeerPID
+		if _, err := b.cobalt.Negotiations.Propose(t.Context(), b.cobalt.Local, theirs, negotiation.Offer{ID: b.offer.ID}, commit.Order{Actor: "operator"}); err != nil {
+			t.Fatal(err)
+		}
+		b.boreal.Hold = b.cobalt.Hold
+		b.Run()
+		counter := negotiation.Offer{ID: id, Target: b.offer.Target, Policy: b.offer.Policy}
+		if _, err := b.boreal.Negotiations.Propose(t.Context(), b.boreal.Local, begun.ID, counter, commit.Order{Actor: "operator"}); err != nil {
+			t.Fatal(err)
+		}
+		o := b.boreal.Take(request)
+		if a := b.Deliver(o, b.boreal); a.Status != 200 || a.State != "REQUESTED" {
+			t.Errorf("the offer %s got %+v, want the same answer for hidden and unknown", id, a)
+		}
+	}
+}
+
 func TestEachStepCanWaitForAnOperator(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

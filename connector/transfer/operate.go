@@ -38,8 +38,10 @@ func (s *Service) Complete(ctx context.Context, local participant.Participant, i
 // Approve lets a transfer that waits for an operator start, as provider. The policy engine is asked once more; approving cannot allow what it
 // denies, which ends the transfer.
 func (s *Service) Approve(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.approve", order)
+	return s.operate(ctx, local, id, Message{Kind: Start}, codeApprove, order)
 }
+
+const codeApprove = "transfer.approve"
 
 // Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it. While the peer is still
 // being told of the pause it is a Conflict.
@@ -58,6 +60,9 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		to, err := Next(t.State, m.Kind, t.Role)
 		if err != nil {
 			return process.Illegal(err)
+		}
+		if code == codeApprove && t.Held != Start {
+			return process.Illegal(fault.New("transfer.Approve", fault.Conflict, "in state %s there is nothing that waits for an operator", t.State))
 		}
 		if m.Kind == Start && t.Pending.Kind != "" {
 			// The peer may not have heard of the pause yet: it would take a start for nothing, and keep a token that opens no more.

@@ -151,6 +151,8 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	}
 	a, err := s.usable(ctx, local, m.AgreementID)
 	switch {
+	case err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Refused):
+		return Received{}, err // it says nothing of the agreement
 	case fault.Is(err, fault.NotFound), a.Role != string(Provider), a.Consumer != peer.DID:
 		return Received{}, fault.New(op, fault.NotFound, "there is no such agreement")
 	case err != nil:

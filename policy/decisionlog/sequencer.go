@@ -98,23 +98,24 @@ const (
 	signEvery = time.Second            // at most one unasked checkpoint in this time; a burst that lasts longer does not put it off
 )
 
-// Run sequences after each Wake until the context ends, and signs when a burst is over, or has lasted for signEvery.
-func (s *Sequencer) Run(ctx context.Context) {
+// Run sequences after each Wake until the context ends, and signs when a burst is over, or has lasted for signEvery. It returns early, with
+// ErrRolledBack or ErrUnmarked, when the log turns out not to be the one that was signed before: nothing may be decided on it then.
+func (s *Sequencer) Run(ctx context.Context) error {
 	s.Wake() // what an earlier process left
 	var overdue <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-s.wake:
 		}
 		if !sleep(ctx, gather) {
-			return
+			return nil
 		}
 		if err := s.Drain(ctx); err != nil {
 			s.logger.ErrorContext(ctx, "log not sequenced", slog.String("log", s.log), slog.Any("error", err))
 			if !sleep(ctx, signEvery) {
-				return
+				return nil
 			}
 			s.Wake()
 			continue
@@ -130,11 +131,15 @@ func (s *Sequencer) Run(ctx context.Context) {
 			}
 		}
 		overdue = nil
-		if _, err := s.Sign(ctx); err != nil && ctx.Err() == nil {
+		_, err := s.Sign(ctx)
+		switch {
+		case errors.Is(err, ErrRolledBack), errors.Is(err, ErrUnmarked):
+			return fmt.Errorf("decision log of %s: %w", s.log, err)
+		case err != nil && ctx.Err() == nil:
 			s.logger.ErrorContext(ctx, "checkpoint not signed", slog.String("log", s.log), slog.Any("error", err))
 		}
 		if !sleep(ctx, signEvery) {
-			return
+			return nil
 		}
 	}
 }

@@ -123,9 +123,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	patience(dataplane.WriteLimit)
 	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path, Query: parameters.Encode()}, patience)
 	if err != nil {
-		if fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
-			h.cfg.Log.ErrorContext(r.Context(), "data request not judged", slog.Any("error", err))
-		}
 		problem.Write(w, r, err)
 		return
 	}

@@ -249,8 +249,10 @@ func (s *Server) fail(c *call, errType string, err error) {
 			p.Reasons = []string{reason}
 		}
 	}
-	if id := problem.Incident(ctx, c.r.Method+" "+c.r.URL.Path, err); id != "" {
-		p.Reasons = append(p.Reasons, "incident "+id)
+	if !errors.Is(err, errMedia) {
+		if id := problem.Incident(ctx, c.r.Method+" "+c.r.URL.Path, err); id != "" {
+			p.Reasons = append(p.Reasons, "incident "+id)
+		}
 	}
 	if pid := c.r.PathValue("pid"); pid != "" && kind != fault.NotFound && kind != fault.Unauthenticated {
 		p.ConsumerPID, p.ProviderPID = pids(c.body)

@@ -16,7 +16,11 @@ import (
 // for itself with the port that is listened on, and the names that the operator listed.
 func (s *Server) astray(w http.ResponseWriter, r *http.Request) bool {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !answersTo(r.Host, local, s.cfg.Hosts) {
+	host := r.Host
+	if _, _, err := net.SplitHostPort(host); err != nil { // no port: that of the scheme
+		host = net.JoinHostPort(strings.Trim(host, "[]"), map[bool]string{true: "443", false: "80"}[r.TLS != nil])
+	}
+	if !answersTo(host, local, s.cfg.Hosts) {
 		problem.Status(w, r, http.StatusMisdirectedRequest, "the management API does not answer to this name; management.hosts lists those that it does")
 		return true
 	}
@@ -30,8 +34,8 @@ func (s *Server) astray(w http.ResponseWriter, r *http.Request) bool {
 // answersTo reports whether host, as a request names it, is one of ours. A loopback name on another port is another program's.
 func answersTo(host string, local net.Addr, listed []string) bool {
 	name, port, err := net.SplitHostPort(host)
-	if err != nil { // no port: that of the scheme
-		name, port = strings.Trim(host, "[]"), ""
+	if err != nil {
+		return false
 	}
 	name = strings.ToLower(name)
 	if name != "" && slices.Contains(listed, name) {
