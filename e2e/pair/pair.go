@@ -3,6 +3,7 @@ package pair
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -14,12 +15,14 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/dataplane"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/connector/store/sqlstore"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/policy"
@@ -42,6 +45,7 @@ var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(
 // Network is the companies and what lies between them. Time stands still unless Advance moves it.
 type Network struct {
 	t       testing.TB
+	parts   Parts
 	engine  *engine.Engine
 	profile *profile.Profile
 
@@ -50,9 +54,38 @@ type Network struct {
 	sides map[string]*Side
 }
 
+// Parts is what each company is made of, by its slug.
+type Parts struct {
+	Rand func(slug string) io.Reader
+	Open func(slug string) (*sqlstore.Store, error)
+	Keys func(slug string) (identity.Keys, error)
+}
+
 // New joins the companies named by slug: aurora, boreal, cobalt and dusk are known. All but dusk accepted the framework agreement
 // and take offers that they did not ask for.
 func New(t testing.TB, slugs ...string) *Network {
+	t.Helper()
+	dirs := map[string]string{}
+	for _, slug := range slugs {
+		dirs[slug] = t.TempDir()
+	}
+	return Join(t, Parts{
+		Rand: func(string) io.Reader { return rand.Reader },
+		Open: func(slug string) (*sqlstore.Store, error) {
+			s, err := embedded.Open(t.Context(), embedded.Options{Dir: dirs[slug], Rand: rand.Reader})
+			if err == nil {
+				t.Cleanup(func() { _ = s.Close() })
+			}
+			return s, err
+		},
+		Keys: func(slug string) (identity.Keys, error) {
+			return keyfile.Create(durable.OS{}, filepath.Join(dirs[slug], "keys.pem"), rand.Reader)
+		},
+	}, slugs...)
+}
+
+// Join is New with parts of the caller's, who closes the stores.
+func Join(t testing.TB, parts Parts, slugs ...string) *Network {
 	t.Helper()
 	e, err := shared()
 	if err != nil {
@@ -62,7 +95,7 @@ func New(t testing.TB, slugs ...string) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Network{t: t, engine: e, profile: p, now: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), sides: map[string]*Side{}}
+	n := &Network{t: t, parts: parts, engine: e, profile: p, now: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), sides: map[string]*Side{}}
 	for _, slug := range slugs {
 		n.sides[slug] = n.join(slug)
 	}
@@ -97,9 +130,11 @@ type Side struct {
 	Flows        *Flows
 	Store        *Store
 	Hold         func(negotiation.Negotiation, negotiation.Kind) bool // what waits for an operator; nil: nothing
+	HoldStart    func(transfer.Transfer) bool                         // and which starts
 	Ledger       dataplane.Decider                                    // what its data plane asks
 
 	net      *Network
+	rand     io.Reader
 	recorder *decisionlog.Recorder
 	vault    identity.Vault
 	mux      *http.ServeMux
@@ -109,34 +144,45 @@ type Side struct {
 }
 
 func (n *Network) join(slug string) *Side {
-	t, ctx := n.t, n.t.Context()
-	dir := t.TempDir()
-	raw, err := embedded.Open(ctx, embedded.Options{Dir: dir, Rand: rand.Reader})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = raw.Close() })
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(dir, "keys.pem"), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Side{Store: &Store{Store: raw}, net: n, Flows: &Flows{}, mux: http.NewServeMux()}
 	did := participant.DID("did:web:dataspace.example:" + slug)
-	s.Local, err = raw.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: slug, Created: n.now})
+	s := &Side{net: n, Flows: &Flows{}, rand: n.parts.Rand(slug), Peer: participant.Peer{DID: did}, Facts: facts(did, slug, n.now)}
+	keys, err := n.parts.Keys(slug)
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	s.Peer, s.Facts = participant.Peer{DID: did}, facts(did, slug, n.now)
 	secret, err := keys.Secret(identity.SecretLog)
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	s.recorder, err = decisionlog.NewRecorder(slug, "dataspace.example", engine.Info(), rego.Query, decisionlog.Domain{ID: slug + "/1", Key: secret}, rand.Reader)
+	s.recorder, err = decisionlog.NewRecorder(slug, "dataspace.example", engine.Info(), rego.Query, decisionlog.Domain{ID: slug + "/1", Key: secret}, s.rand)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	s.vault = identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: s.rand}
+	s.Local = participant.Participant{Slug: slug, DID: did, Name: slug, Created: n.now}
+	s.Start()
+	return s
+}
+
+// Start opens the store and begins the services over it anew, as a process does: what it had in hand before is forgotten. Who calls it again
+// has closed the store before.
+func (s *Side) Start() {
+	t, ctx := s.net.t, s.net.t.Context()
+	t.Helper()
+	raw, err := s.net.parts.Open(s.Local.Slug)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.services(identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: rand.Reader})
-	return s
+	local, err := raw.Participant(ctx, s.Local.Slug)
+	if fault.Is(err, fault.NotFound) {
+		local, err = raw.CreateParticipant(ctx, s.Local)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Local, s.Store, s.mux = local, &Store{Store: raw}, http.NewServeMux()
+	s.Restart()
+	s.services(s.vault)
 }
 
 func facts(did participant.DID, slug string, now time.Time) policy.Party {
@@ -153,16 +199,16 @@ func facts(did participant.DID, slug string, now time.Time) policy.Party {
 
 func (s *Side) services(vault identity.Vault) {
 	n := s.net
-	s.vault = vault
 	s.Ledger = ledger{s}
 	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
-	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: rand.Reader})
+	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: s.rand})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
-		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen,
+		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hosted: hosted{s}, Patience: Patience, Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
 	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
 		Tokens: vault, Flows: s.Flows, Outbox: s, Endpoint: func(p participant.Participant) string { return root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
-		Explain: negotiation.Refusal, Now: n.Now, Rand: rand.Reader, Log: log, MaxOpen: MaxOpen})
+		Explain: negotiation.Refusal, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
+		Hold: func(t transfer.Transfer) bool { return s.HoldStart != nil && s.HoldStart(t) }})
 	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,
 		Cursors: identity.Cursors{Vault: vault}, Base: base, Log: log}).Mount(s.mux)
 }

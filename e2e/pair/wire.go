@@ -53,7 +53,8 @@ func (s *Side) NextOf(may func(commit.Owed) bool) (commit.Owed, bool) {
 	}
 }
 
-func (s *Side) owner(o commit.Owed) outbox.Owner {
+// Owner is who learns what became of the message.
+func (s *Side) Owner(o commit.Owed) outbox.Owner {
 	return map[commit.ProcessKind]outbox.Owner{commit.Negotiation: s.Negotiations, commit.Transfer: s.Transfers}[o.Process]
 }
 
@@ -73,18 +74,8 @@ func (s *Side) Token(t transfer.Transfer) (string, error) {
 	return s.vault.Token(s.Local, t.ID, t.Grant.Generation)
 }
 
-// Call makes a request of the protocol to whoever serves the address, as the caller. Like the outbox it comes again when it is asked to:
-// on a busy machine a decision may take too long.
+// Call makes a request of the protocol to whoever serves the address, as the caller.
 func (n *Network) Call(caller participant.DID, method, url string, body []byte) outbox.Answer {
-	n.t.Helper()
-	for {
-		if a := n.call(caller, method, url, body); a.Status != http.StatusServiceUnavailable {
-			return a
-		}
-	}
-}
-
-func (n *Network) call(caller participant.DID, method, url string, body []byte) outbox.Answer {
 	n.t.Helper()
 	path, ok := strings.CutPrefix(url, "https://dataspace.example")
 	slug, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
@@ -122,7 +113,7 @@ func (s *Side) Body(o commit.Owed) []byte {
 // Tell lets the sender learn the answer to its message, as the outbox does: a refusal is believed only after a look.
 func (n *Network) Tell(o commit.Owed, from *Side, a outbox.Answer) {
 	n.t.Helper()
-	owner := from.owner(o)
+	owner := from.Owner(o)
 	var err error
 	if a.OK() {
 		err = owner.Delivered(n.t.Context(), o, a)

@@ -71,6 +71,20 @@ func (d *Disk) Operations() []string {
 	return append([]string(nil), d.log...)
 }
 
+// LosePower takes the power away at the operation that many from now: 1 is the next one, 0 is at once.
+func (d *Disk) LosePower(in int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mode, d.at, d.dead = PowerLoss, d.count+in, in == 0
+}
+
+// Dead reports whether the power is gone.
+func (d *Disk) Dead() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dead
+}
+
 // Full reports whether the disk has no room now.
 func (d *Disk) Full() bool {
 	d.mu.Lock()
