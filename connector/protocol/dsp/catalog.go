@@ -52,6 +52,11 @@ type distribution struct {
 
 // ParseCatalogRequest checks a catalog request. A filter is implementation-specific; an empty one is legal, another is refused.
 func ParseCatalogRequest(body []byte) error {
+	_, err := either(body, ijson.DefaultLimits().MaxBytes, func(text []byte) (struct{}, error) { return struct{}{}, parseCatalogRequest(text) })
+	return err
+}
+
+func parseCatalogRequest(body []byte) error {
 	var w struct {
 		Filter []json.RawMessage `json:"filter"`
 	}
@@ -125,6 +130,10 @@ func catalogLimits() ijson.Limits {
 
 // ParseCatalog reads one page of a peer's catalog. Datasets whose offers cannot be read are left out: one odd dataset must not hide the others.
 func ParseCatalog(body []byte) (catalog.Remote, error) {
+	return either(body, catalogLimits().MaxBytes, parseCatalog)
+}
+
+func parseCatalog(body []byte) (catalog.Remote, error) {
 	var w struct {
 		ID            string            `json:"@id"`
 		ParticipantID string            `json:"participantId"`
@@ -150,6 +159,10 @@ func ParseCatalog(body []byte) (catalog.Remote, error) {
 
 // ParseDataset reads a dataset that is a response of its own.
 func ParseDataset(body []byte) (catalog.RemoteDataset, error) {
+	return either(body, catalogLimits().MaxBytes, parseDataset)
+}
+
+func parseDataset(body []byte) (catalog.RemoteDataset, error) {
 	var raw json.RawMessage
 	if err := readWithin(body, catalogLimits(), "Dataset", &raw); err != nil {
 		return catalog.RemoteDataset{}, err

@@ -96,10 +96,11 @@ func TestAMessageThatIsNotWhatItsPathSaysIsRefusedByName(t *testing.T) {
 	}
 	for name, tt := range map[string]struct{ text, want string }{
 		"another type":                   {swap("ContractRequestMessage", "ContractOfferMessage"), "@type"},
-		"a prefixed type":                {swap("ContractRequestMessage", "dspace:ContractRequestMessage"), "@type"},
+		"a type with a foreign prefix":   {swap("ContractRequestMessage", "x:ContractRequestMessage"), "@type"},
 		"no context":                     {swap(context, `"x":1`), "@context"},
-		"a context that is a string":     {swap(`["https://w3id.org/dspace/2025/1/context.jsonld"]`, `"https://w3id.org/dspace/2025/1/context.jsonld"`), "@context"},
-		"a context with an object":       {swap(`.jsonld"]`, `.jsonld",{}]`), "@context"},
+		"a context that is a number":     {swap(`["https://w3id.org/dspace/2025/1/context.jsonld"]`, `7`), "@context"},
+		"a context with a term":          {swap(`.jsonld"]`, `.jsonld",{"offer":"https://evil.example/"}]`), "@context"},
+		"a context that is not known":    {swap(`.jsonld"]`, `.jsonld","https://evil.example/c"],"surprise":7`), "known context"},
 		"another context":                {swap("2025/1/context", "2024/1/context"), "@context"},
 		"no consumerPid":                 {swap(`"consumerPid":"urn:c",`, ``), "consumerPid"},
 		"a consumerPid that is a number": {swap(`"urn:c"`, `7`), "consumerPid"},

@@ -4,17 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/policy/odrl"
 	"github.com/sluice-connector/sluice/schemas/ijson"
+	"github.com/sluice-connector/sluice/schemas/jsonld"
 )
 
 // Context is the JSON-LD context that every message carries.
-const Context = "https://w3id.org/dspace/2025/1/context.jsonld"
+const Context = jsonld.Context
 
 var contexts = []string{Context}
 
@@ -49,10 +49,28 @@ func readWithin(body []byte, lim ijson.Limits, want string, v any) error {
 	return nil
 }
 
+// either reads a message in the plain form of the protocol. What is refused there gets a second look as JSON-LD of another implementation,
+// in its plain form and by the same reader: what is well-formed never pays for that, and nothing is read by a laxer one.
+func either[T any](body []byte, maxBytes int, parse func([]byte) (T, error)) (T, error) {
+	out, err := parse(body)
+	if !fault.Is(err, fault.Malformed) {
+		return out, err
+	}
+	plain, other := jsonld.Plain(body, maxBytes)
+	var f *fault.Error
+	switch {
+	case other != nil && errors.As(err, &f) && f.Reason != other.Error():
+		return out, fault.New("dsp", fault.Malformed, "%s; as JSON-LD: %s", f.Reason, other)
+	case other != nil, plain == nil:
+		return out, err
+	}
+	return parse(plain)
+}
+
 func (h header) check(want string) error {
 	var list []string
-	if json.Unmarshal(h.Context, &list) != nil || !slices.Contains(list, Context) {
-		return missing("@context", "an array of strings that contains "+Context)
+	if json.Unmarshal(h.Context, &list) != nil || len(list) != 1 || list[0] != Context {
+		return missing("@context", "an array of one string, "+Context)
 	}
 	if h.Type != want {
 		return missing("@type", want)

@@ -8,6 +8,8 @@ import (
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/odrl"
+	"github.com/sluice-connector/sluice/schemas/ijson"
+	"github.com/sluice-connector/sluice/schemas/jsonld"
 )
 
 // negotiationMessage is the union of the negotiation messages (section 3.3); members that a message does not have stay empty.
@@ -27,14 +29,21 @@ type negotiationMessage struct {
 
 // ParseNegotiation reads a message of the kind that its path is for; initial says that the path begins a process. For the events
 // path give negotiation.Acceptance or Finalization: the body decides which one it is.
+// Raw is what was received, whatever form it had.
 func ParseNegotiation(kind negotiation.Kind, initial bool, body []byte) (negotiation.Message, error) {
+	m, err := either(body, ijson.DefaultLimits().MaxBytes, func(text []byte) (negotiation.Message, error) { return parseNegotiation(kind, initial, text) })
+	m.Raw = body
+	return m, err
+}
+
+func parseNegotiation(kind negotiation.Kind, initial bool, body []byte) (negotiation.Message, error) {
 	wireType, _, isEvent := strings.Cut(string(kind), ":")
 	var w negotiationMessage
 	if err := read(body, wireType, &w); err != nil {
 		return negotiation.Message{}, err
 	}
 	m := negotiation.Message{Kind: kind, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, Callback: w.Callback, Code: clean(w.Code, 128),
-		Reasons: reasonsOf(w.Reason), Raw: body}
+		Reasons: reasonsOf(w.Reason)}
 	if isEvent {
 		switch w.EventType {
 		case "ACCEPTED":
@@ -196,6 +205,12 @@ type Answer struct {
 
 // ParseAnswer reads a peer's answer; an empty or foreign body gives the zero Answer.
 func ParseAnswer(body []byte) Answer {
+	var h header
+	if json.Unmarshal(body, &h) == nil && h.Context != nil && h.check(h.Type) != nil {
+		if plain, err := jsonld.Plain(body, ijson.DefaultLimits().MaxBytes); err == nil && plain != nil {
+			body = plain
+		}
+	}
 	var w struct {
 		ConsumerPID string          `json:"consumerPid"`
 		ProviderPID string          `json:"providerPid"`

@@ -3,6 +3,7 @@ package dsp
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/schemas/ijson"
@@ -36,17 +37,26 @@ type endpointProperty struct {
 	Value string `json:"value"`
 }
 
+// edcNamespace stands before the names of properties that EDC writes; it puts the endpoint among them too.
+const edcNamespace = "https://w3id.org/edc/v0.0.1/ns/"
+
 // maxProperties bounds a data address.
 const maxProperties = 64
 
-// ParseTransfer reads a message of the kind that its path is for.
+// ParseTransfer reads a message of the kind that its path is for. Raw is what was received, whatever form it had.
 func ParseTransfer(kind transfer.Kind, body []byte) (transfer.Message, error) {
+	m, err := either(body, ijson.DefaultLimits().MaxBytes, func(text []byte) (transfer.Message, error) { return parseTransfer(kind, text) })
+	m.Raw = body
+	return m, err
+}
+
+func parseTransfer(kind transfer.Kind, body []byte) (transfer.Message, error) {
 	var w transferMessage
 	if err := read(body, string(kind), &w); err != nil {
 		return transfer.Message{}, err
 	}
 	m := transfer.Message{Kind: kind, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, AgreementID: w.AgreementID, Format: w.Format,
-		Callback: w.Callback, Code: clean(w.Code, 128), Reasons: reasonsOf(w.Reason), Raw: body}
+		Callback: w.Callback, Code: clean(w.Code, 128), Reasons: reasonsOf(w.Reason)}
 	if w.Address != nil {
 		a, err := address(*w.Address)
 		if err != nil {
@@ -69,10 +79,15 @@ func address(w dataAddress) (transfer.Address, error) {
 		return a, missing("dataAddress/endpointProperties", "at most 64 properties")
 	}
 	for _, p := range w.Properties {
+		p.Name = strings.TrimPrefix(p.Name, edcNamespace)
 		if _, twice := a.Properties[p.Name]; twice || p.Name == "" {
 			return a, missing("dataAddress/endpointProperties", "each name once")
 		}
 		a.Properties[p.Name] = p.Value
+	}
+	if at, ok := a.Properties["endpoint"]; ok && a.Endpoint == "" {
+		a.Endpoint = at
+		delete(a.Properties, "endpoint")
 	}
 	return a, need("dataAddress/endpointType", w.EndpointType)
 }
