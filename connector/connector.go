@@ -350,6 +350,7 @@ func (c *Connector) endpoints(p participant.Participant) []identity.Service {
 	return []identity.Service{
 		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
 		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
+		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: c.base(p) + "/catalog"},
 	}
 }
 

@@ -243,19 +243,32 @@ func EncodeVersions(path, service string) ([]byte, error) {
 	return encode(versions{[]protocolVersion{{Version, path, Binding, service, "did:web", &dspAuth{"DCP", "1.0", []string{"vc11-sl2021/jwt"}}}}})
 }
 
-// ParseVersions returns the path of version 2025-1, as a peer's document writes it.
+// ParseVersions returns the path of version 2025-1, as a peer's document writes it. Of several services with that version the first counts. A
+// binding that is not named is HTTPS, which was the only one before it got a name.
 func ParseVersions(body []byte) (path string, err error) {
-	var w versions
+	return either(body, ijson.DefaultLimits().MaxBytes, parseVersions)
+}
+
+func parseVersions(body []byte) (string, error) {
+	var w struct {
+		ProtocolVersions []struct {
+			Version string `json:"version"`
+			Path    string `json:"path"`
+			Binding string `json:"binding"`
+		} `json:"protocolVersions"`
+	}
 	if err := readLoose(body, &w); err != nil {
 		return "", malformed(err)
 	}
+	err := missing("protocolVersions", "version "+Version+" over "+Binding+"; there is none in common")
 	for _, v := range w.ProtocolVersions {
-		if v.Version == Version || v.Version == "2025/1" {
-			if !strings.HasPrefix(v.Path, "/") || strings.Contains(v.Path, "..") {
-				return "", missing("protocolVersions/path", "a path that begins with /")
-			}
+		switch {
+		case v.Version != Version && v.Version != "2025/1", v.Binding != "" && v.Binding != Binding:
+		case !strings.HasPrefix(v.Path, "/") || strings.Contains(v.Path, ".."):
+			err = missing("protocolVersions/path", "a path that begins with /")
+		default:
 			return v.Path, nil
 		}
 	}
-	return "", missing("protocolVersions", "version "+Version+"; there is none in common")
+	return "", err
 }

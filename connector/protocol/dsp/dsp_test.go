@@ -161,7 +161,12 @@ func TestVersionsAreReadInBothSpellings(t *testing.T) {
 		`{"protocolVersions":[{"version":"2025/1","path":"/x"}]}`:                                                         "/x",
 		`{"protocolVersions":[{"version":"2024-1","path":"/x"}]}`:                                                         "",
 		`{"protocolVersions":[{"version":"2025-1","path":"x"}]}`:                                                          "",
-		`{"protocolVersions":[{"version":"2025-1","path":"/../x"}]}`:                                                      "",
+		`{"protocolVersions":[{"version":"2025-1","path":"/x","binding":"MQTT"},{"version":"2025-1","path":"/y","binding":"HTTPS"},{"version":"2025-1","path":"/z","binding":"HTTPS"}]}`: "/y",
+		`{"protocolVersions":[{"version":"2025-1","path":"x"},{"version":"2025-1","path":"/y","auth":{"protocol":"DCP","version":"1.0","profile":"x"}}]}`:                                "/y",
+		`{"protocolVersions":[{"version":"2025-1","path":"/x","binding":"MQTT"}]}`:                                                                                                       "",
+		`{"@context":{"dspace":"https://w3id.org/dspace/2024/1/"},"dspace:protocolVersions":{"dspace:version":"2025/1","dspace:path":"/x"}}`:                                             "/x",
+		`{"@context":"https://evil.example/c","x:protocolVersions":[{"x:version":"2025-1","x:path":"/x"}]}`:                                                                              "",
+		`{"protocolVersions":[{"version":"2025-1","path":"/../x"}]}`:                                                                                                                     "",
 		`{}`: "",
 	} {
 		if got, err := dsp.ParseVersions([]byte(text)); got != want || (err == nil) != (want != "") {

@@ -185,11 +185,13 @@ func (c *Client) Endpoint(ctx context.Context, _ participant.Participant, peer p
 	if len(services) == 0 {
 		return "", fault.New(op, fault.NotFound, "the peer's DID document names no DataService")
 	}
-	root, ok := strings.CutSuffix(trimSlash(services[0]), "/.well-known/dspace-version")
-	if !ok {
-		return "", fault.New(op, fault.Unavailable, "the peer's DataService entry is not a version document")
+	const wellKnown = "/.well-known/dspace-version"
+	i := slices.IndexFunc(services, func(s string) bool { return strings.HasSuffix(trimSlash(s), wellKnown) })
+	if i < 0 {
+		return "", fault.New(op, fault.Unavailable, "no DataService entry of the peer is a version document")
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, services[0], nil)
+	root := strings.TrimSuffix(trimSlash(services[i]), wellKnown)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, services[i], nil)
 	if err != nil {
 		return "", fault.Wrap(op, fault.Unavailable, err)
 	}

@@ -321,6 +321,18 @@ func TestAPeersEndpointIsFoundThroughItsDocumentAndKeptForFiveMinutes(t *testing
 	}
 }
 
+func TestOfSeveralServicesTheOneWithAVersionDocumentInCommonCounts(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	c.document(t, []identity.Service{{ID: "#catalog", Type: "CatalogService", Endpoint: c.origin + "/other/catalog"},
+		{ID: "#old", Type: "DataService", Endpoint: c.origin + "/old"}, {ID: "#dsp", Type: "DataService", Endpoint: c.origin + "/x/.well-known/dspace-version/"}})
+	c.answers["/x/.well-known/dspace-version/"] = says(http.StatusOK, `{"protocolVersions":[{"version":"v0.8","path":"/"},{"version":"2024/1","path":"/2024/1"},
+		{"version":"2025-1","path":"/mqtt","binding":"MQTT"},{"version":"2025/1","path":"/2025/1/"},{"version":"2025-1","path":"/second","binding":"HTTPS"}]}`)
+	if got, err := c.Endpoint(t.Context(), c.local, c.peer); err != nil || got != c.origin+"/x/2025/1" {
+		t.Errorf("found %q, %v", got, err)
+	}
+}
+
 func TestAPeerWithoutAnEndpointIsRefusedByKind(t *testing.T) {
 	t.Parallel()
 	const version = "/aurora/.well-known/dspace-version"

@@ -114,7 +114,9 @@ const (
 // Mount registers the protocol's paths, each with and without a trailing slash. Whatever else is asked below them, by path or by method, is not
 // there, and that is said in the protocol's words.
 func (s *Server) Mount(mux Mux) {
-	mux.Handle("GET /{slug}/.well-known/dspace-version", http.HandlerFunc(s.versions))
+	for _, end := range []string{"", "/{$}"} {
+		mux.Handle("GET /{slug}/.well-known/dspace-version"+end, http.HandlerFunc(s.versions))
+	}
 	post := func(path, errType string, h func(*call) (reply, error)) {
 		s.route(mux, "POST", path, errType, reading(h))
 	}

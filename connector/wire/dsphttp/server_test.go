@@ -431,3 +431,30 @@ func TestACatalogIsReadPageByPage(t *testing.T) {
 	w.ask(t, http.MethodPost, second, w.token(t, "dusk"), catalogRequest).is(t, "another's link", http.StatusBadRequest, "CatalogError")
 	w.ask(t, http.MethodPost, second[:len(second)-2]+"AA", w.token(t, "boreal"), catalogRequest).is(t, "a changed link", http.StatusBadRequest, "CatalogError")
 }
+
+func TestWhatIsServedIsFoundFromTheDID(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	root := strings.TrimSuffix(w.base, "/dsp/2025-1")
+	var document struct {
+		Context []string `json:"@context"`
+		Service []identity.Service
+	}
+	check(t, json.Unmarshal([]byte(w.ask(t, http.MethodGet, root+"/did.json", "", "").body), &document))
+	for _, want := range []string{"https://www.w3.org/ns/did/v1", dsp.Context} {
+		if !slices.Contains(document.Context, want) {
+			t.Errorf("the DID document has the contexts %v, without %s", document.Context, want)
+		}
+	}
+	for kind, want := range map[string]string{"DataService": root + "/.well-known/dspace-version", "CatalogService": w.base + "/catalog"} {
+		if !slices.ContainsFunc(document.Service, func(s identity.Service) bool { return s.Type == kind && s.Endpoint == want && s.ID != "" }) {
+			t.Errorf("the DID document has no %s at %s: %+v", kind, want, document.Service)
+		}
+	}
+	for _, end := range []string{"", "/"} {
+		a := w.ask(t, http.MethodGet, root+"/.well-known/dspace-version"+end, "", "")
+		if path, err := dsp.ParseVersions([]byte(a.body)); a.status != http.StatusOK || err != nil || root+path != w.base || !strings.Contains(a.body, `"binding":"HTTPS"`) {
+			t.Errorf("the version document is %d %s, which leads to %q, %v", a.status, a.body, path, err)
+		}
+	}
+}
