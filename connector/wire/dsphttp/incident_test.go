@@ -54,3 +54,15 @@ func TestAPeerIsToldTheIncidentOfAFaultOfOursAndNotItsCause(t *testing.T) {
 		t.Errorf("got %d %s and the log\n%s; want an incident that the log has, and no cause", w.Code, w.Body, &log)
 	}
 }
+
+func TestAMessageOfAnotherMediaTypeIsNoIncident(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	logger, mux := slog.New(slog.NewTextHandler(&log, nil)), http.NewServeMux()
+	dsphttp.New(dsphttp.Config{Participants: house{}, Authenticator: house{}, Log: logger}).Mount(mux)
+	w := httptest.NewRecorder()
+	problem.WithIncidents(mux, logger, rand.Reader).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/cobalt/dsp/2025-1/catalog/request", nil))
+	if w.Code != http.StatusUnsupportedMediaType || strings.Contains(w.Body.String()+log.String(), "incident") || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("got %d %s and the log\n%s; want a refusal that calls for nobody here", w.Code, w.Body, &log)
+	}
+}

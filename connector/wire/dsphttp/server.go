@@ -223,7 +223,7 @@ func (s *Server) admit(c *call, withBody bool) error {
 	return err
 }
 
-var errMedia = errors.New("media type")
+var errMedia = fault.New("dsphttp.admit", fault.Malformed, "send application/json without content encoding")
 
 func errLarge() error {
 	return fault.New("dsphttp.reading", fault.TooLarge, "a message has at most %d bytes", maxBody)
@@ -238,7 +238,7 @@ func (s *Server) fail(c *call, errType string, err error) {
 	switch {
 	case errors.Is(err, errMedia):
 		status = http.StatusUnsupportedMediaType
-		p.Code, p.Reasons = "media.unsupported", []string{"send application/json without content encoding"}
+		p.Code, p.Reasons = "media.unsupported", []string{errMedia.Reason}
 	case kind == fault.NotFound:
 		p.Code, p.Reasons = "not.found", []string{"there is no such thing here"}
 	case kind == fault.Conflict:
