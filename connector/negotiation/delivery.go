@@ -15,8 +15,8 @@ var _ outbox.Owner = (*Service)(nil)
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
 		if n.PeerPID == "" {
-			if n.PeerPID = process.Theirs(n.Role, a); n.PeerPID == "" {
-				return lost(n, "answer.pid", "the peer accepted without saying its pid"), nil
+			if n.PeerPID = process.Theirs(n.Role, n.ID, a); n.PeerPID == "" {
+				return lost(n, "answer.pid", "the peer accepted without saying its pid of this process"), nil
 			}
 		}
 		n.State = n.Pending.To

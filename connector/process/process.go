@@ -170,7 +170,11 @@ func errPID() error {
 	return fault.New("process.Addressed", fault.Malformed, "consumerPid and providerPid must be those of the process in the path")
 }
 
-// Theirs is the pid that a peer's answer gives its own side of the process; "" when it does not say.
-func Theirs(own Role, a outbox.Answer) string {
-	return Status[string]{ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID}.PID(own.Other())
+// Theirs is the pid that a peer's answer gives its own side of the process id; "" when it does not say, or speaks of another process.
+func Theirs(own Role, id string, a outbox.Answer) string {
+	said := Status[string]{ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID}
+	if mine := said.PID(own); mine != "" && mine != id {
+		return ""
+	}
+	return said.PID(own.Other())
 }

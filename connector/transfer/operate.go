@@ -244,10 +244,10 @@ func (s *Service) Expired(context.Context, commit.Owed) error { return nil }
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
 	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
 		if t.PeerPID == "" {
-			t.PeerPID = process.Theirs(t.Role, a)
+			t.PeerPID = process.Theirs(t.Role, t.ID, a)
 		}
 		if t.PeerPID == "" {
-			return lost(t, "answer.pid", "the peer accepted without saying its pid"), nil
+			return lost(t, "answer.pid", "the peer accepted without saying its pid of this process"), nil
 		}
 		t.State = t.Pending.To
 		return t, nil
