@@ -33,6 +33,8 @@ type Config struct {
 	Peer  string        // base URL of the counter-party: its callback address
 	Delay time.Duration // before each deed of an operator: the kit listens late
 	Log   *slog.Logger
+	// Change may alter the connector's configuration before it is started.
+	Change func(cfg *connector.Config)
 }
 
 // Company is a running connector that plays its part in every case.
@@ -69,8 +71,12 @@ func Start(ctx context.Context, cfg Config) (*Company, error) {
 	s.Egress.Peers = []string{cfg.Peer}
 	who := &identity{peer: cfg.Peer}
 	all := func(negotiation.Negotiation, negotiation.Kind) bool { return true }
-	c, err := connector.New(ctx, connector.Config{Settings: s, Log: cfg.Log, Public: public, Management: management, Scheme: "http", Identity: who,
-		Hold: connector.Hold{Negotiation: all, Transfer: func(transfer.Transfer) bool { return true }}})
+	made := connector.Config{Settings: s, Log: cfg.Log, Public: public, Management: management, Scheme: "http", Identity: who,
+		Hold: connector.Hold{Negotiation: all, Transfer: func(transfer.Transfer) bool { return true }}}
+	if cfg.Change != nil {
+		cfg.Change(&made)
+	}
+	c, err := connector.New(ctx, made)
 	if err != nil {
 		return nil, errors.Join(err, public.Close(), management.Close())
 	}
@@ -128,13 +134,13 @@ func member(did string) policy.Party {
 		Subject: map[string]string{"memberOf": "Meridian"}, NotAfter: time.Now().AddDate(1, 0, 0), Digest: strings.Repeat("0", 64)}}}
 }
 
-// use is the policy of everything here: use, without further terms.
-func use(action string) odrl.Policy { return odrl.Policy{Permission: []odrl.Rule{{Action: action}}} }
+// Use is the policy of everything here: one action, without further terms.
+func Use(action string) odrl.Policy { return odrl.Policy{Permission: []odrl.Rule{{Action: action}}} }
 
 // seed publishes the datasets and concludes the agreements that the cases name.
 func seed(ctx context.Context, c *connector.Connector, local participant.Participant) (map[string]string, error) {
 	store, now := c.Store(), time.Now()
-	access, usage := use("access"), use("use")
+	access, usage := Use("access"), Use("use")
 	lot := catalog.Lot{}
 	for _, d := range []struct {
 		policy odrl.Policy
@@ -198,7 +204,7 @@ func conclude(ctx context.Context, c *connector.Connector, local participant.Par
 
 // Ask begins a negotiation as consumer, as the kit's trigger wants it.
 func (c *Company) Ask(ctx context.Context, offer, dataset string) error {
-	_, err := c.Negotiations().Begin(ctx, c.Local, negotiation.BeginRequest{Peer: Peer, Offer: negotiation.Offer{ID: offer, Target: dataset, Policy: use("use")}, Actor: "kit"})
+	_, err := c.Negotiations().Begin(ctx, c.Local, negotiation.BeginRequest{Peer: Peer, Offer: negotiation.Offer{ID: offer, Target: dataset, Policy: Use("use")}, Actor: "kit"})
 	return err
 }
 
