@@ -136,7 +136,7 @@ func (n *Network) Tell(o commit.Owed, from *Side, a outbox.Answer) {
 func (n *Network) Deliver(o commit.Owed, from *Side) outbox.Answer {
 	n.t.Helper()
 	if o.URL == "" {
-		if err := from.owner(o).Expired(n.t.Context(), o); err != nil {
+		if err := from.Owner(o).Expired(n.t.Context(), o); err != nil {
 			n.t.Fatal(err)
 		}
 		return outbox.Answer{}
