@@ -293,7 +293,14 @@ func (c *Client) Dataset(ctx context.Context, local participant.Participant, pee
 	if err != nil || status != http.StatusOK {
 		return catalog.RemoteDataset{}, refused(op, status, body, err)
 	}
-	return dsp.ParseDataset(body)
+	d, err := dsp.ParseDataset(body)
+	if err != nil {
+		return catalog.RemoteDataset{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if d.ID != id {
+		return catalog.RemoteDataset{}, fault.New(op, fault.Unavailable, "the peer shows another dataset than was asked for")
+	}
+	return d, nil
 }
 
 // refused turns a peer's answer into a fault with its code and reasons.

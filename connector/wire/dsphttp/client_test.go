@@ -294,6 +294,19 @@ func TestACatalogOfSomebodyElseIsNotTaken(t *testing.T) {
 	}
 }
 
+func TestADatasetThatWasNotAskedForIsNotTaken(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	for id, taken := range map[string]bool{"asked": true, "another": false} {
+		c.answers["/aurora/dsp/2025-1/catalog/datasets/asked"] = says(http.StatusOK, fmt.Sprintf(`{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],
+			"@type":"Dataset","@id":%q,"hasPolicy":[{"@id":"urn:o","@type":"Offer","permission":[{"action":"use"}]}]}`, id))
+		d, err := c.Dataset(t.Context(), c.local, c.peer, "asked")
+		if taken != (err == nil && d.ID == id) || !taken && !fault.Is(err, fault.Unavailable) {
+			t.Errorf("the dataset %q came to %+v, %v", id, d, err)
+		}
+	}
+}
+
 func TestAPeersEndpointIsFoundThroughItsDocumentAndKeptForFiveMinutes(t *testing.T) {
 	t.Parallel()
 	const versions = "GET /aurora/.well-known/dspace-version"
