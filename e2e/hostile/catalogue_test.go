@@ -140,7 +140,7 @@ var shapes = []struct {
 	{"of another type", set("@type", "CatalogRequestMessage"), "400"},
 	{"of a type that is a list", set("@type", []any{"ContractRequestMessage", "Offer"}), "400"},
 	{"of no type", drop("@type"), "400"},
-	{"of a type in the old spelling", func(_ *flow, m *message) { m.body["@type"] = "dspace:" + fmt.Sprint(m.body["@type"]) }, "400"},
+	{"of a type of another vocabulary", func(_ *flow, m *message) { m.body["@type"] = "https://mallory.example/" + fmt.Sprint(m.body["@type"]) }, "400"},
 	{"without a context", drop("@context"), "400"},
 	{"with a context of nowhere", set("@context", []any{"https://attacker.example/context.jsonld"}), "400"},
 	{"with a context that leads inside", set("@context", []any{"http://169.254.169.254/latest/meta-data"}), "400"},
@@ -152,7 +152,7 @@ var shapes = []struct {
 		return strings.Replace(b, `"`+context2025+`"`, strings.Repeat(`"https://attacker.example/c",`, 10_000)+`"`+context2025+`"`, 1)
 	}), "400"},
 	{"with a consumer that is a number", set("consumerPid", 7), "400"},
-	{"with a provider that is an object", set("providerPid", map[string]any{"@id": "urn:uuid:x"}), "400"},
+	{"with a provider that is an object", set("providerPid", map[string]any{"name": "urn:uuid:x"}), "400"},
 	{"with a pid of ten thousand bytes", set("consumerPid", "urn:uuid:"+strings.Repeat("a", 10_000)), "400"},
 	{"as text", header("Content-Type", "text/plain"), "415"},
 	{"as a form", header("Content-Type", "application/x-www-form-urlencoded"), "415"},
@@ -295,9 +295,6 @@ var written = []misbehaviour{
 	{name: "an event is a list of both", at: buys("VERIFIED"), does: say("finalized", set("eventType", []any{"ACCEPTED", "FINALIZED"})), want: "400"},
 	{name: "a counter-offer moves the callback address", at: sells("OFFERED"), does: say("request", set("callbackAddress", "https://attacker.example")), want: "400"},
 	{name: "a counter-offer wants another dataset", at: sells("OFFERED"), does: say("request", set("offer>target", other)), want: "400"},
-	{name: "a counter-offer names the offer of another dataset", at: sells("OFFERED"), does: say("request", func(f *flow, m *message) {
-		set("offer>@id", f.h.Offers[other])(f, m)
-	}), want: "404"},
 	{name: "an offer is of another dataset", at: buys("REQUESTED"), does: say("offer", set("offer>target", other)), want: "400"},
 	{name: "an offer moves the callback address", at: buys("REQUESTED"), does: say("offer", set("callbackAddress", "https://attacker.example")), want: "400"},
 	{name: "an offer has no rules", at: buys("REQUESTED"), does: say("offer", drop("offer>permission")), want: "400"},
@@ -324,13 +321,13 @@ var written = []misbehaviour{
 	{name: "the agreement that we verified is replaced", at: buys("VERIFIED"), does: say("agreement"), want: "400"},
 	{name: "a finalized negotiation is taken back", at: buys("FINALIZED"), does: say("termination"), want: "400"},
 	{name: "a reason is a number of a code", at: sells("REQUESTED"), does: say("termination", set("code", 7)), want: "400"},
-	{name: "a reason is a string and no list", at: buys("REQUESTED"), does: say("termination", set("reason", "because")), want: "400"},
+	{name: "the code of a termination is a list", at: buys("REQUESTED"), does: say("termination", set("code", []any{"1", "2"})), want: "400"},
 
 	// Transfers.
 	{name: "a transfer wants data under an agreement that is not there", at: gives(""), does: say("request", set("agreementId", unknown)), want: "404"},
 	{name: "a transfer wants data under the agreement of somebody else", at: gives(""), does: say("request", by(eve)), want: "404"},
 	{name: "a transfer wants data under an agreement in which we are the consumer", at: gives(""), does: say("request", set("agreementId", "ATPC0101")), want: "404"},
-	{name: "a transfer names its agreement by a list", at: gives(""), does: say("request", set("agreementId", []any{"ATP0205"})), want: "400"},
+	{name: "a transfer names two agreements", at: gives(""), does: say("request", set("agreementId", []any{"ATP0205", "ATP0206"})), want: "400"},
 	{name: "a transfer names no agreement", at: gives(""), does: say("request", drop("agreementId")), want: "400"},
 	{name: "a transfer wants a format that nobody knows", at: gives(""), does: say("request", set("format", "Pigeon-POST")), want: "400"},
 	{name: "a transfer wants us to push to an address inside", at: gives(""), does: say("request", set("format", "HttpData-PUSH"),
