@@ -105,6 +105,9 @@ type Entry struct {
 	Usage  Definition
 }
 
+// Key is its place in a list.
+func (e Entry) Key() page.Key { return page.Key{Created: e.Offer.Created, ID: e.Offer.ID} }
+
 // Lot is what is published at once.
 type Lot struct {
 	Assets   []Asset
@@ -139,6 +142,9 @@ type Store interface {
 	AccessPolicies(ctx context.Context, p participant.ID) ([]Definition, error)
 	// Entries lists the offers under any of the access policies (digests), by creation; dataset restricts to one asset unless "".
 	Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[Entry], error)
+	// Datasets lists the assets that have offers under any of the access policies, by the first such offer, each with all of them: an asset is
+	// whole on one page.
+	Datasets(ctx context.Context, p participant.ID, access []string, r page.Request) (page.Of[Shown], error)
 	// Record commits effects that change nothing else: the decision of a catalog request.
 	Record(ctx context.Context, p participant.ID, e commit.Effects) error
 }

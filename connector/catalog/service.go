@@ -61,24 +61,23 @@ type Service struct{ cfg Config }
 // New returns a Service.
 func New(cfg Config) *Service { return &Service{cfg} }
 
-// Shown is a dataset as it is shown: the asset with the offers that the peer may see.
+// Shown is a dataset as it is shown: the asset with the offers that the peer may see, by creation.
 type Shown struct {
 	Asset  Asset
 	Offers []Entry
 }
 
-// Request answers a catalog request: the offers whose access policy lets the peer see them, grouped by asset, a page at a time. Each distinct access
+// Key is its place among the datasets: that of its first offer.
+func (s Shown) Key() page.Key { return s.Offers[0].Key() }
+
+// Request answers a catalog request: the offers whose access policy lets the peer see them, asset by asset, a page of assets at a time. Each distinct access
 // policy is asked once, and each answer is on record before anything is shown.
 func (s *Service) Request(ctx context.Context, local participant.Participant, peer participant.Peer, raw []byte, r page.Request) (page.Of[Shown], error) {
 	allowed, err := s.visible(ctx, local, peer, raw)
 	if err != nil {
 		return page.Of[Shown]{}, err
 	}
-	entries, err := s.cfg.Store.Entries(ctx, local.ID, allowed, "", r)
-	if err != nil {
-		return page.Of[Shown]{}, err
-	}
-	return page.Of[Shown]{Items: grouped(entries.Items), Next: entries.Next}, nil
+	return s.cfg.Store.Datasets(ctx, local.ID, allowed, r)
 }
 
 // Dataset answers a request for one dataset: hidden and unknown are the same NotFound.
@@ -94,7 +93,7 @@ func (s *Service) Dataset(ctx context.Context, local participant.Participant, pe
 	if len(entries.Items) == 0 {
 		return Shown{}, fault.New("catalog.Dataset", fault.NotFound, "there is no such dataset")
 	}
-	return grouped(entries.Items)[0], nil
+	return Shown{Asset: entries.Items[0].Asset, Offers: entries.Items}, nil
 }
 
 // visible asks every distinct access policy and returns the digests of those that allow.
@@ -143,22 +142,6 @@ func (s *Service) visible(ctx context.Context, local participant.Participant, pe
 		return nil, fault.New(op, fault.Unavailable, "the decision took too long; try again")
 	}
 	return allowed, nil
-}
-
-// grouped gathers the offers of one asset; the order of first appearance stays.
-func grouped(entries []Entry) []Shown {
-	var out []Shown
-	at := map[string]int{}
-	for _, e := range entries {
-		i, ok := at[e.Asset.ID]
-		if !ok {
-			i = len(out)
-			at[e.Asset.ID] = i
-			out = append(out, Shown{Asset: e.Asset})
-		}
-		out[i].Offers = append(out[i].Offers, e)
-	}
-	return out
 }
 
 // DigestOf is the digest under which content is kept.

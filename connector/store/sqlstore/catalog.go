@@ -323,20 +323,70 @@ func (s *Store) AccessPolicies(ctx context.Context, p participant.ID) ([]catalog
 		AND EXISTS (SELECT 1 FROM offers WHERE offers.participant = policies.participant AND offers.access_policy = policies.digest) ORDER BY digest`, int64(p))
 }
 
+// visible is the list of a participant's offers under any of the access policies.
+func visible(p participant.ID, access []string) (l list, among string) {
+	l = list{created: "o.created", id: "o.id"}
+	l.and("o.participant = ?", int64(p))
+	among = l.among(access)
+	l.where = append(l.where, "o.access_policy IN "+among)
+	return l, among
+}
+
+// among adds values and returns the set of their places.
+func (l *list) among(values []string) string {
+	places := make([]string, len(values))
+	for i, value := range values {
+		l.args = append(l.args, value)
+		places[i] = "$" + strconv.Itoa(len(l.args))
+	}
+	return "(" + strings.Join(places, ", ") + ")"
+}
+
+func (s *Store) offered(ctx context.Context, p participant.ID, l list, r page.Request) (page.Of[catalog.Entry], error) {
+	items, err := gather(ctx, s.query, func(row scanner) (catalog.Entry, error) { return scanEntry(p, row) }, l.paged(entryColumns, entryTables, r), l.args...)
+	return cut(items, r, catalog.Entry.Key), err
+}
+
 // Entries implements catalog.Store.
 func (s *Store) Entries(ctx context.Context, p participant.ID, access []string, dataset string, r page.Request) (page.Of[catalog.Entry], error) {
 	if len(access) == 0 {
 		return page.Of[catalog.Entry]{}, nil
 	}
-	l := list{created: "o.created", id: "o.id"}
-	l.and("o.participant = ?", int64(p))
-	places := make([]string, len(access))
-	for i, digest := range access {
-		l.args = append(l.args, digest)
-		places[i] = "$" + strconv.Itoa(len(l.args))
-	}
-	l.where = append(l.where, "o.access_policy IN ("+strings.Join(places, ", ")+")")
+	l, _ := visible(p, access)
 	l.andIf(dataset != "", "o.asset = ?", dataset)
-	items, err := gather(ctx, s.query, func(row scanner) (catalog.Entry, error) { return scanEntry(p, row) }, l.paged(entryColumns, entryTables, r), l.args...)
-	return cut(items, r, func(e catalog.Entry) page.Key { return page.Key{Created: e.Offer.Created, ID: e.Offer.ID} }), err
+	return s.offered(ctx, p, l, r)
+}
+
+// Datasets implements catalog.Store: the first offer of each asset makes the page, then come their other offers.
+func (s *Store) Datasets(ctx context.Context, p participant.ID, access []string, r page.Request) (page.Of[catalog.Shown], error) {
+	var out page.Of[catalog.Shown]
+	if len(access) == 0 {
+		return out, nil
+	}
+	l, among := visible(p, access)
+	l.where = append(l.where, `NOT EXISTS (SELECT 1 FROM offers f WHERE f.participant = o.participant AND f.asset = o.asset AND f.access_policy IN `+among+`
+		AND (f.created < o.created OR f.created = o.created AND f.id < o.id))`)
+	first, err := s.offered(ctx, p, l, r)
+	if err != nil || len(first.Items) == 0 {
+		return out, err
+	}
+	out.Next = first.Next
+	assets := make([]string, 0, len(first.Items))
+	for _, e := range first.Items {
+		assets = append(assets, e.Offer.Asset)
+	}
+	l, _ = visible(p, access)
+	l.where = append(l.where, "o.asset IN "+l.among(assets))
+	query := "SELECT " + entryColumns + " FROM " + entryTables + " WHERE " + strings.Join(l.where, " AND ") + " ORDER BY o.created, o.id"
+	all, err := gather(ctx, s.query, func(row scanner) (catalog.Entry, error) { return scanEntry(p, row) }, query, l.args...)
+	offers := map[string][]catalog.Entry{}
+	for _, e := range all {
+		offers[e.Offer.Asset] = append(offers[e.Offer.Asset], e)
+	}
+	for _, e := range first.Items {
+		if of := offers[e.Offer.Asset]; len(of) > 0 { // it may have gone meanwhile
+			out.Items = append(out.Items, catalog.Shown{Asset: of[0].Asset, Offers: of})
+		}
+	}
+	return out, err
 }

@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"what was acknowledged is there after reopening":    reopen,
 		"the log has no gaps with two sequencers":           sequencing,
 		"offers follow assets and rules":                    offers,
+		"a dataset is whole on one page":                    datasets,
 		"records are indexed in the order of their commits": commitOrder,
 		"what is archived is found by its digest":           archived,
 		"an agreement is retired once":                      retire,
@@ -612,6 +613,50 @@ func offers(t *testing.T, f bench) {
 	}
 	wantKind(t, f.DeleteAsset(t.Context(), f.a.ID, "a3", 9, commit.Effects{}), fault.Conflict)
 	check(t, f.DeleteAsset(t.Context(), f.a.ID, "a3", 1, commit.Effects{}))
+}
+
+func datasets(t *testing.T, f bench) {
+	access, usage := f.definition(t, "access"), f.definition(t, "use")
+	for i, id := range []string{"a1", "a2", "a3"} {
+		a := catalog.Asset{ID: id, Type: "pcf", Created: now.Add(time.Duration(i) * time.Second)}
+		check(t, f.PutAssets(t.Context(), f.a.ID, catalog.Lot{Assets: []catalog.Asset{a}}, commit.Effects{}))
+	}
+	for i, id := range []string{"r1", "r2"} { // all the second offers come after all the first
+		rule := catalog.Rule{Participant: f.a.ID, ID: id, Selector: catalog.Selector{Type: "pcf"}, Access: access.Digest, Usage: usage.Digest, Created: now.Add(time.Duration(i) * time.Minute)}
+		check(t, f.PutRule(t.Context(), rule, commit.Effects{}))
+	}
+	read := func(r page.Request) (out []string) {
+		for {
+			p := must(f.Datasets(t.Context(), f.a.ID, []string{"other", access.Digest}, r))(t)
+			for _, d := range p.Items {
+				out = append(out, d.Asset.ID)
+				if len(d.Offers) != 2 || d.Offers[0].Offer.Asset != d.Asset.ID || d.Offers[1].Offer.Asset != d.Asset.ID {
+					t.Errorf("%s is shown with %d offers, want its 2", d.Asset.ID, len(d.Offers))
+				}
+			}
+			if p.Next.ID == "" {
+				return out
+			}
+			r.After = p.Next
+		}
+	}
+	whole := read(page.Request{})
+	if got := slices.Sorted(slices.Values(whole)); !slices.Equal(got, []string{"a1", "a2", "a3"}) {
+		t.Errorf("shown are %v", whole)
+	}
+	if got := read(page.Request{Limit: 1}); !slices.Equal(got, whole) {
+		t.Errorf("page by page: %v, want %v", got, whole)
+	}
+	back := read(page.Request{Limit: 1, Newest: true})
+	slices.Reverse(back)
+	if !slices.Equal(back, whole) {
+		t.Errorf("from the end: %v, want %v", back, whole)
+	}
+	for _, access := range [][]string{nil, {"other"}} {
+		if p := must(f.Datasets(t.Context(), f.a.ID, access, page.Request{}))(t); len(p.Items) != 0 {
+			t.Errorf("%v shows %+v", access, p.Items)
+		}
+	}
 }
 
 func retire(t *testing.T, f bench) {

@@ -2,12 +2,15 @@ package dsphttp
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -165,7 +168,31 @@ func (c *Client) do(ctx context.Context, local participant.Participant, peer par
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	return c.cfg.HTTP.Do(r, limit)
+	if limit == maxCatalog {
+		r.Header.Set("Accept-Encoding", "gzip")
+	}
+	status, answered, text, err := c.cfg.HTTP.Do(r, limit)
+	if err != nil || answered.Get("Content-Encoding") != "gzip" || limit != maxCatalog {
+		return status, answered, text, err
+	}
+	text, err = inflated(text, limit)
+	return status, answered, text, err
+}
+
+// inflated is what was compressed, at most limit bytes of it: few bytes can stand for very many.
+func inflated(body []byte, limit int64) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the answer is not the gzip that it says")
+	}
+	out, err := io.ReadAll(io.LimitReader(z, limit+1))
+	if err != nil {
+		return nil, errors.New("the answer is not the gzip that it says")
+	}
+	if int64(len(out)) > limit {
+		return nil, fmt.Errorf("the answer is longer than %d bytes", limit)
+	}
+	return out, nil
 }
 
 // Endpoint implements the services' Directory: the base of version 2025-1 behind the DataService entry of the peer's DID document.
@@ -321,18 +348,25 @@ func refused(op string, status int, body []byte, err error) error {
 
 // nextPage reads rel="next" of the Link headers; a link to another origin is not followed.
 func nextPage(h http.Header, base string) string {
-	for _, value := range h.Values("Link") {
-		for link := range strings.SplitSeq(value, ",") {
-			target, params, ok := strings.Cut(link, ">")
-			target = strings.TrimPrefix(strings.TrimSpace(target), "<")
-			if !ok || !strings.Contains(strings.ReplaceAll(params, " ", ""), `rel="next"`) {
+	for _, m := range links.FindAllStringSubmatch(strings.Join(h.Values("Link"), ","), -1) {
+		for _, p := range parameters.FindAllStringSubmatch(m[2], -1) {
+			if !strings.EqualFold(p[1], "rel") {
 				continue
 			}
-			return sameOrigin(base, target)
+			if slices.ContainsFunc(strings.Fields(p[2]+p[3]), func(s string) bool { return strings.EqualFold(s, "next") }) {
+				return sameOrigin(base, m[1])
+			}
+			break
 		}
 	}
 	return ""
 }
+
+// A link is an address and its parameters (RFC 8288), whose first rel counts and may be a list; a quoted parameter may hold what separates links.
+var (
+	links      = regexp.MustCompile(`<([^<>]*)>((?:\s*;\s*[\w*-]+\s*(?:=\s*(?:"[^"]*"|[^\s";,]+))?)*)`)
+	parameters = regexp.MustCompile(`;\s*([\w*-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s";,]+)))?`)
+)
 
 // sameOrigin resolves target against base; "" when it leads to another origin.
 func sameOrigin(base, target string) string {

@@ -1,6 +1,7 @@
 package dsphttp_test
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -254,6 +255,12 @@ func TestTheNextPageIsFollowedOnThePeersOwnOriginOnly(t *testing.T) {
 		`</n>;rel = "next"; title="x"`:                            "/n",
 		`</p>; rel="prev"`:                                        "",
 		`</n>; rel="nextish"`:                                     "",
+		`</n>; rel=next`:                                          "/n",
+		`</n>; REL="last Next"`:                                   "/n",
+		`</n?a=1,2;3>; title="a, b; c"; rel="next"`:               "/n?a=1,2;3",
+		`</p>; rel="previous",</n>;rel="next"`:                    "/n",
+		`</p>; title="; rel=next"; rel="prev"`:                    "",
+		`</p>; rel="prev"; rel="next"`:                            "",
 		`<https://dusk.example/n>; rel="next"`:                    "",
 		`<//dusk.example/n>; rel="next"`:                          "",
 		`<http://example.com/n>; rel="next"`:                      "",
@@ -271,6 +278,13 @@ func TestTheNextPageIsFollowedOnThePeersOwnOriginOnly(t *testing.T) {
 			t.Errorf("%s leads to %q, %v; want %q", link, remote.Next, err, want)
 		}
 	}
+	for _, headers := range [][]string{{"Link", `</p>; rel="prev"`, "Link", `</n>; rel="next"`}, {"Link", `</n>; rel="next"`, "Link", `</p>; rel="previous"`}} {
+		c := newCaller(t)
+		c.catalog(c.peer, http.StatusOK, headers...)
+		if remote, err := c.Catalog(t.Context(), c.local, c.peer, ""); err != nil || remote.Next != c.origin+"/n" {
+			t.Errorf("%v lead to %q, %v", headers, remote.Next, err)
+		}
+	}
 	c := newCaller(t)
 	c.catalog(c.peer, http.StatusOK)
 	c.answers["/n"] = c.answers["/aurora/dsp/2025-1/catalog/request"]
@@ -281,6 +295,35 @@ func TestTheNextPageIsFollowedOnThePeersOwnOriginOnly(t *testing.T) {
 	for _, next := range []string{"https://dusk.example/n", "http://example.com/n", "//dusk.example/n", "%zz"} {
 		if _, err := c.Catalog(t.Context(), c.local, c.peer, next); !fault.Is(err, fault.Malformed) || len(c.requests()) > 0 {
 			t.Errorf("%s: %v", next, err)
+		}
+	}
+}
+
+func TestACompressedCatalogIsReadAndNoFurtherThanOneThatIsNot(t *testing.T) {
+	t.Parallel()
+	const path = "/aurora/dsp/2025-1/catalog/request"
+	c := newCaller(t)
+	body := fmt.Sprintf(`{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"Catalog","@id":"urn:c","participantId":%q}`, c.peer)
+	zipped := func(size int) string {
+		var out strings.Builder
+		z := gzip.NewWriter(&out)
+		_, err := io.WriteString(z, body+strings.Repeat(" ", size))
+		check(t, errors.Join(err, z.Close()))
+		return out.String()
+	}
+	c.answers[path] = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("a catalog was asked for in %q", r.Header.Get("Accept-Encoding"))
+		}
+		says(http.StatusOK, zipped(0), "Content-Encoding", "gzip")(w, r)
+	}
+	if _, err := c.Catalog(t.Context(), c.local, c.peer, ""); err != nil {
+		t.Error(err)
+	}
+	for name, bytes := range map[string]string{"a bomb": zipped(9 << 20), "half of it": zipped(100)[:30], "no gzip": body} {
+		c.answers[path] = says(http.StatusOK, bytes, "Content-Encoding", "gzip")
+		if _, err := c.Catalog(t.Context(), c.local, c.peer, ""); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package dsphttp
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
@@ -21,10 +24,13 @@ import (
 )
 
 const (
-	maxBody    = 1 << 20
-	pageSize   = 100
-	versioned  = "/dsp/2025-1"
-	tokenParam = "continuationToken"
+	maxBody   = 1 << 20
+	pageSize  = 100
+	versioned = "/dsp/2025-1"
+
+	// The places in a catalog that links lead to.
+	afterParam  = "continuationToken"
+	beforeParam = "before"
 )
 
 // Authenticator proves who is calling; any failure is one and the same fault of kind Unauthenticated.
@@ -310,30 +316,76 @@ func (s *Server) catalog(c *call) (reply, error) {
 	}
 	bind := "catalog|" + c.local.Slug + "|" + string(c.peer.DID)
 	req := page.Request{Limit: pageSize}
-	if token := c.r.URL.Query().Get(tokenParam); token != "" {
+	for _, param := range []string{afterParam, beforeParam} {
+		token := c.r.URL.Query().Get(param)
+		if token == "" {
+			continue
+		}
 		key, err := s.cfg.Cursors.Open(c.local, token, bind)
 		if err != nil {
-			return reply{}, fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", tokenParam)
+			return reply{}, fault.New("dsphttp.catalog", fault.Malformed, "%s: want a link of an earlier answer, unchanged", param)
 		}
-		req.After = key
+		req.After, req.Newest = key, param == beforeParam
 	}
 	shown, err := s.cfg.Catalogs.Request(c.r.Context(), c.local, c.peer, c.body, req)
 	if err != nil {
 		return reply{}, err
+	}
+	if req.Newest { // asked from its end
+		slices.Reverse(shown.Items)
 	}
 	base := s.cfg.Base(c.local)
 	body, err := dsp.EncodeCatalog(c.local, base, shown.Items)
 	if err != nil {
 		return reply{}, err
 	}
-	if shown.Next.ID != "" {
-		cursor, err := s.cfg.Cursors.Seal(c.local, shown.Next, bind)
-		if err != nil {
-			return reply{}, err
+	more := shown.Next.ID != ""
+	link := func(param string, at catalog.Shown, rels ...string) error {
+		cursor, err := s.cfg.Cursors.Seal(c.local, at.Key(), bind)
+		for _, rel := range rels {
+			c.w.Header().Add("Link", "<"+base+"/catalog/request?"+param+"="+cursor+`>; rel="`+rel+`"`)
 		}
-		c.w.Header().Set("Link", "<"+base+"/catalog/request?"+tokenParam+"="+cursor+`>; rel="next"`)
+		return err
 	}
-	return reply{status: http.StatusOK, body: body}, nil
+	if n := len(shown.Items); n > 0 && (more || req.Newest) {
+		err = link(afterParam, shown.Items[n-1], "next")
+	}
+	if n := len(shown.Items); err == nil && n > 0 && req.After.ID != "" && (more || !req.Newest) {
+		err = link(beforeParam, shown.Items[0], "previous", "prev") // the word of the protocol, and that of others
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, body: zipped(c, body)}, nil
+}
+
+// zipped compresses an answer for who takes that. What a peer sends and what it is shown are its own: their lengths tell nothing new.
+func zipped(c *call, body []byte) []byte {
+	c.w.Header().Set("Vary", "Accept-Encoding")
+	if !accepts(c.r.Header.Values("Accept-Encoding"), "gzip") {
+		return body
+	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, err := z.Write(body)
+	if errors.Join(err, z.Close()) != nil || out.Len() >= len(body) {
+		return body
+	}
+	c.w.Header().Set("Content-Encoding", "gzip")
+	return out.Bytes()
+}
+
+// accepts reports an encoding that is named with another weight than none.
+func accepts(headers []string, encoding string) bool {
+	for part := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		name, params, _ := strings.Cut(part, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), encoding) {
+			continue
+		}
+		weight, ok := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(params), " ", ""), "q=")
+		return !ok || strings.Trim(weight, "0.") != ""
+	}
+	return false
 }
 
 func (s *Server) dataset(c *call) (reply, error) {

@@ -2,6 +2,7 @@ package dsphttp_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
@@ -397,14 +398,44 @@ func messageFor(path, pid string) string {
 		"offer":{"@type":"Offer","@id":"urn:o","target":"urn:t","permission":[{"action":"use"}]}}`
 }
 
+// link is where the answer leads to, "" when nowhere.
+func (a answer) link(rel string) string {
+	for _, link := range a.header.Values("Link") {
+		if m := regexp.MustCompile(`^<(https://[^>]+)>; rel="` + rel + `"$`).FindStringSubmatch(link); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+func TestACatalogIsCompressedForWhoAsksForIt(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.publish(t, 3)
+	plain := w.ask(t, http.MethodPost, w.base+"/catalog/request", w.token(t, "boreal"), catalogRequest, "Accept-Encoding", "identity")
+	for accept, want := range map[string]string{"gzip": "gzip", "br, GZIP;q=0.5": "gzip", "gzip; q=0": "", "gzip;q=0.000": "", "identity": "", "x-gzip": "", "*": ""} {
+		a := w.ask(t, http.MethodPost, w.base+"/catalog/request", w.token(t, "boreal"), catalogRequest, "Accept-Encoding", accept)
+		got := a.body
+		if want == "gzip" {
+			z, err := gzip.NewReader(strings.NewReader(a.body))
+			check(t, err)
+			text, err := io.ReadAll(z)
+			check(t, err)
+			got = string(text)
+		}
+		if a.header.Get("Content-Encoding") != want || got != plain.body || a.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%s: %v, %d bytes", accept, a.header, len(got))
+		}
+	}
+}
+
 func TestACatalogIsReadPageByPage(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	offered := w.publish(t, 120)
-	link := regexp.MustCompile(`^<(https://[^>]+)>; rel="next"$`)
 	seen := map[string]int{}
 	next, pages := w.base+"/catalog/request", 0
-	var second string
+	var second, before string
 	for ; next != ""; pages++ {
 		a := w.ask(t, http.MethodPost, next, w.token(t, "boreal"), catalogRequest)
 		remote, err := dsp.ParseCatalog([]byte(a.body))
@@ -414,9 +445,18 @@ func TestACatalogIsReadPageByPage(t *testing.T) {
 		for _, d := range remote.Datasets {
 			seen[d.ID]++
 		}
-		next = ""
-		if m := link.FindStringSubmatch(a.header.Get("Link")); m != nil {
-			next = m[1]
+		back := a.link("previous")
+		if back != a.link("prev") || (back == "") != (pages == 0) {
+			t.Errorf("page %d leads back to %q and %q", pages, back, a.link("prev"))
+		}
+		if pages > 0 {
+			again := w.ask(t, http.MethodPost, back, w.token(t, "boreal"), catalogRequest)
+			if again.body != before || again.link("prev") != "" || again.link("next") == "" {
+				t.Errorf("the way back leads to another page: %d %v", again.status, again.header["Link"])
+			}
+		}
+		before = a.body
+		if next = a.link("next"); next != "" {
 			second = next
 		}
 	}

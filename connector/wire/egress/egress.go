@@ -184,7 +184,9 @@ func (c *Client) Do(r *http.Request, limit int64) (int, http.Header, []byte, err
 	ctx, cancel := context.WithTimeout(r.Context(), c.cfg.Total)
 	defer cancel()
 	r = r.WithContext(ctx)
-	r.Header.Set("Accept-Encoding", "identity")
+	if r.Header.Get("Accept-Encoding") == "" { // who asks for another one bounds what comes out of it
+		r.Header.Set("Accept-Encoding", "identity")
+	}
 	r.Header.Set("User-Agent", "sluice")
 	res, err := c.client.Do(r)
 	if err != nil {
