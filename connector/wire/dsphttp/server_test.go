@@ -15,12 +15,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
@@ -371,6 +373,7 @@ func TestAProcessThatIsNotYoursIsOneThatIsNotThere(t *testing.T) {
 	for _, path := range []string{"/negotiations/%s/request", "/negotiations/%s/events", "/negotiations/%s/agreement/verification", "/negotiations/%s/termination",
 		"/transfers/%s/start", "/transfers/%s/completion", "/transfers/%s/suspension", "/transfers/%s/termination"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			path := path
 			if method == http.MethodGet {
 				path = path[:strings.Index(path, "%s")+2]
 			}
@@ -495,6 +498,58 @@ func TestWhatIsServedIsFoundFromTheDID(t *testing.T) {
 		a := w.ask(t, http.MethodGet, root+"/.well-known/dspace-version"+end, "", "")
 		if path, err := dsp.ParseVersions([]byte(a.body)); a.status != http.StatusOK || err != nil || root+path != w.base || !strings.Contains(a.body, `"binding":"HTTPS"`) {
 			t.Errorf("the version document is %d %s, which leads to %q, %v", a.status, a.body, path, err)
+		}
+	}
+}
+
+// routes are all paths of the protocol, of both roles.
+var routes = []string{"POST /catalog/request", "GET /catalog/datasets/x", "GET /negotiations/x", "POST /negotiations/request", "POST /negotiations/x/request",
+	"POST /negotiations/offers", "POST /negotiations/x/offers", "POST /negotiations/x/events", "POST /negotiations/x/agreement",
+	"POST /negotiations/x/agreement/verification", "POST /negotiations/x/termination", "GET /transfers/x", "POST /transfers/request",
+	"POST /transfers/x/start", "POST /transfers/x/completion", "POST /transfers/x/suspension", "POST /transfers/x/termination"}
+
+func TestEveryPathIsTheSameWithASlashAtItsEnd(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, route := range routes {
+		method, path, _ := strings.Cut(route, " ")
+		plain := w.ask(t, method, w.base+path, w.token(t, "boreal"), "{}")
+		slashed := w.ask(t, method, w.base+path+"/", w.token(t, "boreal"), "{}")
+		if slashed.status != plain.status || slashed.body != plain.body {
+			t.Errorf("%s: %d %s, with a slash %d %s", route, plain.status, plain.body, slashed.status, slashed.body)
+		}
+		for _, end := range []string{"", "/"} { // a path that is there asks who calls
+			if a := w.ask(t, method, w.base+path+end, "", "{}"); a.status != http.StatusUnauthorized {
+				t.Errorf("%s%s, from nobody: %d", route, end, a.status)
+			}
+		}
+	}
+}
+
+func TestAProcessIsShownToItsPartiesInBothRoles(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	store, local, peer := w.cobalt.Store(), w.locals["cobalt"].ID, w.locals["boreal"].DID
+	for _, role := range []string{"provider", "consumer"} {
+		check(t, store.CreateNegotiation(t.Context(), negotiation.Negotiation{Participant: local, ID: "urn:n:" + role, Version: 1, Role: negotiation.Role(role), Peer: peer,
+			PeerPID: "urn:peer", State: negotiation.Agreed, Created: time.Now(), Updated: time.Now()}, commit.Effects{}))
+		check(t, store.CreateTransfer(t.Context(), transfer.Transfer{Participant: local, ID: "urn:t:" + role, Version: 1, Role: transfer.Role(role), Peer: peer,
+			PeerPID: "urn:peer", AgreementID: "urn:a", State: transfer.Started, Created: time.Now(), Updated: time.Now()}, commit.Effects{}))
+		for path, state := range map[string]string{"/negotiations/urn:n:" + role: "AGREED", "/transfers/urn:t:" + role: "STARTED"} {
+			own := path[strings.Index(path, "urn:"):]
+			want := dsp.Answer{ConsumerPID: "urn:peer", ProviderPID: own, State: state}
+			if role == "consumer" {
+				want.ConsumerPID, want.ProviderPID = own, "urn:peer"
+			}
+			for _, end := range []string{"", "/"} {
+				a := w.ask(t, http.MethodGet, w.base+path+end, w.token(t, "boreal"), "")
+				if got := dsp.ParseAnswer([]byte(a.body)); a.status != http.StatusOK || !reflect.DeepEqual(got, want) {
+					t.Errorf("%s%s: %d %s", path, end, a.status, a.body)
+				}
+				if a := w.ask(t, http.MethodGet, w.base+path+end, w.token(t, "dusk"), ""); a.status != http.StatusNotFound || strings.Contains(a.body, own) {
+					t.Errorf("%s%s, to another: %d %s", path, end, a.status, a.body)
+				}
+			}
 		}
 	}
 }
