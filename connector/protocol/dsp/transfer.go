@@ -37,7 +37,8 @@ type endpointProperty struct {
 	Value string `json:"value"`
 }
 
-// edcNamespace stands before the names of properties that EDC writes; it puts the endpoint among them too.
+// edcNamespace stands before the names of properties as Catena-X writes them (CX-0018); the protocol's own examples leave it out, and some put the
+// endpoint among them too.
 const edcNamespace = "https://w3id.org/edc/v0.0.1/ns/"
 
 // maxProperties bounds a data address.
@@ -79,15 +80,16 @@ func address(w dataAddress) (transfer.Address, error) {
 		return a, missing("dataAddress/endpointProperties", "at most 64 properties")
 	}
 	for _, p := range w.Properties {
-		p.Name = strings.TrimPrefix(p.Name, edcNamespace)
+		if p.Name != "" && !strings.Contains(p.Name, ":") {
+			p.Name = edcNamespace + p.Name // one spelling for who reads them
+		}
 		if _, twice := a.Properties[p.Name]; twice || p.Name == "" {
 			return a, missing("dataAddress/endpointProperties", "each name once")
 		}
 		a.Properties[p.Name] = p.Value
 	}
-	if at, ok := a.Properties["endpoint"]; ok && a.Endpoint == "" {
-		a.Endpoint = at
-		delete(a.Properties, "endpoint")
+	if a.Endpoint == "" {
+		a.Endpoint = a.Properties[edcNamespace+"endpoint"]
 	}
 	return a, need("dataAddress/endpointType", w.EndpointType)
 }
