@@ -18,6 +18,11 @@ import (
 // that process died, or its queue was full, does the timer find the message then.
 const Hold = 5 * time.Second
 
+// conflict is the answer of a peer whose process is elsewhere, or busy.
+const conflict = 409
+
+var errEarly = errors.New("the peer is not ready for the message")
+
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 60 * time.Second
@@ -27,6 +32,7 @@ const (
 	perPeer      = 16          // attempts at once towards one peer: one that hangs starves nobody else
 	perPeerLine  = 1024        // messages that wait for a place towards one peer; what is beyond waits in the store
 	afterFailure = time.Second // until the store is asked again after it failed
+	patience     = 5           // attempts that a peer may call too early: three seconds of backoff
 )
 
 // Config carries what an Outbox is made of. All fields are required unless said otherwise.
@@ -326,7 +332,11 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 		err = b.rejected(ctx, o, answer, owner)
 	}
 	if err != nil && ctx.Err() == nil {
-		log.ErrorContext(ctx, "outcome of a message not settled, will be tried again", slog.Any("error", err))
+		level := slog.LevelError
+		if errors.Is(err, errEarly) {
+			level = slog.LevelWarn
+		}
+		log.Log(ctx, level, "outcome of a message not settled, will be tried again", slog.Any("error", err))
 		b.postpone(ctx, o, err.Error())
 	}
 }
@@ -335,7 +345,8 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 func (b *Outbox) late(o commit.Owed) bool { return b.cfg.Now().Sub(o.Created) > b.cfg.Deadline }
 
 // rejected looks at the peer's state before it believes a 4xx: an earlier attempt may have got through although its answer was lost,
-// and after a crash not even the number of attempts tells. A look that fails proves nothing, so the message stays owed.
+// and after a crash not even the number of attempts tells. A look that fails proves nothing, so the message stays owed. A 409 about a
+// process that the peer knows may mean that the peer is still busy with what it said before, so it is not believed at once.
 func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, owner Owner) error {
 	lookCtx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
@@ -348,6 +359,8 @@ func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, ow
 		return owner.Rejected(ctx, o, Answer{})
 	case err != nil:
 		return fmt.Errorf("refused with %d, and the look at the peer's state failed: %w", refused.Status, err)
+	case refused.Status == conflict && o.Attempt < patience:
+		return fmt.Errorf("%w: it is in state %s", errEarly, seen.State)
 	}
 	seen.Code, seen.Reasons = refused.Code, refused.Reasons
 	return owner.Rejected(ctx, o, seen)

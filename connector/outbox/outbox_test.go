@@ -458,6 +458,40 @@ func TestALookThatFailsProvesNothingAndTheMessageStaysOwed(t *testing.T) {
 	})
 }
 
+func TestAPeerThatIsNotReadyIsAskedAgainForThreeSeconds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		early    int // attempts that come too early
+		attempts int
+		taken    bool
+	}{
+		{"until it is ready", 3, 4, true},
+		{"and then its refusal is believed", 100, 6, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := setup(t)
+				b.send = func(_ context.Context, _ commit.Owed, n int) (outbox.Answer, error) {
+					if n <= tt.early {
+						return outbox.Answer{Status: 409}, nil
+					}
+					return outbox.Answer{Status: 200}, nil
+				}
+				b.look = func(commit.Owed) (outbox.Answer, error) { return outbox.Answer{Status: 200, State: "AGREED"}, nil }
+				box, _ := b.run(0)
+				box.Send(b.owe("1", "did:web:cobalt"))
+				pass(4 * time.Second)
+				if len(b.attempts) != tt.attempts || len(b.told) != 1 || b.told[0].delivered != tt.taken {
+					t.Errorf("attempts %v, told %v, want %d attempts and taken %t", b.attempts, b.told, tt.attempts, tt.taken)
+				}
+				b.wantNothingOwed()
+			})
+		})
+	}
+}
+
 func TestAnOutcomeThatCannotBeStoredIsNotLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
