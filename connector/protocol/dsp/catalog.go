@@ -50,7 +50,8 @@ type distribution struct {
 	AccessService string `json:"accessService"`
 }
 
-// ParseCatalogRequest checks a catalog request. A filter is implementation-specific; an empty one is legal, another is refused.
+// ParseCatalogRequest checks a catalog request. A filter is implementation-specific; an empty one is legal, and so is one that asks for
+// everything from the start, as Eclipse EDC always sends it. Another is refused.
 func ParseCatalogRequest(body []byte) error {
 	_, err := either(body, ijson.DefaultLimits().MaxBytes, func(text []byte) (struct{}, error) { return struct{}{}, parseCatalogRequest(text) })
 	return err
@@ -63,10 +64,37 @@ func parseCatalogRequest(body []byte) error {
 	if err := read(body, "CatalogRequestMessage", &w); err != nil {
 		return err
 	}
-	if len(w.Filter) > 0 {
-		return missing("filter", "none: no filter expression is supported")
+	for _, f := range w.Filter {
+		if !everything(f) {
+			return missing("filter", "none: no filter expression is supported")
+		}
 	}
 	return nil
+}
+
+// everything reports a QuerySpec of EDC that leaves nothing out. Its limit bounds a page, and pages are cut here as they are for everybody;
+// its order is the order of the field that it sorts by, which is none.
+func everything(filter json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(filter, &members) != nil || string(members["@type"]) != `"QuerySpec"` {
+		return false
+	}
+	for name, value := range members {
+		switch name {
+		case "@type", "limit", "sortOrder":
+		case "offset":
+			if string(value) != "0" {
+				return false
+			}
+		case "filterExpression":
+			if string(value) != "[]" {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // EncodeCatalogRequest is the request for a whole catalog.

@@ -154,6 +154,29 @@ func TestAPeersAnswerIsReadWhateverItLooksLike(t *testing.T) {
 	}
 }
 
+func TestAFilterThatLeavesSomethingOutIsRefused(t *testing.T) {
+	t.Parallel()
+	const all = `{"@type":"QuerySpec","limit":50,"offset":0,"sortOrder":"ASC","filterExpression":[]}`
+	for filter, legal := range map[string]bool{
+		"":                 true,
+		all:                true,
+		all + "," + all:    true,
+		`{}`:               false,
+		`"name = 'x'"`:     false,
+		`{"@type":"Else"}`: false,
+		strings.Replace(all, `"offset":0`, `"offset":50`, 1):                                      false,
+		strings.Replace(all, `[]`, `[{"operandLeft":"id","operator":"=","operandRight":"x"}]`, 1): false,
+		strings.Replace(all, `[]`, `{"operandLeft":"id","operator":"=","operandRight":"x"}`, 1):   false,
+		strings.Replace(all, `"limit"`, `"sortField":"id","limit"`, 1):                            false,
+		all + `,{"@type":"QuerySpec","filterExpression":[{"operandLeft":"id"}]}`:                  false,
+	} {
+		err := dsp.ParseCatalogRequest([]byte(`{` + context + `,"@type":"CatalogRequestMessage","filter":[` + filter + `]}`))
+		if (err == nil) != legal || err != nil && !fault.Is(err, fault.Malformed) {
+			t.Errorf("%s: %v, want legal %t", filter, err, legal)
+		}
+	}
+}
+
 func TestVersionsAreReadInBothSpellings(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
