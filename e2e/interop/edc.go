@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	_ "embed"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// edcID is the name that EDC trades under.
+const edcID = "did:web:edc.example"
+
+//go:embed Peer.java
+var peer []byte
+
+// edc is one runtime: control plane and data plane, provider and consumer.
+type edc struct {
+	dir, lib string
+	wait     int // milliseconds that its state machines sleep when there is nothing to do; 0 leaves its default
+	ports    map[string]int
+	cmd      *exec.Cmd
+	ended    chan struct{}
+}
+
+// prepare writes keys and the extension. The runtime is started by start.
+func prepare(ctx context.Context, dir, lib string, wait int) (*edc, error) {
+	e := &edc{dir: dir, lib: lib, wait: wait, ports: map[string]int{}}
+	for _, name := range []string{"default", "management", "protocol", "control", "version", "public", "catalog"} {
+		port, err := free()
+		if err != nil {
+			return nil, err
+		}
+		e.ports[name] = port
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	services := filepath.Join(dir, "ext", "META-INF", "services")
+	if err := os.MkdirAll(services, 0o700); err != nil {
+		return nil, err
+	}
+	for name, content := range map[string][]byte{
+		"private-key":    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		"public-key":     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
+		"Peer.java":      peer,
+		"edc.properties": []byte(e.properties()),
+		"ext/META-INF/services/org.eclipse.edc.spi.system.ServiceExtension": []byte("Peer\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	javac := exec.CommandContext(ctx, "javac", "-proc:none", "-cp", filepath.Join(lib, "*"), "-d", filepath.Join(dir, "ext"), filepath.Join(dir, "Peer.java"))
+	if out, err := javac.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("javac: %w\n%s", err, out)
+	}
+	return e, nil
+}
+
+func (e *edc) url(context, path string) string {
+	return fmt.Sprintf("http://localhost:%d%s", e.ports[context], path)
+}
+
+func (e *edc) protocol() string { return e.url("protocol", "/protocol") }
+
+// origins are what we must be able to reach.
+func (e *edc) origins() []string { return []string{e.url("protocol", ""), e.url("public", "")} }
+
+func (e *edc) properties() string {
+	var b strings.Builder
+	set := func(name string, value any) { fmt.Fprintf(&b, "%s=%v\n", name, value) }
+	set("edc.participant.id", edcID)
+	set("edc.component.id", "edc")
+	set("edc.runtime.id", "edc-1")
+	set("edc.hostname", "localhost")
+	set("interop.keys", e.dir)
+	set("web.http.port", e.ports["default"])
+	set("web.http.path", "/api")
+	for name, port := range e.ports {
+		if name != "default" {
+			set("web.http."+name+".port", port)
+			set("web.http."+name+".path", "/"+name)
+		}
+	}
+	set("edc.dsp.callback.address", e.protocol())
+	set("edc.dataplane.api.public.baseurl", e.url("public", "/public"))
+	set("edc.transfer.proxy.token.signer.privatekey.alias", "private-key")
+	set("edc.transfer.proxy.token.verifier.publickey.alias", "public-key")
+	if e.wait > 0 {
+		for _, machine := range []string{"negotiation.consumer", "negotiation.provider", "negotiation", "transfer", "dataplane", "data.plane.selector"} {
+			set("edc."+machine+".state-machine.iteration-wait-millis", e.wait)
+		}
+	}
+	return b.String()
+}
+
+// start runs the JVM and waits until it is healthy. It dies with this process.
+func (e *edc) start(ctx context.Context) error {
+	out, err := os.OpenFile(filepath.Join(e.dir, "edc.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	e.cmd = exec.CommandContext(ctx, "java", "-Xmx512m", "-XX:+UseSerialGC", "-Dedc.fs.config="+filepath.Join(e.dir, "edc.properties"),
+		"-cp", filepath.Join(e.lib, "*")+string(os.PathListSeparator)+filepath.Join(e.dir, "ext"), "org.eclipse.edc.boot.system.runtime.BaseRuntime")
+	e.cmd.Stdout, e.cmd.Stderr = out, out
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := e.cmd.Start(); err != nil {
+		return err
+	}
+	e.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(e.cmd, e.ended)
+	return eventually(ctx, "EDC is up", func() (bool, error) {
+		select {
+		case <-e.ended:
+			return false, errors.New("EDC ended: see " + out.Name())
+		default:
+		}
+		res, err := http.Get(e.url("default", "/api/check/startup"))
+		if err != nil {
+			return false, nil
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK, nil
+	})
+}
+
+// stop kills the JVM: what it kept in memory is gone.
+func (e *edc) stop() {
+	if e.cmd == nil {
+		return
+	}
+	_ = e.cmd.Process.Kill()
+	<-e.ended
+	e.cmd = nil
+}
+
+type object = map[string]any
+
+// call speaks to the management API. out may be nil.
+func (e *edc) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, e.url("management", "/management/v3"+path), body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode >= 300 {
+		return errors.Join(err, fmt.Errorf("%s %s: %d %s", method, path, res.StatusCode, text))
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(text, out)
+}
+
+// vocab is the context of the management API's messages.
+var vocab = object{"@vocab": "https://w3id.org/edc/v0.0.1/ns/"}
+
+// seed offers one asset under each policy; all come from source.
+func (e *edc) seed(ctx context.Context, source string) error {
+	for id, terms := range policies {
+		permission := object{"action": "use"}
+		if len(terms) > 0 {
+			permission["constraint"] = constraints("https://w3id.org/catenax/2025/9/policy/", terms)
+		}
+		for _, step := range []struct {
+			path string
+			body object
+		}{
+			{"/assets", object{"@context": vocab, "@id": id, "properties": object{"name": id}, "dataAddress": object{"type": "HttpData", "baseUrl": source}}},
+			{"/policydefinitions", object{"@context": vocab, "@id": "access-" + id, "policy": object{"@context": "http://www.w3.org/ns/odrl.jsonld", "@type": "Set", "permission": []object{}}}},
+			{"/policydefinitions", object{"@context": vocab, "@id": "use-" + id, "policy": object{"@context": "http://www.w3.org/ns/odrl.jsonld", "@type": "Set", "permission": []object{permission}}}},
+			{"/contractdefinitions", object{"@context": vocab, "@id": "def-" + id, "accessPolicyId": "access-" + id, "contractPolicyId": "use-" + id,
+				"assetsSelector": []object{{"@type": "Criterion", "operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": id}}}},
+		} {
+			if err := e.call(ctx, http.MethodPost, step.path, step.body, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// constraints are terms as the management API wants them, as ids: a bare text would become a name of EDC's own.
+func constraints(prefix string, terms [][2]string) (out []object) {
+	for _, t := range terms {
+		out = append(out, object{"leftOperand": object{"@id": prefix + t[0]}, "operator": object{"@id": "odrl:eq"}, "rightOperand": t[1]})
+	}
+	return out
+}
+
+// reach waits until a process of EDC is in the state, and returns it.
+func (e *edc) reach(ctx context.Context, path, id, state string) (object, error) {
+	got := object{}
+	err := eventually(ctx, path+" "+state, func() (bool, error) {
+		if err := e.call(ctx, http.MethodGet, path+"/"+id, nil, &got); err != nil {
+			return false, err
+		}
+		if got["state"] == "TERMINATED" && state != "TERMINATED" {
+			return false, fmt.Errorf("terminated: %v", got["errorDetail"])
+		}
+		// A provider tidies up behind what has ended, and forgets in its state how it ended.
+		tidied := got["state"] == "DEPROVISIONED" && (state == "TERMINATED" || state == "COMPLETED")
+		return got["state"] == state || tidied, nil
+	})
+	if err != nil {
+		err = fmt.Errorf("it is %v: %w", got["state"], err)
+	}
+	return got, err
+}
+
+// eventually asks until it is so.
+func eventually(ctx context.Context, what string, so func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		if ok, err := so(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not within 20 s: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

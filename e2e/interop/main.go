@@ -1,0 +1,198 @@
+// Command interop lets us trade with Eclipse EDC, another connector, both ways, and prints what went well.
+//
+//	make interop
+//	INTEROP_ONLY='suspend' make interop
+//
+// EDC's jars come through Maven into INTEROP_LIB, a folder for each release, pinned by version in tools/interop.mk and by bytes in the lists
+// here. It needs a JDK of version 17 or newer. INTEROP_RECORD names a folder that the messages EDC sent are written to.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// releases of EDC, with the lists of their jars.
+var releases = []string{"0.14.1", "0.15.1"}
+
+//go:embed *.sha256
+var sums embed.FS
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Getenv("INTEROP_LIB"), os.Getenv("INTEROP_ONLY"))
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+}
+
+// row is a line of the table.
+type row struct {
+	direction, release, scenario string
+	took                         time.Duration
+	again                        bool
+	err                          error
+}
+
+// collided is our answer when EDC, disturbed by a verification that came before it had noted its own agreement, makes a second agreement of
+// the same negotiation. We refuse it, EDC ends the negotiation, and the scenario is played once more.
+const collided = "a ContractAgreementMessage from the provider is not legal in state AGREED"
+
+func run(ctx context.Context, lib, only string) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for _, release := range releases {
+		got, err := trade(ctx, release, filepath.Join(lib, release), pattern)
+		rows = append(rows, got...)
+		if err != nil {
+			return errors.Join(err, table(rows))
+		}
+	}
+	return table(rows)
+}
+
+// table prints the rows; an error says how many are not green.
+func table(rows []row) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	failed := 0
+	for _, r := range rows {
+		verdict := "ok"
+		if r.again {
+			verdict = "ok, at the second try"
+		}
+		if r.err != nil {
+			verdict = "FAILED"
+			failed++
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d ms\n", r.direction, r.release, r.scenario, verdict, r.took.Milliseconds())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d scenarios failed", failed, len(rows))
+	}
+	fmt.Printf("%d scenarios, all as they should be\n", len(rows))
+	return nil
+}
+
+// trade runs every scenario against one release.
+func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows []row, err error) {
+	if err := check(release, lib); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "interop-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(theirs)) }))
+	defer source.Close()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	f := &field{source: source.URL}
+	if f.edc, err = prepare(ctx, dir, lib, 50); err != nil {
+		return nil, err
+	}
+	defer f.edc.stop()
+	if f.us, err = newCompany(dir, f.edc, log); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.us.close()) }()
+	if err := errors.Join(f.edc.start(ctx), f.us.start(ctx)); err != nil {
+		return nil, err
+	}
+	if err := f.edc.seed(ctx, f.source); err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		direction string
+		scenarios []scenario
+	}{{"we buy from EDC", buying}, {"EDC buys from us", selling}} {
+		for _, s := range part.scenarios {
+			if !only.MatchString(s.name) {
+				continue
+			}
+			begin := time.Now()
+			err := s.run(f, ctx)
+			again := err != nil && strings.Contains(err.Error(), collided)
+			if again {
+				begin = time.Now()
+				err = s.run(f, ctx)
+			}
+			rows = append(rows, row{part.direction, release, s.name, time.Since(begin), again, err})
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", part.direction, release, s.name, err)
+			}
+		}
+	}
+	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
+}
+
+// check compares the jars with the pinned bytes: none changed, none missing, none too many.
+func check(release, lib string) error {
+	list := "jars-" + release + ".sha256"
+	file, err := sums.Open(list)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	wanted := map[string]string{}
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		sum, name, ok := strings.Cut(lines.Text(), "  ")
+		if !ok {
+			return fmt.Errorf("%s: %q is no line of sha256sum", list, lines.Text())
+		}
+		wanted[name] = sum
+	}
+	have, err := filepath.Glob(filepath.Join(lib, "*.jar"))
+	if err != nil {
+		return err
+	}
+	for _, path := range have {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		if name := filepath.Base(path); wanted[name] != hex.EncodeToString(sum[:]) {
+			return fmt.Errorf("%s is not the jar that %s names", name, list)
+		}
+	}
+	if len(have) != len(wanted) {
+		return fmt.Errorf("%d jars in %s, %s names %d", len(have), lib, list, len(wanted))
+	}
+	return nil
+}
+
+// free is a port that nobody listens at now.
+func free() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
