@@ -9,3 +9,7 @@ $(INTEROP_LIB)/%: e2e/interop/pom.xml
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
 	rm -rf $@
 	mvn -q -B -f $< -Dedc=$* $(if $(filter-out 0.14.1,$*),-Dmock=$*) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@
+
+.PHONY: interop-rate
+interop-rate: $(INTEROP_LIB)/0.14.1 ## whole exchanges of EDC with EDC and of us with us, measured in one run
+	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop rate

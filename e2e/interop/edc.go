@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// edcID is the name that EDC trades under.
+// edcID is the name that EDC trades with us under.
 const edcID = "did:web:edc.example"
 
 //go:embed Peer.java
@@ -30,6 +30,7 @@ var peer []byte
 
 // edc is one runtime: control plane and data plane, provider and consumer.
 type edc struct {
+	id       string // the name that it trades under
 	dir, lib string
 	wait     int // milliseconds that its state machines sleep when there is nothing to do; 0 leaves its default
 	ports    map[string]int
@@ -38,8 +39,8 @@ type edc struct {
 }
 
 // prepare writes keys and the extension. The runtime is started by start.
-func prepare(ctx context.Context, dir, lib string, wait int) (*edc, error) {
-	e := &edc{dir: dir, lib: lib, wait: wait, ports: map[string]int{}}
+func prepare(ctx context.Context, id, dir, lib string, wait int) (*edc, error) {
+	e := &edc{id: id, dir: dir, lib: lib, wait: wait, ports: map[string]int{}}
 	for _, name := range []string{"default", "management", "protocol", "control", "version", "public", "catalog"} {
 		port, err := free()
 		if err != nil {
@@ -93,7 +94,7 @@ func (e *edc) origins() []string { return []string{e.url("protocol", ""), e.url(
 func (e *edc) properties() string {
 	var b strings.Builder
 	set := func(name string, value any) { fmt.Fprintf(&b, "%s=%v\n", name, value) }
-	set("edc.participant.id", edcID)
+	set("edc.participant.id", e.id)
 	set("edc.component.id", "edc")
 	set("edc.runtime.id", "edc-1")
 	set("edc.hostname", "localhost")

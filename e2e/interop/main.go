@@ -2,6 +2,7 @@
 //
 //	make interop
 //	INTEROP_ONLY='suspend' make interop
+//	make interop-rate
 //
 // EDC's jars come through Maven into INTEROP_LIB, a folder for each release, pinned by version in tools/interop.mk and by bytes in the lists
 // here. It needs a JDK of version 17 or newer. INTEROP_RECORD names a folder that the messages EDC sent are written to.
@@ -37,7 +38,11 @@ var sums embed.FS
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Getenv("INTEROP_LIB"), os.Getenv("INTEROP_ONLY"))
+	play := func() error { return run(ctx, os.Getenv("INTEROP_LIB"), os.Getenv("INTEROP_ONLY")) }
+	if len(os.Args) > 1 && os.Args[1] == "rate" {
+		play = func() error { return rates(ctx, filepath.Join(os.Getenv("INTEROP_LIB"), releases[0])) }
+	}
+	err := play()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
@@ -112,7 +117,7 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	defer source.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	f := &field{source: source.URL}
-	if f.edc, err = prepare(ctx, dir, lib, 50); err != nil {
+	if f.edc, err = prepare(ctx, edcID, dir, lib, 50); err != nil {
 		return nil, err
 	}
 	defer f.edc.stop()
@@ -123,6 +128,7 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	if err := errors.Join(f.edc.start(ctx), f.us.start(ctx)); err != nil {
 		return nil, err
 	}
+	f.seller = seller{string(f.us.local.DID), f.us.base()}
 	if err := f.edc.seed(ctx, f.source); err != nil {
 		return nil, err
 	}

@@ -27,8 +27,12 @@ const (
 type field struct {
 	edc    *edc
 	us     *company
+	seller seller // whom EDC buys from
 	source string
 }
+
+// seller is a connector as EDC's operator knows it.
+type seller struct{ id, base string }
 
 type scenario struct {
 	name string
@@ -272,13 +276,13 @@ func (f *field) weRestart(ctx context.Context) error {
 
 const protocol = "dataspace-protocol-http:2025-1"
 
-// dataset is one of our datasets as EDC sees it: it hands our catalog on as it came.
+// dataset is one of the seller's datasets as EDC sees it: it hands the catalog on as it came.
 func (f *field) dataset(ctx context.Context, id string) (d dataset, err error) {
 	var c struct {
 		Dataset []dataset `json:"dataset"`
 	}
-	err = f.edc.call(ctx, http.MethodPost, "/catalog/request", object{"@context": vocab, "@type": "CatalogRequest", "counterPartyAddress": f.us.base(),
-		"counterPartyId": string(f.us.local.DID), "protocol": protocol}, &c)
+	err = f.edc.call(ctx, http.MethodPost, "/catalog/request", object{"@context": vocab, "@type": "CatalogRequest", "counterPartyAddress": f.seller.base,
+		"counterPartyId": f.seller.id, "protocol": protocol}, &c)
 	i := slices.IndexFunc(c.Dataset, func(d dataset) bool { return d.ID == id && len(d.HasPolicy) == 1 })
 	if err != nil || i < 0 {
 		return d, errors.Join(err, fmt.Errorf("no dataset %s with one offer in %+v", id, c))
@@ -317,9 +321,9 @@ func (f *field) requestFor(ctx context.Context, d dataset) (string, error) {
 		permission["constraint"] = constraints("", terms)
 	}
 	var made object
-	err := f.edc.call(ctx, http.MethodPost, "/contractnegotiations", object{"@context": vocab, "@type": "ContractRequest", "counterPartyAddress": f.us.base(),
+	err := f.edc.call(ctx, http.MethodPost, "/contractnegotiations", object{"@context": vocab, "@type": "ContractRequest", "counterPartyAddress": f.seller.base,
 		"protocol": protocol, "policy": object{"@context": "http://www.w3.org/ns/odrl.jsonld", "@type": "Offer", "@id": d.HasPolicy[0]["@id"],
-			"assigner": string(f.us.local.DID), "target": d.ID, "permission": []object{permission}}}, &made)
+			"assigner": f.seller.id, "target": d.ID, "permission": []object{permission}}}, &made)
 	id, _ := made["@id"].(string)
 	return id, err
 }
@@ -347,7 +351,7 @@ func (f *field) pulling(ctx context.Context, dataset string) (p pulling, err err
 		return p, err
 	}
 	var made object
-	err = f.edc.call(ctx, http.MethodPost, "/transferprocesses", object{"@context": vocab, "@type": "TransferRequest", "counterPartyAddress": f.us.base(),
+	err = f.edc.call(ctx, http.MethodPost, "/transferprocesses", object{"@context": vocab, "@type": "TransferRequest", "counterPartyAddress": f.seller.base,
 		"contractId": contract, "protocol": protocol, "transferType": transfer.Pull}, &made)
 	if err != nil {
 		return p, err
