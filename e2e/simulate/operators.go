@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/sluice-connector/sluice/connector/agreement"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/negotiation"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+	"github.com/sluice-connector/sluice/policy/odrl"
+)
+
+var order = commit.Order{Actor: "operator", Reason: "chance"}
+
+var whole = page.Request{Limit: page.MaxLimit}
+
+func (s *seed) hold(negotiation.Negotiation, negotiation.Kind) bool { return s.rand.IntN(3) == 0 }
+func (s *seed) holdStart(transfer.Transfer) bool                    { return s.rand.IntN(3) == 0 }
+
+// operate lets an operator of the company do something.
+func (s *seed) operate(n *node) {
+	agreements, running := s.agreements(n), s.transfers(n)
+	switch k := s.rand.IntN(20); {
+	case k < 10 && len(running) > 0:
+		s.conduct(n, running[s.rand.IntN(len(running))])
+	case k < 12 && len(agreements) > 0 && len(running) < 6:
+		s.transfer(n, agreements)
+	case k < 13 && len(agreements) > 0:
+		s.retire(n, agreements[s.rand.IntN(len(agreements))])
+	default:
+		all := s.negotiations(n)
+		if len(all) < 3 || len(all) < 8 && s.rand.IntN(4) == 0 {
+			s.begin(n)
+			return
+		}
+		s.steer(n, all[s.rand.IntN(len(all))])
+	}
+}
+
+// did judges how an operator's action ended: a refusal is an answer, anything else is none while the disk is sound.
+func (s *seed) did(n *node, what, id string, err error) bool {
+	switch {
+	case err == nil:
+		s.note("%s: operator: %s %s", n.slug, what, s.name(id))
+		return true
+	case fault.Is(err, fault.Conflict), fault.Is(err, fault.Refused), n.disk.Dead():
+		return false
+	}
+	s.Fatalf("%s: operator: %s %s: %v", n.slug, what, s.name(id), err)
+	return false
+}
+
+func (s *seed) offer() negotiation.Offer { return s.offers[s.rand.IntN(len(s.offers))] }
+
+func (s *seed) begin(n *node) {
+	if n.slug == provider {
+		peer := s.nodes[1+s.rand.IntN(len(s.nodes)-1)]
+		if s.rand.IntN(3) == 0 {
+			got, err := n.Negotiations.BeginOffer(context.Background(), n.Local, peer.Local.DID, s.offer().ID, order.Actor)
+			if s.did(n, "offer", got.ID, err) {
+				s.reach("provider began")
+			}
+		}
+		return
+	}
+	o := s.offer()
+	if s.rand.IntN(5) == 0 { // terms of its own
+		o.Policy = odrl.Policy{Permission: []odrl.Rule{{Action: "use"}}}
+	}
+	got, err := n.Negotiations.Begin(context.Background(), n.Local, negotiation.BeginRequest{Peer: s.nodes[0].Local.DID, Offer: o, Actor: order.Actor})
+	s.did(n, "request", got.ID, err)
+}
+
+// steer does something to a negotiation.
+func (s *seed) steer(n *node, p negotiation.Negotiation) {
+	ctx := context.Background()
+	switch k := s.rand.IntN(9); {
+	case k < 5:
+		_, err := n.Negotiations.Approve(ctx, n.Local, p.ID, order)
+		if s.did(n, "approve", p.ID, err) && p.Held != "" {
+			s.reach("an operator approved what was held")
+		}
+	case k < 8:
+		_, err := n.Negotiations.Propose(ctx, n.Local, p.ID, s.offer(), order)
+		if s.did(n, "propose", p.ID, err) {
+			s.reach("counter-offer by the " + string(p.Role))
+		}
+	default:
+		_, err := n.Negotiations.Terminate(ctx, n.Local, p.ID, order)
+		s.did(n, "terminate", p.ID, err)
+	}
+}
+
+// transfer begins a transfer under one of the consumer's agreements.
+func (s *seed) transfer(n *node, all []agreement.Agreement) {
+	if n.slug == provider {
+		return
+	}
+	t, err := n.Transfers.Begin(context.Background(), n.Local, transfer.BeginRequest{Agreement: all[s.rand.IntN(len(all))].ID, Format: transfer.Pull, Actor: order.Actor})
+	if fault.Is(err, fault.NotFound) { // not finalized yet
+		return
+	}
+	s.did(n, "transfer", t.ID, err)
+}
+
+// conduct does something to a transfer.
+func (s *seed) conduct(n *node, t transfer.Transfer) {
+	ctx := context.Background()
+	var what string
+	var err error
+	switch s.rand.IntN(10) {
+	case 0:
+		what = "terminate"
+		_, err = n.Transfers.Terminate(ctx, n.Local, t.ID, order)
+	case 1:
+		what = "complete"
+		_, err = n.Transfers.Complete(ctx, n.Local, t.ID, order)
+	case 2, 3, 4:
+		if what = "resume"; t.Held != "" {
+			what = "approve"
+		}
+		_, err = n.Transfers.Resume(ctx, n.Local, t.ID, order)
+	default:
+		what = "suspend"
+		_, err = n.Transfers.Suspend(ctx, n.Local, t.ID, order)
+	}
+	if s.did(n, what, t.ID, err) {
+		s.reach("transfer: " + what + " by the " + string(t.Role))
+	}
+}
+
+// retire ends an agreement early.
+func (s *seed) retire(n *node, a agreement.Agreement) {
+	for _, t := range s.transfers(n) {
+		if t.AgreementID == a.ID && t.Pending.To == transfer.Started && n.slug == provider {
+			s.reach("retirement of a start on its way")
+		}
+	}
+	_, err := n.Transfers.Retire(context.Background(), n.Local, n.Store, a.ID, order.Actor, order.Reason)
+	s.did(n, "retire", a.ID, err)
+}
+
+// interfere lets an operator of the receiver act between its service's reading of the process and its write.
+func (s *seed) interfere(a *attempt, to *node) {
+	s.fault("operator in the middle of a step")
+	switch a.owed.Message {
+	case string(transfer.Request):
+		if all := s.agreements(to); len(all) > 0 {
+			to.Store.Before(func() {
+				s.reach("retirement racing a start")
+				s.retire(to, all[s.rand.IntN(len(all))])
+			})
+		}
+	case string(negotiation.Agreement):
+		all := s.negotiations(to)
+		to.Store.Before(func() {
+			for _, p := range all {
+				if p.PeerPID == a.owed.ProcessID {
+					_, err := to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
+					if s.did(to, "terminate", p.ID, err) {
+						s.reach("termination crossing an agreement")
+					}
+				}
+			}
+		})
+	default:
+		to.Store.Before(func() { s.operate(to) })
+	}
+}
+
+// burst lets several callers write at once, so that they share a commit, and now and then takes the power away in the middle of it.
+func (s *seed) burst(n *node) {
+	cut := s.rand.IntN(2) == 0
+	const callers = 8
+	var entries [callers]decisionlog.Entry
+	for i := range entries {
+		var err error
+		entries[i], err = n.Ledger.Serve(context.Background(), n.slug, decisionlog.Served{Kind: decisionlog.KindOpen, Now: s.net.Now(), Transfer: fmt.Sprint(i)})
+		if err != nil {
+			s.Fatal(err)
+		}
+	}
+	if cut {
+		n.armed = true
+		n.disk.LosePower(1 + s.rand.IntN(4)) // a commit has more writes than that, whoever shares it
+	}
+	var errs [callers]error
+	var wait sync.WaitGroup
+	for i := range entries {
+		wait.Go(func() {
+			errs[i] = n.raw.Record(context.Background(), n.Local.ID, commit.Effects{Decisions: entries[i : i+1]})
+		})
+	}
+	wait.Wait()
+	acknowledged := 0
+	for i, err := range errs {
+		if err == nil {
+			acknowledged++
+			n.recorded[entries[i].ID] = true
+		}
+	}
+	if acknowledged < callers && !n.disk.Dead() {
+		s.Fatalf("%s: %d of %d records were not taken, and its disk is sound", n.slug, callers-acknowledged, callers)
+	}
+	if n.disk.Dead() {
+		s.fault("power lost in a group commit")
+		s.reach("crash in the middle of a group commit")
+	}
+	s.note("%s commits %d of %d records at once", n.slug, acknowledged, callers)
+}
+
+func listed[P any](s *seed, n *node, got page.Of[P], err error) []P {
+	if err != nil && !n.disk.Dead() {
+		s.Fatal(err)
+	}
+	return got.Items
+}
+
+func (s *seed) negotiations(n *node) []negotiation.Negotiation {
+	got, err := n.Negotiations.List(context.Background(), n.Local, negotiation.Filter{}, whole)
+	return listed(s, n, got, err)
+}
+
+func (s *seed) transfers(n *node) []transfer.Transfer {
+	got, err := n.Transfers.List(context.Background(), n.Local, transfer.Filter{}, whole)
+	return listed(s, n, got, err)
+}
+
+func (s *seed) agreements(n *node) []agreement.Agreement {
+	got, err := n.raw.Agreements(context.Background(), n.Local.ID, participant.DID(""), whole)
+	return listed(s, n, got, err)
+}
