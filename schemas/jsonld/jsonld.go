@@ -35,15 +35,15 @@ func Plain(data []byte, maxBytes int) ([]byte, error) {
 	if err := ijson.Check(data, lim); err != nil {
 		return nil, err
 	}
+	if size(data) > maxNodes {
+		return nil, &ijson.Error{Kind: ijson.TooMany, Want: "at most " + strconv.Itoa(maxNodes) + " values"}
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	if err := dec.Decode(&in); err != nil || in == nil {
 		return nil, fault("", "an object")
 	}
 	r := reader{prefixes: map[string]string{}, bare: map[string]bool{}}
-	if err := r.count(in); err != nil {
-		return nil, err
-	}
 	if err := r.context(in["@context"]); err != nil {
 		return nil, err
 	}
@@ -68,28 +68,22 @@ type reader struct {
 	bare     map[string]bool // namespaces whose terms may stand without prefix
 	vocab    string
 	unknown  bool // some address is not known: what only it could define has no meaning here
-	nodes    int
 }
 
-func (r *reader) count(v any) error {
-	if r.nodes++; r.nodes > maxNodes {
-		return &ijson.Error{Kind: ijson.TooMany, Want: "at most " + strconv.Itoa(maxNodes) + " values"}
-	}
-	switch v := v.(type) {
-	case []any:
-		for _, item := range v {
-			if err := r.count(item); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		for _, item := range v {
-			if err := r.count(item); err != nil {
-				return err
-			}
+// size is how many values a JSON text may hold, counted before room is made for them: never too few.
+func size(data []byte) int {
+	n, quoted := 1, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
 		}
 	}
-	return nil
+	return n
 }
 
 // context reads the root's @context: addresses, and objects that define prefixes and nothing else.

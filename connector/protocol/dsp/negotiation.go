@@ -9,7 +9,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/odrl"
 	"github.com/sluice-connector/sluice/schemas/ijson"
-	"github.com/sluice-connector/sluice/schemas/jsonld"
 )
 
 // negotiationMessage is the union of the negotiation messages (section 3.3); members that a message does not have stay empty.
@@ -205,23 +204,26 @@ type Answer struct {
 
 // ParseAnswer reads a peer's answer; an empty or foreign body gives the zero Answer.
 func ParseAnswer(body []byte) Answer {
-	var h header
-	if json.Unmarshal(body, &h) == nil && h.Context != nil && h.check(h.Type) != nil {
-		if plain, err := jsonld.Plain(body, ijson.DefaultLimits().MaxBytes); err == nil && plain != nil {
-			body = plain
-		}
+	if len(body) == 0 {
+		return Answer{}
 	}
+	a, _ := either(body, ijson.DefaultLimits().MaxBytes, parseAnswer) // what is no message of ours may still be an answer
+	return a
+}
+
+func parseAnswer(body []byte) (a Answer, err error) {
 	var w struct {
+		Context     json.RawMessage `json:"@context"`
 		ConsumerPID string          `json:"consumerPid"`
 		ProviderPID string          `json:"providerPid"`
 		State       string          `json:"state"`
 		Code        any             `json:"code"`
 		Reason      json.RawMessage `json:"reason"`
 	}
-	if len(body) == 0 || readLoose(body, &w) != nil {
-		return Answer{}
+	if err := readLoose(body, &w); err != nil {
+		return a, malformed(err)
 	}
-	a := Answer{ConsumerPID: clean(w.ConsumerPID, 2048), ProviderPID: clean(w.ProviderPID, 2048), State: w.State}
+	a = Answer{ConsumerPID: clean(w.ConsumerPID, 2048), ProviderPID: clean(w.ProviderPID, 2048), State: w.State}
 	if code, ok := w.Code.(string); ok {
 		a.Code = clean(code, 128)
 	}
@@ -231,5 +233,8 @@ func ParseAnswer(body []byte) Answer {
 	} else if len(w.Reason) > 0 {
 		a.Reasons = reasonsOf([]json.RawMessage{w.Reason})
 	}
-	return a
+	if w.Context != nil {
+		err = header{Context: w.Context}.check("")
+	}
+	return a, err
 }
