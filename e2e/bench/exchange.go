@@ -21,12 +21,12 @@ import (
 	"github.com/sluice-connector/sluice/connector/settings"
 )
 
-// pair starts Cobalt and Boreal, both on the kind of store, and publishes the demo's parts.
-func pair(ctx context.Context, dir, kind string, change func(string, *connector.Config)) (*network.Network, error) {
-	members := []network.Member{
+// pair starts Cobalt and Boreal, and more, all on the kind of store, and publishes the demo's parts.
+func pair(ctx context.Context, dir, kind string, change func(string, *connector.Config), more ...network.Member) (*network.Network, error) {
+	members := append([]network.Member{
 		{Slug: "boreal", Name: "Boreal Drives", BPN: "BPNL00000000BOR1", Framework: true},
 		{Slug: "cobalt", Name: "Cobalt Cells", BPN: "BPNL00000000COB1", Framework: true},
-	}
+	}, more...)
 	if kind == settings.Postgres {
 		for i := range members {
 			url, err := schema(ctx, "bench_"+members[i].Slug)

@@ -47,7 +47,7 @@ func (s *seed) judge() {
 	ctx := context.Background()
 	for _, n := range s.nodes {
 		for _, p := range s.negotiations(n) {
-			if p.Held != "" && s.rand.IntN(2) == 0 {
+			if p.Held.Message != "" && s.rand.IntN(2) == 0 {
 				_, err := n.Negotiations.Approve(ctx, n.Local, p.ID, order)
 				s.did(n, "approve", p.ID, err)
 			}
@@ -146,14 +146,14 @@ func (s *seed) negotiated(n *node, p negotiation.Negotiation, over bool) {
 	if err != nil {
 		s.Fatalf("%s does not know negotiation %s of %s: %v", m.slug, s.name(p.ID), n.slug, err)
 	}
-	if q.PeerPID == "" && q.State.Final() && p.Held != "" {
+	if q.PeerPID == "" && q.State.Final() && p.Held.Message != "" {
 		s.reach("ended before the peer was known, which waits for its operator")
 		return
 	}
 	if q.State != p.State {
 		s.Fatalf("negotiation %s is %s at %s (%s %v) and %s at %s (%s %v)", s.name(p.ID), p.State, n.slug, p.Code, p.Reasons, q.State, m.slug, q.Code, q.Reasons)
 	}
-	if !p.State.Final() && p.Held == "" && q.Held == "" && p.State != negotiation.Offered {
+	if !p.State.Final() && p.Held.Message == "" && q.Held.Message == "" && p.State != negotiation.Offered {
 		s.Fatalf("negotiation %s is %s on both sides, and waits for nobody", s.name(p.ID), p.State)
 	}
 	if p.Role != process.Provider {

@@ -83,7 +83,7 @@ func (s *seed) steer(n *node, p negotiation.Negotiation) {
 	switch k := s.rand.IntN(9); {
 	case k < 5:
 		_, err := n.Negotiations.Approve(ctx, n.Local, p.ID, order)
-		if s.did(n, "approve", p.ID, err) && p.Held != "" {
+		if s.did(n, "approve", p.ID, err) && p.Held.Message != "" {
 			s.reach("an operator approved what was held")
 		}
 	case k < 8:
