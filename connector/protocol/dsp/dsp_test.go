@@ -59,7 +59,7 @@ func TestWhatIsWrittenReadsBackTheSame(t *testing.T) {
 			t.Errorf("%s came back as\n%+v, want\n%+v", tt.m.Kind, got, tt.m)
 		}
 	}
-	address := &transfer.Address{EndpointType: "https://w3id.org/idsa/v4.1/HTTP", Endpoint: "https://p.example/data", Properties: map[string]string{"authorization": "x", "authType": "bearer"}}
+	address := &transfer.Address{EndpointType: "https://w3id.org/idsa/v4.1/HTTP", Endpoint: "https://p.example/data", Properties: map[string]string{transfer.PropertyToken: "x", transfer.PropertyAuthType: "bearer"}}
 	for _, m := range []transfer.Message{
 		{Kind: transfer.Request, ConsumerPID: "urn:c", AgreementID: "urn:a", Format: "HttpData-PULL", Callback: "https://c.example/dsp"},
 		{Kind: transfer.Start, ConsumerPID: "urn:c", ProviderPID: "urn:p", Address: address},
