@@ -37,7 +37,7 @@ func FuzzWhatIsEvaluatedIsWhatIsRecorded(f *testing.F) {
 		doc := documentOf(asked(a, b, c, n))
 		text, err := ijson.Marshal(doc)
 		if err != nil {
-			t.Skip()
+			t.Fatal(err)
 		}
 		want, err := ast.ValueFromReader(bytes.NewReader(text))
 		if err != nil {

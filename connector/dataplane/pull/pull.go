@@ -119,6 +119,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctl := http.NewResponseController(w)
+	// The runtime holds a connection's deadline against its own clock, so a replaced one must not set it.
 	patience := func(d time.Duration) { _ = ctl.SetWriteDeadline(time.Now().Add(d)) }
 	patience(dataplane.WriteLimit)
 	flow, err := h.cfg.Plane.Open(r.Context(), local, token, policy.Request{Method: r.Method, Path: path, Query: parameters.Encode()}, patience)
