@@ -80,7 +80,7 @@ func setup(t *testing.T) *world {
 		return doc, nil
 	}, clock)
 	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }, Replay: store, Now: clock, Rand: rand.Reader}
-	w.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: w, Tokens: &identity.Verifier{Documents: resolver, Replay: store, Now: clock},
+	w.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: w, Tokens: identity.NewVerifier(resolver, store, clock),
 		Trust: credential.Trust{"MembershipCredential": {meridian}, "BpnCredential": {meridian}}, Scopes: scopes,
 		BPN:    []credential.Claim{{Credential: "BpnCredential", Claim: "bpn"}, {Credential: "MembershipCredential", Claim: "holderIdentifier"}},
 		Wallet: w, Now: clock, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})

@@ -231,7 +231,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, header.KeyID, token, identity.Authentication); err != nil {
 		return nil, fmt.Errorf("presentation: %w", err)
 	}
-	fresh, err := v.cfg.Tokens.Replay.Remember(ctx, "vp|"+c.Issuer, c.ID, time.Unix(c.Expires, 0).Add(identity.Leeway), v.cfg.Now())
+	fresh, err := v.cfg.Tokens.Remember(ctx, "vp|"+c.Issuer, c.ID, time.Unix(c.Expires, 0).Add(identity.Leeway))
 	if err != nil || !fresh {
 		return nil, errors.Join(errors.New("presentation.replayed"), err)
 	}

@@ -121,7 +121,7 @@ func TestAKeyThatIsNotThereGivesOneLookInTenSeconds(t *testing.T) {
 	keys, strange := newKeys(t), newKeys(t)
 	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
 		n.serve(t, boreal, keys)
-		v := &identity.Verifier{Documents: r, Now: time.Now}
+		v := identity.NewVerifier(r, nil, time.Now)
 		for _, step := range []struct {
 			wait time.Duration
 			want int
@@ -144,7 +144,7 @@ func TestANewKeyIsKnownAtOnceAndAnOldOneUntilTheDocumentExpires(t *testing.T) {
 	t.Parallel()
 	old, next := newKeys(t), newKeys(t)
 	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
-		v := &identity.Verifier{Documents: r, Now: time.Now}
+		v := identity.NewVerifier(r, nil, time.Now)
 		accept := func(keys identity.Keys) error {
 			token, err := identity.IssueToken(boreal, cobalt, keys, "", time.Now(), rand.Reader)
 			check(t, err)

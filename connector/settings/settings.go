@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -47,6 +48,8 @@ type Listener struct {
 	Host   string `yaml:"host"` // host[:port] as it stands in DIDs and URLs
 	Cert   string `yaml:"cert"`
 	Key    string `yaml:"key"`
+
+	Proxies []string `yaml:"proxies"` // addresses and networks
 }
 
 // Management is where the management API listens.
@@ -107,6 +110,32 @@ type Limits struct {
 	GiveUp        time.Duration `yaml:"give_up"`
 	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
+
+	Connections        int `yaml:"connections"`
+	AddressConnections int `yaml:"address_connections"`
+	AddressRate        int `yaml:"address_rate"` // a second
+	AddressBurst       int `yaml:"address_burst"`
+	PeerRate           int `yaml:"peer_rate"` // a second
+	PeerBurst          int `yaml:"peer_burst"`
+}
+
+// Networks are the proxies as networks, an address being a network of one; those that are neither are left out.
+func (l Listener) Networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range l.Proxies {
+		if n, ok := network(text); ok {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func network(text string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), true
+	}
+	n, err := netip.ParsePrefix(text)
+	return n, err == nil && n.Masked() == n && !n.Addr().Is4In6()
 }
 
 // Log is the process's own log.
@@ -123,13 +152,14 @@ func Default() Settings {
 	return Settings{
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
-		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443"},
+		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443", Proxies: []string{}},
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096},
-		Log:          Log{Level: "info", Format: "text"},
+		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096,
+			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -171,6 +172,9 @@ func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 	}
 	verifier, used, err := a.Authenticate(r, local)
 	if err == nil {
+		err = gate.Known(r.Context(), string(verifier.DID))
+	}
+	if err == nil {
 		err = a.Settle(r.Context(), used)
 	}
 	if err != nil {
@@ -179,11 +183,13 @@ func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxQuery))
 	if err != nil {
+		gate.Faulty(r.Context())
 		problem.Write(w, r, errBody(err))
 		return
 	}
 	scopes, served, err := dcp.ParseQuery(body)
 	if err != nil {
+		gate.Faulty(r.Context())
 		problem.Write(w, r, err)
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -223,10 +224,17 @@ func (s *Server) admit(c *call, withBody bool) error {
 		return fault.New(op, fault.Unauthenticated, "the caller is not known")
 	}
 	c.local = local
-	if c.peer, c.used, err = s.cfg.Authenticator.Authenticate(c.r, local); err == nil {
-		c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), c.used))
+	peer, used, err := s.cfg.Authenticator.Authenticate(c.r, local)
+	if err != nil {
+		return err
 	}
-	return err
+	// One that is over its rate is told so before anything is kept on account of it, its token neither.
+	if err := gate.Known(c.r.Context(), string(peer.DID)); err != nil {
+		return err
+	}
+	c.peer, c.used = peer, used
+	c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), used))
+	return nil
 }
 
 var errMedia = fault.New("dsphttp.admit", fault.Malformed, "send application/json without content encoding")
@@ -256,6 +264,9 @@ func (s *Server) fail(c *call, errType string, err error) {
 		if p.Reasons = reasons; len(reasons) == 0 && reason != "" {
 			p.Reasons = []string{reason}
 		}
+	}
+	if kind == fault.Malformed || kind == fault.TooLarge {
+		gate.Faulty(ctx)
 	}
 	if !errors.Is(err, errMedia) {
 		if id := problem.Incident(ctx, c.r.Method+" "+c.r.URL.Path, err); id != "" {
