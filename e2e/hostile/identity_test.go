@@ -57,6 +57,7 @@ func stroll(t *testing.T) *street {
 	}, Log: func(slug string) *slog.Logger {
 		return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
 	}, Change: func(_ string, cfg *connector.Config) {
+		cfg.Settings.Limits.PeerBurst = 1_000_000 // the catalogue is played in one go
 		cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 			if host == "localhost" {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil

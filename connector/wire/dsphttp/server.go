@@ -285,7 +285,7 @@ func (s *Server) fail(c *call, errType string, err error) {
 	if encErr != nil {
 		body = nil
 	}
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+	if status == http.StatusTooManyRequests { // how long something is not available, nobody knows
 		c.w.Header().Set("Retry-After", "1")
 	}
 	answer(c.w, status, body)

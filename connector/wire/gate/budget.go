@@ -31,12 +31,13 @@ func (b *budget[K]) take(k K) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	full := b.full(k, now).Add(b.every)
-	if full.Sub(now) > b.size {
-		return false
+	full := b.full(k, now)
+	ok := full.Add(b.every).Sub(now) <= b.size
+	if ok {
+		full = full.Add(b.every)
 	}
-	b.young[k] = full
-	return true
+	b.young[k] = full // refused or not: whoever comes again is not forgotten
+	return ok
 }
 
 // spend takes so many, on credit if it must be, but never more credit than one filling.
