@@ -313,6 +313,7 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dsphttp.versions", fault.NotFound, "there is no such thing here"))
 		return
 	}
+	gate.Anyone(r.Context())
 	body, err := dsp.EncodeVersions(versioned, "urn:sluice:service:"+local.Slug)
 	if err != nil {
 		problem.Write(w, r, err)

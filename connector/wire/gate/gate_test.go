@@ -10,10 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -45,6 +47,8 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Unlock()
 	peer := r.Header.Get("X-Peer")
 	switch {
+	case r.URL.Path == "/did.json":
+		gate.Anyone(r.Context())
 	case peer == "":
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -270,6 +274,55 @@ func TestAConnectionIsTrustedUntilItProvesNothing(t *testing.T) {
 		c.want(401, "/") // paid for
 	}
 	c.want(429, "/", "X-Peer", "did:web:boreal") // would give back what it pays, but has to have it
+}
+
+func TestAPartnerMayAskForWhatIsForAnyone(t *testing.T) {
+	t.Parallel()
+	h := build(t, func(*gate.Config) {})
+	partner := h.dial(2)
+	partner.want(200, "/", "X-Peer", "did:web:boreal")
+	for range 20 {
+		h.dial(2).want(200, "/did.json")
+	}
+	h.dial(2).want(closed, "/did.json")
+	for range 199 { // at its own expense
+		partner.want(200, "/did.json")
+	}
+	partner.want(200, "/did.json") // on trust
+	partner.want(429, "/did.json")
+}
+
+// full is a listener that has one connection, of somebody who reads nothing.
+type full struct{ conn chan net.Conn }
+
+func (f full) Accept() (net.Conn, error) { return <-f.conn, nil }
+func (full) Close() error                { return nil }
+func (full) Addr() net.Addr              { return &net.IPAddr{} }
+
+func TestWhoReadsNothingIsNotWrittenToForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := gate.New(gate.Config{Connections: 1, AddressConnections: 1, AddressRate: 1, AddressBurst: 1, PeerRate: 1, PeerBurst: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		ours, theirs := net.Pipe()
+		l := full{make(chan net.Conn, 1)}
+		l.conn <- ours
+		conn, err := g.Listener(l).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := conn.Write([]byte("answer")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 30*time.Second {
+			t.Errorf("given up after %v with %v, want thirty seconds", time.Since(began), err)
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Hour)) // somebody else minds it
+		began = time.Now()
+		if _, err := conn.Write([]byte("answer")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Hour {
+			t.Errorf("given up after %v with %v, want an hour", time.Since(began), err)
+		}
+		if err := errors.Join(conn.Close(), theirs.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAPeerIsSlowedDownWhereverItComesFrom(t *testing.T) {
