@@ -32,3 +32,8 @@ func (g *Gate) Open() (all, addresses, peers int) {
 	defer g.mu.Unlock()
 	return g.open, len(g.held), len(g.owned)
 }
+
+// Forwarded is the address that stands for a request from a proxy.
+func (g *Gate) Forwarded(proxy netip.Addr, headers ...string) netip.Addr {
+	return g.forwarded(proxy, headers)
+}

@@ -135,22 +135,35 @@ func (g *Gate) visit(r *http.Request) (v *visit, trusted bool) {
 
 // forwarded is the last address on the way that is no proxy's. What cannot be read ends the way: what stands before it may be invented.
 func (g *Gate) forwarded(last netip.Addr, headers []string) netip.Addr {
-	way := strings.Split(strings.Join(headers, ","), ",")
-	for _, text := range slices.Backward(way) {
-		text = strings.TrimSpace(text)
-		a, err := netip.ParseAddr(strings.Trim(text, "[]"))
-		if err != nil {
-			at, err := netip.ParseAddrPort(text)
-			if err != nil {
+	for _, way := range slices.Backward(headers) {
+		for more := true; more; {
+			var text string
+			at := strings.LastIndexByte(way, ',') // no list of all: a caller decides how long it is
+			text, more = way[at+1:], at >= 0
+			way = way[:max(at, 0)]
+			a, ok := node(strings.TrimSpace(text))
+			if !ok {
 				return last
 			}
-			a = at.Addr()
-		}
-		if last = a.Unmap().WithZone(""); !g.proxy(last) {
-			return last
+			if last = a; !g.proxy(last) {
+				return last
+			}
 		}
 	}
 	return last
+}
+
+// node reads an address, with or without a port.
+func node(text string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	if err != nil {
+		at, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		a = at.Addr()
+	}
+	return a.Unmap().WithZone(""), true
 }
 
 // paid takes what a stranger's request costs.

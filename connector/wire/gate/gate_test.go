@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
@@ -481,5 +482,35 @@ func TestOutsideOfAGateNothingIsCounted(t *testing.T) {
 	}
 	if res := c.ask("/", "X-Peer", "did:web:boreal"); res == nil || problem.Of(fault.Exhausted).Status != res.StatusCode {
 		t.Errorf("inside, the same was answered %v", res)
+	}
+}
+
+// FuzzForwarded: whatever a caller writes in front, what the proxy appended decides.
+func FuzzForwarded(f *testing.F) {
+	for _, seed := range []string{"", "203.0.113.1", "10.1.0.1, 203.0.113.1", ",,,", "[::1]:80", "10.1.0.1,junk,10.1.0.2", "fe80::1%eth0"} {
+		f.Add(seed)
+	}
+	proxy, seen := netip.MustParseAddr("10.1.0.9"), netip.MustParseAddr("198.51.100.7")
+	g := gate.New(gate.Config{AddressRate: 1, PeerRate: 1, Now: time.Now, Proxies: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}})
+	f.Fuzz(func(t *testing.T, written string) {
+		for _, headers := range [][]string{{written + ", " + seen.String()}, {written, seen.String()}, {written, "", seen.String() + ", 10.1.0.1"}} {
+			if got := g.Forwarded(proxy, headers...); got != seen {
+				t.Errorf("%q: %v, want what the proxy saw", headers, got)
+			}
+		}
+		if got := g.Forwarded(proxy, written); got.Zone() != "" || got.Is4In6() {
+			t.Errorf("%q: %v", written, got)
+		}
+	})
+}
+
+// BenchmarkARefusal is what it costs to turn a request away, the connection aside.
+func BenchmarkARefusal(b *testing.B) {
+	g := gate.New(gate.Config{Connections: 1, AddressConnections: 1, AddressRate: 1, AddressBurst: 1, PeerRate: 1, PeerBurst: 1, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	h := g.Handler(http.NotFoundHandler())
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
