@@ -64,6 +64,9 @@ func Register(name string, mode Mode, at int) *Disk {
 // Close takes the disk out of the registry.
 func (d *Disk) Close() { vfs.Unregister(d.name) }
 
+// Name opens the disk.
+func (d *Disk) Name() string { return d.name }
+
 // Operations lists what was done, in order.
 func (d *Disk) Operations() []string {
 	d.mu.Lock()
@@ -76,6 +79,13 @@ func (d *Disk) LosePower(in int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mode, d.at, d.dead = PowerLoss, d.count+in, in == 0
+}
+
+// Armed reports whether the power will go, and has not gone yet.
+func (d *Disk) Armed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mode == PowerLoss && !d.dead
 }
 
 // Dead reports whether the power is gone.

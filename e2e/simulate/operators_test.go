@@ -1,9 +1,11 @@
-package main
+package simulate
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -25,22 +27,29 @@ func (s *seed) holdStart(transfer.Transfer) bool                    { return s.r
 
 // operate lets an operator of the company do something.
 func (s *seed) operate(n *node) {
-	agreements, running := s.agreements(n), s.transfers(n)
 	switch k := s.rand.IntN(20); {
-	case k < 10 && len(running) > 0:
-		s.conduct(n, running[s.rand.IntN(len(running))])
-	case k < 12 && len(agreements) > 0 && len(running) < 6:
-		s.transfer(n, agreements)
-	case k < 13 && len(agreements) > 0:
-		s.retire(n, agreements[s.rand.IntN(len(agreements))])
-	default:
-		all := s.negotiations(n)
-		if len(all) < 3 || len(all) < 8 && s.rand.IntN(4) == 0 {
-			s.begin(n)
+	case k < 10:
+		if running := s.transfers(n); len(running) > 0 {
+			s.conduct(n, running[s.rand.IntN(len(running))])
 			return
 		}
-		s.steer(n, all[s.rand.IntN(len(all))])
+	case k < 12 && n.slug != provider:
+		if agreements := s.agreements(n); len(agreements) > 0 && len(s.transfers(n)) < 6 {
+			s.transfer(n, agreements)
+			return
+		}
+	case k < 13:
+		if agreements := s.agreements(n); len(agreements) > 0 {
+			s.retire(n, agreements[s.rand.IntN(len(agreements))])
+			return
+		}
 	}
+	all := s.negotiations(n)
+	if len(all) < 3 || len(all) < 8 && s.rand.IntN(4) == 0 {
+		s.begin(n)
+		return
+	}
+	s.steer(n, all[s.rand.IntN(len(all))])
 }
 
 // did judges how an operator's action ended: a refusal is an answer, anything else is none while the disk is sound.
@@ -99,9 +108,6 @@ func (s *seed) steer(n *node, p negotiation.Negotiation) {
 
 // transfer begins a transfer under one of the consumer's agreements.
 func (s *seed) transfer(n *node, all []agreement.Agreement) {
-	if n.slug == provider {
-		return
-	}
 	t, err := n.Transfers.Begin(context.Background(), n.Local, transfer.BeginRequest{Agreement: all[s.rand.IntN(len(all))].ID, Format: transfer.Pull, Actor: order.Actor})
 	if fault.Is(err, fault.NotFound) { // not finalized yet
 		return
@@ -146,31 +152,53 @@ func (s *seed) retire(n *node, a agreement.Agreement) {
 	s.did(n, "retire", a.ID, err)
 }
 
-// interfere lets an operator of the receiver act between its service's reading of the process and its write.
-func (s *seed) interfere(a *attempt, to *node) {
-	s.fault("operator in the middle of a step")
-	switch a.owed.Message {
+// interfere holds the receiver of a request in the middle of its step, between its reading of the process and its write, and lets an operator
+// act there. Now and then the step is held longer, while others go on.
+func (s *seed) interfere(l *line, n int) {
+	r, to := l.asked, l.to
+	to.Store.Before(func() {
+		held := step{node: to, id: r.owed.ID, begin: make(chan struct{})}
+		s.mu.Lock()
+		s.held = append(s.held, held)
+		s.mu.Unlock()
+		<-held.begin
+	})
+	s.bytes(l, &l.up, n)
+	to.Store.Before(nil)
+	i := slices.IndexFunc(s.held, func(h step) bool { return h.node == to && h.id == r.owed.ID })
+	if i < 0 {
+		s.heard(l)
+		return
+	}
+	held := s.held[i]
+	s.fault("step held in the middle")
+	s.note("%s is in the middle of %s of %s", to.slug, r.title(), s.name(r.owed.ProcessID))
+	s.meddle(r.owed, to)
+	s.rest()
+	if s.rand.IntN(4) > 0 {
+		s.release(held)
+	}
+}
+
+// meddle is what an operator does while the message is taken.
+func (s *seed) meddle(o commit.Owed, to *node) {
+	switch o.Message {
 	case string(transfer.Request):
 		if all := s.agreements(to); len(all) > 0 {
-			to.Store.Before(func() {
-				s.reach("retirement racing a start")
-				s.retire(to, all[s.rand.IntN(len(all))])
-			})
+			s.reach("retirement racing a start")
+			s.retire(to, all[s.rand.IntN(len(all))])
 		}
 	case string(negotiation.Agreement):
-		all := s.negotiations(to)
-		to.Store.Before(func() {
-			for _, p := range all {
-				if p.PeerPID == a.owed.ProcessID {
-					_, err := to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
-					if s.did(to, "terminate", p.ID, err) {
-						s.reach("termination crossing an agreement")
-					}
+		for _, p := range s.negotiations(to) {
+			if p.PeerPID == o.ProcessID {
+				_, err := to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
+				if s.did(to, "terminate", p.ID, err) {
+					s.reach("termination crossing an agreement")
 				}
 			}
-		})
+		}
 	default:
-		to.Store.Before(func() { s.operate(to) })
+		s.operate(to)
 	}
 }
 
@@ -181,13 +209,12 @@ func (s *seed) burst(n *node) {
 	var entries [callers]decisionlog.Entry
 	for i := range entries {
 		var err error
-		entries[i], err = n.Ledger.Serve(context.Background(), n.slug, decisionlog.Served{Kind: decisionlog.KindOpen, Now: s.net.Now(), Transfer: fmt.Sprint(i)})
+		entries[i], err = n.Ledger.Serve(context.Background(), n.slug, decisionlog.Served{Kind: decisionlog.KindOpen, Now: time.Now(), Transfer: fmt.Sprint(i)})
 		if err != nil {
 			s.Fatal(err)
 		}
 	}
 	if cut {
-		n.armed = true
 		n.disk.LosePower(1 + s.rand.IntN(4)) // a commit has more writes than that, whoever shares it
 	}
 	var errs [callers]error
