@@ -149,9 +149,20 @@ type books struct {
 func (s *seed) read(n *node) books {
 	b := books{agreements: s.agreements(n), negotiations: s.negotiations(n), transfers: s.transfers(n), recorded: map[string]bool{},
 		records: map[string][]decisionlog.Record{}, histories: map[string][]string{}}
-	for _, r := range n.AllRecords() {
-		b.recorded[r.ID] = true
-		b.records[r.Process] = append(b.records[r.Process], r)
+	entries, err := n.raw.Unsequenced(context.Background(), n.slug, 100000)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, e := range entries {
+		r, known := n.records[e.ID]
+		if !known {
+			if r, err = decisionlog.ParseRecord(e.Bytes); err != nil {
+				s.Fatal(err)
+			}
+			n.records[e.ID] = r // what is recorded never changes
+		}
+		b.recorded[e.ID] = true
+		b.records[e.Process] = append(b.records[e.Process], r)
 	}
 	all, err := n.raw.EventsSince(context.Background(), n.Local.ID, 0, 100000)
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
 	"github.com/sluice-connector/sluice/e2e/pair"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // node is a company: its process, and the disk under it.
@@ -51,7 +52,8 @@ type node struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
-	recorded map[string]bool // records that stand alone and were acknowledged
+	recorded map[string]bool               // records that stand alone and were acknowledged
+	records  map[string]decisionlog.Record // that were read already
 }
 
 // attempt is one that an outbox is about to make.
@@ -147,7 +149,7 @@ func (s *seed) join(number uint64, dir string) {
 	}
 	byName := map[string]*node{}
 	for _, slug := range slugs {
-		n := &node{slug: slug, dir: filepath.Join(dir, slug), recorded: map[string]bool{}}
+		n := &node{slug: slug, dir: filepath.Join(dir, slug), recorded: map[string]bool{}, records: map[string]decisionlog.Record{}}
 		if err := errors.Join(os.RemoveAll(n.dir), os.Mkdir(n.dir, 0o700), os.WriteFile(filepath.Join(n.dir, embedded.File), s.images[slug], 0o600)); err != nil {
 			s.Fatal(err)
 		}
