@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,12 +36,13 @@ import (
 // node is a company: its process, and the disk under it.
 type node struct {
 	*pair.Side
-	slug string
-	dir  string
-	disk *faultfs.Disk
-	raw  *sqlstore.Store
-	down bool
-	life int // starts so far
+	slug  string
+	dir   string
+	files *faultfs.Memory
+	disk  *faultfs.Disk
+	raw   *sqlstore.Store
+	down  bool
+	life  int // starts so far
 
 	outbox *outbox.Outbox
 	owners map[commit.ProcessKind]outbox.Owner
@@ -150,9 +150,10 @@ func (s *seed) join(number uint64, dir string) {
 	byName := map[string]*node{}
 	for _, slug := range slugs {
 		n := &node{slug: slug, dir: filepath.Join(dir, slug), recorded: map[string]bool{}, records: map[string]decisionlog.Record{}}
-		if err := errors.Join(os.RemoveAll(n.dir), os.Mkdir(n.dir, 0o700), os.WriteFile(filepath.Join(n.dir, embedded.File), s.images[slug], 0o600)); err != nil {
+		if err := os.Mkdir(n.dir, 0o700); err != nil {
 			s.Fatal(err)
 		}
+		n.files = faultfs.NewMemory(map[string][]byte{filepath.Join(n.dir, embedded.File): s.images[slug]})
 		byName[slug], s.nodes = n, append(s.nodes, n)
 	}
 	held := s.rand.IntN(3) == 0 // in some seeds people are asked before things go on
@@ -162,7 +163,7 @@ func (s *seed) join(number uint64, dir string) {
 		Open: func(slug string) (*sqlstore.Store, error) {
 			n := byName[slug]
 			n.life++
-			n.disk = faultfs.Register(filepath.Base(dir)+"-"+slug+"-"+fmt.Sprint(n.life), faultfs.None, 0)
+			n.disk = n.files.Register(filepath.Base(dir)+"-"+slug+"-"+fmt.Sprint(n.life), faultfs.None, 0)
 			var err error
 			n.raw, err = embedded.Open(context.Background(), embedded.Options{Dir: n.dir, VFS: n.disk.Name(), Rand: chance(number, fmt.Sprint(slug, n.life))})
 			return n.raw, err

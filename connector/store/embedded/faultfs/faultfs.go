@@ -4,8 +4,8 @@
 package faultfs
 
 import (
-	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,21 +25,23 @@ const (
 	PowerLoss Mode = "power loss"
 )
 
-// Disk implements vfs.VFS over the operating system's file layer.
+// Disk implements vfs.VFS over the operating system's file layer, or over memory.
 type Disk struct {
-	vfs.VFS
+	layer
 	name string
 	mode Mode
 	at   int // operation that fails, from 1
 
 	mu    sync.Mutex
 	count int
-	log   []string
+	log   []operation
 	dead  bool // has no power
 	full  bool // has no room
 	files map[string]*image
 	tree  tree // the files beside the database
 }
+
+type operation struct{ what, path string }
 
 // image is what of a file would survive.
 type image struct {
@@ -56,7 +58,11 @@ type write struct {
 
 // Register makes a disk that fails in the mode at the given operation; its name opens it. Close unregisters it.
 func Register(name string, mode Mode, at int) *Disk {
-	d := &Disk{VFS: vfs.Find(""), name: name, mode: mode, at: at, files: map[string]*image{}}
+	return register(name, mode, at, system{vfs.Find("").(vfs.VFSFilename)})
+}
+
+func register(name string, mode Mode, at int, below layer) *Disk {
+	d := &Disk{layer: below, name: name, mode: mode, at: at, files: map[string]*image{}}
 	vfs.Register(name, d)
 	return d
 }
@@ -71,7 +77,11 @@ func (d *Disk) Name() string { return d.name }
 func (d *Disk) Operations() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]string(nil), d.log...)
+	out := make([]string, len(d.log))
+	for i, o := range d.log {
+		out[i] = o.what + " " + o.path[strings.LastIndexByte(o.path, '/')+1:]
+	}
+	return out
 }
 
 // LosePower takes the power away at the operation that many from now: 1 is the next one, 0 is at once.
@@ -115,7 +125,7 @@ func (d *Disk) step(what, path string) error {
 		return sqlite3.IOERR
 	}
 	d.count++
-	d.log = append(d.log, fmt.Sprintf("%s %s", what, path[strings.LastIndexByte(path, '/')+1:]))
+	d.log = append(d.log, operation{what, path})
 	if d.count == d.at && d.mode == NoRoom {
 		d.full = true
 	}
@@ -150,10 +160,10 @@ func (d *Disk) Restore() error {
 			content = apply(content, w)
 		}
 		if !f.exists && len(content) == 0 {
-			_ = os.Remove(path)
+			d.remove(path)
 			continue
 		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := d.layer.write(path, content); err != nil {
 			return err
 		}
 	}
@@ -175,17 +185,20 @@ func resize(content []byte, size int64) []byte {
 	if size <= int64(len(content)) {
 		return content[:size]
 	}
-	return append(content, make([]byte, size-int64(len(content)))...)
+	n := len(content)
+	content = slices.Grow(content, int(size)-n)[:size]
+	clear(content[n:])
+	return content
 }
 
 // Open implements vfs.VFS.
 func (d *Disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return d.opened(name, func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpen(d.VFS, name, flags) })
+	return d.opened(name, func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpen(d.layer, name, flags) })
 }
 
 // OpenFilename implements vfs.VFSFilename.
 func (d *Disk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return d.opened(name.String(), func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpenFilename(d.VFS, name, flags) })
+	return d.opened(name.String(), func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpenFilename(d.layer, name, flags) })
 }
 
 func (d *Disk) opened(name string, open func() (vfs.File, vfs.OpenFlag, error)) (vfs.File, vfs.OpenFlag, error) {
@@ -194,7 +207,7 @@ func (d *Disk) opened(name string, open func() (vfs.File, vfs.OpenFlag, error)) 
 	if d.dead {
 		return nil, 0, sqlite3.CANTOPEN
 	}
-	before, statErr := os.ReadFile(name)
+	before, statErr := d.read(name)
 	f, flags, err := open()
 	if err != nil || name == "" {
 		return f, flags, err
@@ -215,7 +228,7 @@ func (d *Disk) Delete(name string, sync bool) error {
 	if f := d.files[name]; f != nil && sync {
 		*f = image{}
 	}
-	return d.VFS.Delete(name, sync)
+	return d.layer.Delete(name, sync)
 }
 
 // file passes everything on and keeps the image.
