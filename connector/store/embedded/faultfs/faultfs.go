@@ -186,7 +186,10 @@ func resize(content []byte, size int64) []byte {
 		return content[:size]
 	}
 	n := len(content)
-	content = slices.Grow(content, int(size)-n)[:size]
+	if int(size) > cap(content) { // files grow page by page
+		content = slices.Grow(content, int(size)-n+max(n, 1<<18))
+	}
+	content = content[:size]
 	clear(content[n:])
 	return content
 }
