@@ -89,7 +89,7 @@ func (s *seed) judge() {
 	s.check(false)
 	ctx := context.Background()
 	for _, n := range s.nodes {
-		for _, p := range s.negotiations(n) {
+		for _, p := range s.books[n].negotiations {
 			if p.Held.Message != "" && s.rand.IntN(2) == 0 {
 				_, err := n.Negotiations.Approve(ctx, n.Local, p.ID, order)
 				s.did(n, "approve", p.ID, err)
@@ -98,11 +98,14 @@ func (s *seed) judge() {
 	}
 	s.quiet()
 	for _, n := range s.nodes {
-		for _, p := range s.negotiations(n) {
+		for _, p := range s.books[n].negotiations {
+			if p.State.Final() {
+				continue
+			}
 			_, err := n.Negotiations.Terminate(ctx, n.Local, p.ID, order)
 			s.did(n, "terminate", p.ID, err)
 		}
-		for _, a := range s.agreements(n) {
+		for _, a := range s.agreements(n, whole) {
 			s.retire(n, a)
 		}
 	}
@@ -147,7 +150,7 @@ type books struct {
 
 // read reads the books. The events are numbered without a gap.
 func (s *seed) read(n *node) books {
-	b := books{agreements: s.agreements(n), negotiations: s.negotiations(n), transfers: s.transfers(n), recorded: map[string]bool{},
+	b := books{agreements: s.agreements(n, whole), negotiations: s.negotiations(n, whole), transfers: s.transfers(n, whole), recorded: map[string]bool{},
 		records: map[string][]decisionlog.Record{}, histories: map[string][]string{}}
 	entries, err := n.raw.Unsequenced(context.Background(), n.slug, 100000)
 	if err != nil {

@@ -20,32 +20,35 @@ import (
 
 var order = commit.Order{Actor: "operator", Reason: "chance"}
 
-var whole = page.Request{Limit: page.MaxLimit}
+var (
+	whole  = page.Request{Limit: page.MaxLimit}
+	newest = page.Request{Limit: 4, Newest: true}
+)
 
 func (s *seed) hold(negotiation.Negotiation, negotiation.Kind) bool { return s.rand.IntN(3) == 0 }
 func (s *seed) holdStart(transfer.Transfer) bool                    { return s.rand.IntN(3) == 0 }
 
-// operate lets an operator of the company do something.
+// operate lets an operator of the company do something to what is new.
 func (s *seed) operate(n *node) {
 	switch k := s.rand.IntN(20); {
 	case k < 10:
-		if running := s.transfers(n); len(running) > 0 {
+		if running := s.transfers(n, newest); len(running) > 0 {
 			s.conduct(n, running[s.rand.IntN(len(running))])
 			return
 		}
 	case k < 12 && n.slug != provider:
-		if agreements := s.agreements(n); len(agreements) > 0 && len(s.transfers(n)) < 6 {
+		if agreements := s.agreements(n, newest); len(agreements) > 0 {
 			s.transfer(n, agreements)
 			return
 		}
 	case k < 13:
-		if agreements := s.agreements(n); len(agreements) > 0 {
+		if agreements := s.agreements(n, newest); len(agreements) > 0 {
 			s.retire(n, agreements[s.rand.IntN(len(agreements))])
 			return
 		}
 	}
-	all := s.negotiations(n)
-	if len(all) < 3 || len(all) < 8 && s.rand.IntN(4) == 0 {
+	all := s.negotiations(n, newest)
+	if len(all) < 3 || s.rand.IntN(6) == 0 {
 		s.begin(n)
 		return
 	}
@@ -143,7 +146,7 @@ func (s *seed) conduct(n *node, t transfer.Transfer) {
 
 // retire ends an agreement early.
 func (s *seed) retire(n *node, a agreement.Agreement) {
-	for _, t := range s.transfers(n) {
+	for _, t := range s.transfers(n, newest) {
 		if t.AgreementID == a.ID && t.Pending.To == transfer.Started && n.slug == provider {
 			s.reach("retirement of a start on its way")
 		}
@@ -173,7 +176,7 @@ func (s *seed) interfere(l *line, n int) {
 	held := s.held[i]
 	s.fault("step held in the middle")
 	s.note("%s is in the middle of %s of %s", to.slug, r.title(), s.name(r.owed.ProcessID))
-	s.meddle(r.owed, to)
+	s.meddle(r.owed, l.from.Local.DID, to)
 	s.rest()
 	if s.rand.IntN(4) > 0 {
 		s.release(held)
@@ -181,21 +184,23 @@ func (s *seed) interfere(l *line, n int) {
 }
 
 // meddle is what an operator does while the message is taken.
-func (s *seed) meddle(o commit.Owed, to *node) {
+func (s *seed) meddle(o commit.Owed, from participant.DID, to *node) {
 	switch o.Message {
 	case string(transfer.Request):
-		if all := s.agreements(to); len(all) > 0 {
+		if all := s.agreements(to, newest); len(all) > 0 {
 			s.reach("retirement racing a start")
 			s.retire(to, all[s.rand.IntN(len(all))])
 		}
 	case string(negotiation.Agreement):
-		for _, p := range s.negotiations(to) {
-			if p.PeerPID == o.ProcessID {
-				_, err := to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
-				if s.did(to, "terminate", p.ID, err) {
-					s.reach("termination crossing an agreement")
-				}
-			}
+		p, err := to.raw.NegotiationByPeerPID(context.Background(), to.Local.ID, from, o.ProcessID)
+		if fault.Is(err, fault.NotFound) { // our own beginning, and the peer's answer has not told its pid yet
+			return
+		}
+		if err == nil {
+			_, err = to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
+		}
+		if s.did(to, "terminate", p.ID, err) {
+			s.reach("termination crossing an agreement")
 		}
 	default:
 		s.operate(to)
@@ -249,17 +254,17 @@ func listed[P any](s *seed, n *node, got page.Of[P], err error) []P {
 	return got.Items
 }
 
-func (s *seed) negotiations(n *node) []negotiation.Negotiation {
-	got, err := n.Negotiations.List(context.Background(), n.Local, negotiation.Filter{}, whole)
+func (s *seed) negotiations(n *node, r page.Request) []negotiation.Negotiation {
+	got, err := n.Negotiations.List(context.Background(), n.Local, negotiation.Filter{}, r)
 	return listed(s, n, got, err)
 }
 
-func (s *seed) transfers(n *node) []transfer.Transfer {
-	got, err := n.Transfers.List(context.Background(), n.Local, transfer.Filter{}, whole)
+func (s *seed) transfers(n *node, r page.Request) []transfer.Transfer {
+	got, err := n.Transfers.List(context.Background(), n.Local, transfer.Filter{}, r)
 	return listed(s, n, got, err)
 }
 
-func (s *seed) agreements(n *node) []agreement.Agreement {
-	got, err := n.raw.Agreements(context.Background(), n.Local.ID, participant.DID(""), whole)
+func (s *seed) agreements(n *node, r page.Request) []agreement.Agreement {
+	got, err := n.raw.Agreements(context.Background(), n.Local.ID, participant.DID(""), r)
 	return listed(s, n, got, err)
 }

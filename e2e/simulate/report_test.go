@@ -24,7 +24,7 @@ var (
 
 // TestMain leaves more garbage than usual: a seed's stores are thrown away as a whole.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(800)
 	m.Run()
 }
 
