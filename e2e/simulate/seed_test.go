@@ -292,6 +292,7 @@ func (s *seed) rest() {
 func (s *seed) close() {
 	for _, n := range s.nodes {
 		if !n.down {
+			n.disk.LosePower(0) // nobody reads what it would tidy up
 			s.stop(n)
 		}
 	}
@@ -402,10 +403,12 @@ func (s *seed) step() {
 		}
 	case k < 980:
 		s.operate(n)
-	case k < 988:
+	case k < 986:
 		n.disk.LosePower(1 + s.rand.IntN(40))
-	case k < 994:
+	case k < 991:
 		s.burst(n)
+	case k < 996:
+		s.operate(n)
 	default:
 		s.kill(n, "killed")
 	}
@@ -461,14 +464,14 @@ func (s *seed) request(l *line, n int) {
 		s.note("%s is cut %s after %d bytes", what, where, len(r.raw)-n+some)
 		s.bytes(l, &l.up, some)
 		l.cut()
-	case k < 10:
+	case k < 9:
 		s.fault("process killed after its commit")
 		if s.arrive(l, n); r.answer != nil && r.answer.OK() && !to.disk.Dead() {
 			s.reach("crash between commit and answer")
 			s.lost(r)
 		}
 		s.kill(to, "killed before it answered")
-	case k < 12:
+	case k < 11:
 		s.fault("power lost in a step")
 		to.disk.LosePower(1 + s.rand.IntN(12))
 		if s.arrive(l, n); to.disk.Dead() {

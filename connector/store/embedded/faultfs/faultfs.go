@@ -5,7 +5,6 @@ package faultfs
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -45,7 +44,7 @@ type operation struct{ what, path string }
 
 // image is what of a file would survive.
 type image struct {
-	durable []byte
+	durable blob
 	exists  bool
 	pending []write // since the last sync
 }
@@ -152,14 +151,14 @@ func (d *Disk) Restore() error {
 	defer d.mu.Unlock()
 	for path, f := range d.files {
 		_ = os.Remove(path + "-shm")
-		content := append([]byte(nil), f.durable...)
+		content := f.durable.copy()
 		for i, w := range f.pending[:(len(f.pending)+1)/2] {
 			if i == len(f.pending)/2 {
 				w.data = w.data[:len(w.data)/2]
 			}
-			content = apply(content, w)
+			content.apply(w)
 		}
-		if !f.exists && len(content) == 0 {
+		if !f.exists && content.size == 0 {
 			d.remove(path)
 			continue
 		}
@@ -168,30 +167,6 @@ func (d *Disk) Restore() error {
 		}
 	}
 	return d.tree.restore()
-}
-
-func apply(content []byte, w write) []byte {
-	if w.truncate {
-		return resize(content, w.offset)
-	}
-	if end := w.offset + int64(len(w.data)); end > int64(len(content)) {
-		content = resize(content, end)
-	}
-	copy(content[w.offset:], w.data)
-	return content
-}
-
-func resize(content []byte, size int64) []byte {
-	if size <= int64(len(content)) {
-		return content[:size]
-	}
-	n := len(content)
-	if int(size) > cap(content) { // files grow page by page
-		content = slices.Grow(content, int(size)-n+max(n, 1<<18))
-	}
-	content = content[:size]
-	clear(content[n:])
-	return content
 }
 
 // Open implements vfs.VFS.
@@ -269,7 +244,7 @@ func (f *file) Sync(flags vfs.SyncFlag) error {
 		return err
 	}
 	for _, w := range f.image.pending {
-		f.image.durable = apply(f.image.durable, w)
+		f.image.durable.apply(w)
 	}
 	f.image.pending, f.image.exists = nil, true
 	return f.File.Sync(flags)

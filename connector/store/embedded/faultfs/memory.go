@@ -3,7 +3,6 @@ package faultfs
 import (
 	"io"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/ncruces/go-sqlite3"
@@ -13,17 +12,21 @@ import (
 // layer is what lies below a disk.
 type layer interface {
 	vfs.VFS
-	read(path string) ([]byte, error)
-	write(path string, content []byte) error
+	read(path string) (blob, error)
+	write(path string, content blob) error
 	remove(path string)
 }
 
 // system is the operating system's.
 type system struct{ vfs.VFSFilename }
 
-func (system) read(path string) ([]byte, error)        { return os.ReadFile(path) }
-func (system) write(path string, content []byte) error { return os.WriteFile(path, content, 0o600) }
-func (system) remove(path string)                      { _ = os.Remove(path) }
+func (system) read(path string) (blob, error) {
+	b, err := os.ReadFile(path)
+	return share(b), err
+}
+
+func (system) write(path string, b blob) error { return os.WriteFile(path, b.bytes(), 0o600) }
+func (system) remove(path string)              { _ = os.Remove(path) }
 
 // Memory holds database files without a disk below. Only what the connections of one database share lies in a directory, which must exist.
 type Memory struct {
@@ -33,16 +36,16 @@ type Memory struct {
 
 // content is a file, and who has locked it.
 type content struct {
-	data   []byte
+	data   blob
 	shared int
 	mark   *memoryFile // who has, or is about to have, it alone
 }
 
-// NewMemory returns a Memory with the files, by their full paths.
+// NewMemory returns a Memory with the files, by their full paths. It never writes to the bytes.
 func NewMemory(files map[string][]byte) *Memory {
 	m := &Memory{files: map[string]*content{}}
 	for path, data := range files {
-		m.files[path] = &content{data: slices.Clone(data)}
+		m.files[path] = &content{data: share(data)}
 	}
 	return m
 }
@@ -50,16 +53,16 @@ func NewMemory(files map[string][]byte) *Memory {
 // Register is Register of a disk whose database files are in memory; those that a disk before it left are there.
 func (m *Memory) Register(name string, mode Mode, at int) *Disk { return register(name, mode, at, m) }
 
-func (m *Memory) read(path string) ([]byte, error) {
+func (m *Memory) read(path string) (blob, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c := m.files[path]; c != nil {
-		return slices.Clone(c.data), nil
+		return c.data.copy(), nil
 	}
-	return nil, os.ErrNotExist
+	return blob{}, os.ErrNotExist
 }
 
-func (m *Memory) write(path string, data []byte) error {
+func (m *Memory) write(path string, data blob) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.files[path] = &content{data: data}
@@ -131,10 +134,7 @@ func (f *memoryFile) Close() error {
 func (f *memoryFile) ReadAt(b []byte, offset int64) (int, error) {
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	if offset >= int64(len(f.content.data)) {
-		return 0, io.EOF
-	}
-	n := copy(b, f.content.data[offset:])
+	n := f.content.data.read(b, offset)
 	if n < len(b) {
 		return n, io.EOF
 	}
@@ -144,21 +144,21 @@ func (f *memoryFile) ReadAt(b []byte, offset int64) (int, error) {
 func (f *memoryFile) WriteAt(b []byte, offset int64) (int, error) {
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	f.content.data = apply(f.content.data, write{offset: offset, data: b})
+	f.content.data.apply(write{offset: offset, data: b})
 	return len(b), nil
 }
 
 func (f *memoryFile) Truncate(size int64) error {
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	f.content.data = resize(f.content.data, size)
+	f.content.data.apply(write{offset: size, truncate: true})
 	return nil
 }
 
 func (f *memoryFile) Size() (int64, error) {
 	f.memory.mu.Lock()
 	defer f.memory.mu.Unlock()
-	return int64(len(f.content.data)), nil
+	return f.content.data.size, nil
 }
 
 func (f *memoryFile) Sync(vfs.SyncFlag) error { return nil }
