@@ -617,3 +617,26 @@ func TestNoTransferBeginsUnderWhatIsNotAgreed(t *testing.T) {
 func retirement(b bench) agreement.Retirement {
 	return agreement.Retirement{Participant: b.cobalt.Local.ID, Agreement: b.agreement, Reason: "recall", Actor: "operator", Time: b.Now()}
 }
+
+// The answer to a request was on its way when an operator ended the transfer: the peer must not wait for us.
+func TestWhoEndsATransferWhileThePeerAnswersTellsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+	b.begin(t)
+	o := b.boreal.Take(request)
+	answer := b.Hand(o, b.boreal)
+	if err := terminate(b.boreal.Transfers, t, b.boreal); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // told again after a crash, it is no news
+		b.Tell(o, b.boreal, answer)
+	}
+	if kinds := b.Run(); !slices.Equal(kinds, []string{termination}) {
+		t.Errorf("said %v, want one termination", kinds)
+	}
+	b.want(t, transfer.Terminated)
+	if got := b.cobalt.Transfer(""); !slices.Equal(got.Reasons, []string{"enough"}) {
+		t.Errorf("the provider heard %s %v", got.Code, got.Reasons)
+	}
+}

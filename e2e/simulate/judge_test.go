@@ -97,6 +97,10 @@ func (s *seed) judge() {
 		}
 	}
 	s.quiet()
+	if s.rand.IntN(4) == 0 { // nobody comes
+		time.Sleep(pair.Patience)
+		s.quiet()
+	}
 	for _, n := range s.nodes {
 		for _, p := range s.books[n].negotiations {
 			if p.State.Final() {
@@ -221,9 +225,16 @@ func (s *seed) concluded(n *node, a agreement.Agreement) {
 	}
 }
 
+// unheard is a process that was ended before the peer had named its side, and of which the peer's only answer was lost. What was ended is not
+// asked for again, so the peer is not told, and waits for its operator.
+const unheard = "ended unheard: the answer that named the peer's side was lost"
+
 func (s *seed) negotiated(n *node, p negotiation.Negotiation, over bool) {
 	if p.Pending.Kind != "" || over && !p.State.Final() {
 		s.Fatalf("%s: negotiation %s rests in %s with %q on its way", n.slug, s.name(p.ID), p.State, p.Pending.Kind)
+	}
+	if p.Code == "approval.late" {
+		s.reach("deadline of an operator passed")
 	}
 	agreed := slices.Contains([]negotiation.State{negotiation.Agreed, negotiation.Verified, negotiation.Finalized}, p.State) || p.AgreementID != ""
 	if agreed {
@@ -244,7 +255,7 @@ func (s *seed) negotiated(n *node, p negotiation.Negotiation, over bool) {
 		s.Fatalf("%s does not know negotiation %s of %s", m.slug, s.name(p.ID), n.slug)
 	}
 	if q.PeerPID == "" && q.State.Final() && p.Held.Message != "" {
-		s.reach("ended before the peer was known, which waits for its operator")
+		s.reach(unheard)
 		return
 	}
 	if q.State != p.State {
@@ -317,7 +328,7 @@ func (s *seed) transferred(n *node, t transfer.Transfer, over bool) {
 		s.Fatalf("%s does not know transfer %s of %s", m.slug, s.name(t.ID), n.slug)
 	}
 	if u.PeerPID == "" && u.State.Final() && t.Held != "" {
-		s.reach("ended before the peer was known, which waits for its operator")
+		s.reach(unheard)
 		return
 	}
 	if u.State != t.State && !(u.State.Final() && t.State.Final()) {

@@ -105,7 +105,9 @@ func (s *seed) steer(n *node, p negotiation.Negotiation) {
 		}
 	default:
 		_, err := n.Negotiations.Terminate(ctx, n.Local, p.ID, order)
-		s.did(n, "terminate", p.ID, err)
+		if s.did(n, "terminate", p.ID, err) && p.PeerPID == "" {
+			s.reach("ended before the peer had answered")
+		}
 	}
 }
 

@@ -30,11 +30,14 @@ func TestMain(m *testing.M) {
 
 // wanted are the markers that a run must reach, each at least once.
 var wanted = []string{
-	"agreement met a termination", "agreements concluded", "an operator approved what was held", "answer lost after agreement",
+	"agreement met a termination", "agreements concluded", "an operator approved what was held", "answer cut before its body, after the commit",
+	"answer cut before it began, after the commit", "answer cut in its body, after the commit", "answer lost after agreement",
 	"counter-offer by the consumer", "counter-offer by the provider", "crash between commit and answer", "crash in the middle of a group commit",
-	"crash with an owed message", "duplicate after final", "look after a refusal", "power lost in the middle of a step", "provider began",
-	"refusal on record", "retirement of a start on its way", "retirement racing a start", "start ended what a retirement had left", "start met an ending",
-	"suspensions crossed", "termination crossing an agreement", "transfer: resume by the consumer", "transfer: resume by the provider",
+	"crash with an owed message", "deadline of an operator passed", "duplicate after final", "ended before the peer had answered", "look after a refusal",
+	"power lost in the middle of a step", "provider began", "refusal on record", "request arrived after its sender had given up",
+	"request cut before its body", "request cut in its body", "retirement of a start on its way", "retirement racing a start",
+	"start ended what a retirement had left", "start met an ending", "suspensions crossed", "termination crossing an agreement",
+	"transfer: resume by the consumer", "transfer: resume by the provider",
 }
 
 // Run is what came of many seeds.

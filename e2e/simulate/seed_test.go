@@ -461,6 +461,7 @@ func (s *seed) request(l *line, n int) {
 			where = "in its body"
 		}
 		s.fault("request cut " + where)
+		s.reach("request cut " + where)
 		s.note("%s is cut %s after %d bytes", what, where, len(r.raw)-n+some)
 		s.bytes(l, &l.up, some)
 		l.cut()
