@@ -112,7 +112,7 @@ func (r Result) Digest() string {
 }
 
 // events of a schedule while there is fire.
-const events = 80
+const events = 60
 
 // play plays one seed to its end, in a bubble of its own.
 func (w world) play(t *testing.T, number uint64) *Result {
@@ -384,19 +384,19 @@ func (s *seed) step() {
 		return
 	}
 	switch k := s.rand.IntN(1000); {
-	case k < 640:
+	case k < 680:
 		if busy := s.air(); len(busy) > 0 {
 			s.move(busy[s.rand.IntN(len(busy))])
 		} else {
 			s.operate(n)
 		}
-	case k < 680:
-		s.echo()
 	case k < 720:
+		s.echo()
+	case k < 760:
 		if len(s.held) > 0 {
 			s.release(s.held[s.rand.IntN(len(s.held))])
 		}
-	case k < 735:
+	case k < 775:
 		if all := s.open(); len(all) > 0 {
 			s.fault("connection cut at rest")
 			all[s.rand.IntN(len(all))].cut()
