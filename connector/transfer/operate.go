@@ -227,11 +227,11 @@ func (s *Service) endRetired(ctx context.Context, local participant.Participant,
 	return err == nil, err
 }
 
-// watch is asked after each commit that lets data flow: a retirement may have been committed after the agreement was read and have
-// looked for live transfers before this one was there. One of the two sees the other. ended says that this one did, and that the message
-// owed before is withdrawn.
+// watch is asked after each commit that lets data flow, or wait for an operator to let it: a retirement may have been committed after the
+// agreement was read and have looked for live transfers before this one was there. One of the two sees the other. ended says that this one
+// did, and that the message owed before is withdrawn.
 func (s *Service) watch(ctx context.Context, local participant.Participant, t Transfer) (ended bool, err error) {
-	if t.Role != Provider || t.Pending.To != Started {
+	if t.Role != Provider || t.Pending.To != Started && t.Held == "" {
 		return false, nil
 	}
 	return s.endRetired(context.WithoutCancel(ctx), local, t)

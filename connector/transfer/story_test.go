@@ -467,6 +467,34 @@ func TestARetirementThatRacesAStartStillEndsIt(t *testing.T) {
 			t.Error("the token opens it")
 		}
 	})
+	t.Run("of one that waits for its operator", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+		b.begin(t)
+		b.cobalt.Store.Before(func() { retire(t, b) })
+		b.Run()
+		b.want(t, transfer.Terminated)
+	})
+	t.Run("of one that the consumer begins while it retires the agreement", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.boreal.Store.Before(func() {
+			if _, err := b.boreal.Transfers.Retire(t.Context(), b.boreal.Local, b.boreal.Store, b.agreement, "operator", "recall"); err != nil {
+				t.Error(err)
+			}
+		})
+		_, err := b.boreal.Transfers.Begin(t.Context(), b.boreal.Local, transfer.BeginRequest{Agreement: b.agreement, Format: transfer.Pull, Actor: "operator"})
+		if !fault.Is(err, fault.Refused) {
+			t.Errorf("begun under a retired agreement: %v", err)
+		}
+		if got := b.boreal.Transfer(""); got.State != transfer.Terminated || got.Code != "agreement.retired" {
+			t.Errorf("it is %s (%s)", got.State, got.Code)
+		}
+		if kinds := b.Run(); len(kinds) > 0 {
+			t.Errorf("said %v, want nothing", kinds)
+		}
+	})
 	t.Run("of a resumed one", func(t *testing.T) {
 		t.Parallel()
 		b := started(t)

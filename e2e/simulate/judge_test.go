@@ -411,13 +411,6 @@ func holds(m machine, provider, consumer []string) bool {
 	seen := map[point]bool{}
 	var walk func(point) bool
 	walk = func(at point) bool {
-		// A state may be told again, when its message is settled.
-		for at.p > 0 && at.p < len(p) && p[at.p] == p[at.p-1] && p[at.p] == at.state {
-			at.p++
-		}
-		for at.c > 0 && at.c < len(c) && c[at.c] == c[at.c-1] && c[at.c] == at.state {
-			at.c++
-		}
 		if at.p == len(p) && at.c == len(c) {
 			return true
 		}
@@ -425,6 +418,13 @@ func holds(m machine, provider, consumer []string) bool {
 			return false
 		}
 		seen[at] = true
+		// A state may be told again: when its message is settled, or by an order that leaves it as it is.
+		if at.p > 0 && at.p < len(p) && p[at.p] == p[at.p-1] && p[at.p] == at.state && walk(point{at.state, at.p + 1, at.c}) {
+			return true
+		}
+		if at.c > 0 && at.c < len(c) && c[at.c] == c[at.c-1] && c[at.c] == at.state && walk(point{at.state, at.p, at.c + 1}) {
+			return true
+		}
 		for _, e := range m(at.state) {
 			for _, pn := range after(p, at.p, e.to, e.by == process.Provider) {
 				for _, cn := range after(c, at.c, e.to, e.by == process.Consumer) {

@@ -43,6 +43,10 @@ func (s *seed) operate(n *node) {
 		}
 	case k < 13:
 		if agreements := s.agreements(n, newest); len(agreements) > 0 {
+			if s.rand.IntN(3) == 0 { // in the commit of the retirement, or in that of the first transfer that it ends
+				s.fault("power lost in a retirement")
+				n.disk.LosePower(1 + s.rand.IntN(40))
+			}
 			s.retire(n, agreements[s.rand.IntN(len(agreements))])
 			return
 		}

@@ -114,7 +114,7 @@ func add(to, from map[string]int) {
 }
 
 // enough seeds reach every marker; fewer are played to look at them.
-const enough = 500
+const enough = 1000
 
 // tail is how much of a failing trace is printed.
 const tail = 40

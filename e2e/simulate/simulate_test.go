@@ -50,6 +50,7 @@ func TestAnIllegalHistoryIsFound(t *testing.T) {
 		{"the provider did not hear how its agreement arrived", "REQUESTED VERIFIED FINALIZED", "REQUESTED AGREED VERIFIED FINALIZED", true},
 		{"the consumer did not hear the end", "REQUESTED AGREED VERIFIED FINALIZED", "REQUESTED AGREED VERIFIED", true},
 		{"both ended it at once", "REQUESTED AGREED TERMINATED", "REQUESTED TERMINATED", true},
+		{"counter-offers whose arrival nobody heard", "REQUESTED REQUESTED REQUESTED AGREED VERIFIED FINALIZED", "REQUESTED OFFERED OFFERED AGREED FINALIZED", true},
 		{"the consumer verified what it never saw", "REQUESTED AGREED VERIFIED FINALIZED", "REQUESTED VERIFIED FINALIZED", false},
 		{"nobody asked for the agreement", "AGREED VERIFIED", "AGREED VERIFIED", false},
 		{"one was offered what the other had agreed", "REQUESTED AGREED VERIFIED", "REQUESTED OFFERED ACCEPTED", false},
