@@ -124,7 +124,7 @@ func (w world) play(t *testing.T, number uint64) *Result {
 	defer os.RemoveAll(dir)
 	result.Failed = !t.Run(fmt.Sprint(number), func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &seed{T: t, world: w, rand: rand.New(chance(number, "schedule").(*source).from), names: map[string]string{}, result: result, sent: map[string]commit.Owed{}}
+			s := &seed{T: t, world: w, rand: rand.New(chance(number, "schedule")), names: map[string]string{}, result: result, sent: map[string]commit.Owed{}}
 			time.Sleep(time.Until(pair.Dawn.Add(time.Hour)))
 			defer s.close()
 			s.join(number, dir)

@@ -21,7 +21,7 @@ import (
 )
 
 // chance is the randomness of one part of a seed.
-func chance(seed uint64, part string) io.Reader {
+func chance(seed uint64, part string) *source {
 	return &source{from: rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d/%s", seed, part)))}
 }
 
@@ -35,6 +35,12 @@ func (s *source) Read(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.from.Read(b)
+}
+
+func (s *source) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from.Uint64()
 }
 
 // keys derives the secrets of a company from its slug; nothing is signed here.
