@@ -16,18 +16,14 @@ import (
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
-// settle ends the fire: whose power will go loses it now, everybody starts again, steps go on, what is under way arrives, and what is owed is
-// delivered.
+// settle ends the fire: no power will go any more, everybody starts again, steps go on, what is under way arrives, and what is owed is delivered.
 func (s *seed) settle() {
 	s.note("the fire is over")
 	for _, n := range s.nodes {
-		if !n.down && n.disk.Armed() {
-			s.kill(n, "killed")
-		}
-	}
-	for _, n := range s.nodes {
 		if n.down {
 			s.start(n)
+		} else {
+			n.disk.KeepPower()
 		}
 	}
 	for len(s.held) > 0 {

@@ -22,7 +22,7 @@ var order = commit.Order{Actor: "operator", Reason: "chance"}
 
 var (
 	whole  = page.Request{Limit: page.MaxLimit}
-	newest = page.Request{Limit: 4, Newest: true}
+	newest = page.Request{Limit: 3, Newest: true}
 )
 
 func (s *seed) hold(negotiation.Negotiation, negotiation.Kind) bool { return s.rand.IntN(3) == 0 }

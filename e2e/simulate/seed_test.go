@@ -655,14 +655,13 @@ func (s *seed) kill(n *node, how string) {
 	s.bury(n)
 }
 
-// reap finds who lost its power in what was done.
+// reap finds who lost its power in what was done, also in what the end of another did to it.
 func (s *seed) reap() {
-	for _, n := range s.nodes {
-		if !n.down && n.disk.Dead() {
-			s.note("%s has lost its power", n.slug)
-			s.fault("power lost at a write")
-			s.bury(n)
-		}
+	dead := func(n *node) bool { return !n.down && n.disk.Dead() }
+	for i := slices.IndexFunc(s.nodes, dead); i >= 0; i = slices.IndexFunc(s.nodes, dead) {
+		s.note("%s has lost its power", s.nodes[i].slug)
+		s.fault("power lost at a write")
+		s.bury(s.nodes[i])
 	}
 }
 

@@ -90,11 +90,11 @@ func (d *Disk) LosePower(in int) {
 	d.mode, d.at, d.dead = PowerLoss, d.count+in, in == 0
 }
 
-// Armed reports whether the power will go, and has not gone yet.
-func (d *Disk) Armed() bool {
+// KeepPower takes LosePower back, unless the power is gone already.
+func (d *Disk) KeepPower() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.mode == PowerLoss && !d.dead
+	d.mode = None
 }
 
 // Dead reports whether the power is gone.
