@@ -80,7 +80,8 @@ func (s *seed) pass(l *line) {
 	s.arrive(l, n)
 }
 
-// judge looks at what is left, lets the operators end what waits for them, and looks again; at the end every agreement is retired.
+// judge looks at what is left, lets the operators end what waits for them, and looks again; at the end every agreement
+// under which something may run is retired.
 func (s *seed) judge() {
 	s.check(false)
 	ctx := context.Background()
@@ -105,7 +106,7 @@ func (s *seed) judge() {
 			_, err := n.Negotiations.Terminate(ctx, n.Local, p.ID, order)
 			s.did(n, "terminate", p.ID, err)
 		}
-		for _, a := range s.agreements(n, whole) {
+		for _, a := range s.books[n].agreements {
 			s.retire(n, a)
 		}
 	}

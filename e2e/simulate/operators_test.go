@@ -22,7 +22,7 @@ var order = commit.Order{Actor: "operator", Reason: "chance"}
 
 var (
 	whole  = page.Request{Limit: page.MaxLimit}
-	newest = page.Request{Limit: 3, Newest: true}
+	newest = page.Request{Limit: 2, Newest: true}
 )
 
 func (s *seed) hold(negotiation.Negotiation, negotiation.Kind) bool { return s.rand.IntN(3) == 0 }
@@ -52,7 +52,7 @@ func (s *seed) operate(n *node) {
 		}
 	}
 	all := s.negotiations(n, newest)
-	if len(all) < 3 || s.rand.IntN(6) == 0 {
+	if len(all) < 2 || s.rand.IntN(5) == 0 {
 		s.begin(n)
 		return
 	}
