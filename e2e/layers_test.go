@@ -37,7 +37,7 @@ var trees = []string{"cmd", "e2e", "connector", "policy", "schemas"}
 // importers says who may import what carries a technology; nobody else may. A path stands for what is below it too.
 var importers = map[string][]string{
 	"github.com/open-policy-agent/opa": {"policy/engine"},
-	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/tck/kit"},
+	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/interop", "e2e/tck/kit"},
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},
