@@ -80,8 +80,8 @@ func (s *seed) pass(l *line) {
 	s.arrive(l, n)
 }
 
-// judge looks at what is left, lets the operators end what waits for them, and looks again; at the end every agreement
-// under which something may run is retired.
+// judge looks at what is left, lets the operators end what waits for them, and looks again; at the end every
+// agreement under which something may run is retired.
 func (s *seed) judge() {
 	s.check(false)
 	ctx := context.Background()
