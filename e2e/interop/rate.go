@@ -28,10 +28,10 @@ import (
 
 // How much is measured. Each connector warms up first: its compiler has seen the code, and its caches are full.
 const (
-	warm    = 3 * time.Second
-	samples = 5                // exchanges one after the other,
-	most    = 30 * time.Second // or as many as are done by then
-	rating  = 8 * time.Second  // and then as many as it can, some at once
+	warm    = 15 * time.Second
+	samples = 100               // exchanges one after the other,
+	most    = 120 * time.Second // or as many as are done by then
+	rating  = 20 * time.Second  // and then as many as it can, some at once
 )
 
 // crowds are how many exchanges are under way at once when the rate is taken.

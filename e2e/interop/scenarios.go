@@ -372,6 +372,9 @@ func (f *field) pulling(ctx context.Context, dataset string) (p pulling, err err
 		return p, err
 	}
 	p.own, _ = t["correlationId"].(string)
+	if _, err = f.transferIs(ctx, p.own, transfer.Started); err != nil {
+		return p, err
+	}
 	return p, f.edr(ctx, &p)
 }
 
