@@ -35,6 +35,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/store/postgres"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
@@ -93,6 +94,9 @@ type Connector struct {
 
 	resolver     *identity.Resolver
 	verifier     *credential.Verifier
+	tokens       *identity.Verifier
+	wallet       *wallet.Service
+	issuers      *dcphttp.Issuers
 	agent        *dcphttp.Agent
 	identity     Identity
 	client       *dsphttp.Client
@@ -267,10 +271,11 @@ func (c *Connector) joinEgress() error {
 
 func (c *Connector) joinIdentity() {
 	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
-	tokens := &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
-	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
+	c.tokens = &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
+	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
+	c.issuers = dcphttp.NewIssuers(c.agent, c.hosted)
 	trust := credential.Trust{}
 	for _, t := range c.cfg.Settings.Profile.Trust {
 		for _, kind := range t.Credentials {
@@ -281,8 +286,8 @@ func (c *Connector) joinIdentity() {
 	for _, claim := range c.profile.BPN {
 		bpn = append(bpn, credential.Claim(claim))
 	}
-	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
-		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
+	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: c.tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
+		Wallet: held{c}, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
@@ -295,7 +300,7 @@ func (c *Connector) joinServices() {
 	cfg, id := c.cfg, c.profile.ID
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
 	owners := map[commit.ProcessKind]outbox.Owner{}
-	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
+	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders(), Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
 		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
@@ -309,6 +314,7 @@ func (c *Connector) joinServices() {
 		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
 	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
+	c.joinHolding(owners)
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
 }
@@ -316,6 +322,8 @@ func (c *Connector) joinServices() {
 func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
+	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
+	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
@@ -329,7 +337,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }

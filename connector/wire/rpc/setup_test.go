@@ -34,6 +34,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -122,10 +123,6 @@ func (p *parts) Publish(ctx context.Context, local participant.Participant, f pu
 
 func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
-}
-
-func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
-	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
 }
 
 func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
@@ -222,7 +219,8 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Logs: p,
+		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
