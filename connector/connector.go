@@ -105,6 +105,8 @@ type Connector struct {
 	transfers    *transfer.Service
 	outbox       *outbox.Outbox
 	plane        *dataplane.Plane
+	owners       map[commit.ProcessKind]outbox.Owner
+	senders      senders
 	runner       *exchange.Runner
 	publisher    *publishing.Publisher
 	rpc          *rpc.Server
@@ -227,6 +229,7 @@ func (c *Connector) join() error {
 	}
 	c.joinIdentity()
 	c.joinServices()
+	c.joinHolding()
 	c.joinWire()
 	return c.joinManagement()
 }
@@ -299,8 +302,8 @@ func (c *Connector) joinIdentity() {
 func (c *Connector) joinServices() {
 	cfg, id := c.cfg, c.profile.ID
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
-	owners := map[commit.ProcessKind]outbox.Owner{}
-	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders(), Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
+	c.owners, c.senders = map[commit.ProcessKind]outbox.Owner{}, senders{commit.Negotiation: c.client, commit.Transfer: c.client}
+	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders, Owners: c.owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
 		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
@@ -313,8 +316,7 @@ func (c *Connector) joinServices() {
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
 		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
-	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
-	c.joinHolding(owners)
+	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
 }

@@ -13,36 +13,42 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 )
 
-// joinHolding makes the wallets of the hosted participants, which owe messages and moments like everybody else.
-func (c *Connector) joinHolding(owners map[commit.ProcessKind]outbox.Owner) {
+// joinHolding makes the wallets of the hosted participants, which owe messages and moments like everybody else. It comes after the outbox.
+func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
 	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Trust: issuersOf(c.cfg.Settings.Profile),
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
 		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp})
-	owners[commit.WalletRequest], owners[commit.WalletCredential], owners[commit.WalletOffer] = c.wallet, c.wallet, c.wallet
+	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
+		c.senders[kind], c.owners[kind] = c.issuers, c.wallet
+	}
 }
 
-// senders says who sends what a process owes.
+// senders sends what is owed the way that its kind of process goes.
 type senders map[commit.ProcessKind]outbox.Sender
 
-func (c *Connector) senders() senders {
-	return senders{commit.Negotiation: c.client, commit.Transfer: c.client, commit.WalletRequest: c.issuers}
+func (s senders) of(o commit.Owed) (outbox.Sender, error) {
+	sender, ok := s[o.Process]
+	if !ok {
+		return nil, fmt.Errorf("nobody sends for processes of kind %s", o.Process)
+	}
+	return sender, nil
 }
 
 // Send implements outbox.Sender.
 func (s senders) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
-	sender, ok := s[o.Process]
-	if !ok {
-		return outbox.Answer{}, fmt.Errorf("nobody sends for processes of kind %s", o.Process)
+	sender, err := s.of(o)
+	if err != nil {
+		return outbox.Answer{}, err
 	}
 	return sender.Send(ctx, o)
 }
 
 // Look implements outbox.Sender.
 func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
-	sender, ok := s[o.Process]
-	if !ok {
-		return outbox.Answer{}, outbox.ErrNowhere
+	sender, err := s.of(o)
+	if err != nil {
+		return outbox.Answer{}, err
 	}
 	return sender.Look(ctx, o)
 }
