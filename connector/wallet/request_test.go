@@ -68,7 +68,7 @@ func TestADeliveryMayOvertakeTheAnswerToItsRequest(t *testing.T) {
 		b.wantState(r.ID, wallet.Issued)
 		pass(48 * time.Hour)
 		b.wantState(r.ID, wallet.Issued)
-		if len(b.sent) != 1 || b.looked() != 0 {
+		if len(b.sent) != 1 || b.looked() != 0 || b.logged("level=ERROR") {
 			t.Errorf("sent %d times, looked %d times", len(b.sent), b.looked())
 		}
 	})
