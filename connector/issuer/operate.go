@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -402,9 +403,10 @@ func (s *Service) stand(ctx context.Context, local participant.Participant, id s
 const maxRevoked = 100
 
 // RevokeHolder revokes everything that the holder has and has not expired, and says how many that were. It may be repeated: what is revoked stays so.
+// What stands in no list cannot be revoked: the rest is, and a Conflict tells of it.
 func (s *Service) RevokeHolder(ctx context.Context, local participant.Participant, holder participant.DID, order commit.Order) (int, error) {
 	const op = "issuer.RevokeHolder"
-	n := 0
+	n, stuck := 0, 0
 	for _, standing := range []Standing{Good, Suspended} {
 		var after page.Key
 		for {
@@ -415,6 +417,11 @@ func (s *Service) RevokeHolder(ctx context.Context, local participant.Participan
 				next = all.Next
 				now := s.cfg.Now()
 				live := slices.DeleteFunc(all.Items, func(c Credential) bool { return !now.Before(c.Expires) })
+				have := len(live)
+				live = slices.DeleteFunc(live, func(c Credential) bool {
+					return !slices.ContainsFunc(c.Places, func(p Place) bool { return p.Purpose == statuslist.Revocation })
+				})
+				stuck += have - len(live)
 				changes, err := s.restand(ctx, local, live, Revoked, order)
 				if err == nil {
 					n += len(changes.Credentials)
@@ -429,6 +436,9 @@ func (s *Service) RevokeHolder(ctx context.Context, local participant.Participan
 			}
 			after = next
 		}
+	}
+	if stuck > 0 {
+		return n, &fault.Error{Op: op, Kind: fault.Conflict, Code: "credential.no-status", Reason: fmt.Sprintf("%d revoked; %d stand in no list that could tell it: they end when they expire", n, stuck)}
 	}
 	return n, nil
 }
