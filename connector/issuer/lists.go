@@ -3,7 +3,7 @@ package issuer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// listLife is how long a signed list is good; it is signed anew when half of that is over.
+	// listLife is how long a signed list is good; it is signed anew in each half of that, counted from 1970, so that replicas agree.
 	listLife = 24 * time.Hour
 	// MaxLists bounds the lists of one profile and purpose.
 	MaxLists = 1000
@@ -107,9 +107,8 @@ func (s *Service) draw(ctx context.Context, local participant.Participant, l Lis
 // Published is a signed status list as it is served.
 type Published struct {
 	Token   string
-	Tag     string // changes with every signature, and so with every version
+	Tag     string // names version, half life and key: equal for all who sign the same list then, whatever their signatures are
 	Version int64
-	Signed  time.Time
 	Profile string
 }
 
@@ -118,6 +117,7 @@ type published struct {
 	sync.Mutex
 	Published
 	kid     string
+	half    int64
 	changed chan struct{} // closed when the version grows
 }
 
@@ -158,7 +158,8 @@ func (s *Service) StatusList(ctx context.Context, local participant.Participant,
 	p.Lock()
 	defer p.Unlock()
 	now := s.cfg.Now()
-	if p.Version >= version && p.kid == public[0].ID && now.Sub(p.Signed) < listLife/2 {
+	half := now.Unix() / int64(listLife/2/time.Second)
+	if p.Version >= version && p.kid == public[0].ID && p.half == half {
 		return p.Published, nil
 	}
 	l, err := s.cfg.Store.IssuerList(ctx, local.ID, id)
@@ -169,9 +170,9 @@ func (s *Service) StatusList(ctx context.Context, local participant.Participant,
 	if err != nil {
 		return Published{}, fault.Wrap(op, fault.Unavailable, err)
 	}
-	sum := sha256.Sum256([]byte(token))
-	p.Published = Published{Token: token, Tag: `"` + hex.EncodeToString(sum[:16]) + `"`, Version: l.Version, Signed: now, Profile: l.Profile}
-	p.kid = public[0].ID
+	sum := sha256.Sum256([]byte(public[0].ID))
+	p.Published = Published{Token: token, Tag: fmt.Sprintf("%d-%d-%x", l.Version, half, sum[:4]), Version: l.Version, Profile: l.Profile}
+	p.kid, p.half = public[0].ID, half
 	return p.Published, nil
 }
 
