@@ -110,6 +110,11 @@ func (s *Service) Holders(ctx context.Context, local participant.Participant, r 
 	return s.cfg.Store.IssuerHolders(ctx, local.ID, r)
 }
 
+// Holder returns one.
+func (s *Service) Holder(ctx context.Context, local participant.Participant, did participant.DID) (Holder, error) {
+	return s.cfg.Store.IssuerHolder(ctx, local.ID, did)
+}
+
 // Imported says what became of rows.
 type Imported struct{ Added, Changed, Same int }
 

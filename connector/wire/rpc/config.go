@@ -149,6 +149,8 @@ type Config struct {
 	Publisher    Publisher
 	Hosting      Hosting
 	Wallet       Wallet
+	Issuer       Issuer
+	Enabling     Enabling
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors
