@@ -43,11 +43,11 @@ func ReadHolders(r io.Reader) ([]Holder, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		n, _ := lines.FieldPos(0)
 		if err != nil {
 			f.expect(false, "%s", strings.ReplaceAll(err.Error(), "record on ", ""))
 			break
 		}
+		n, _ := lines.FieldPos(0)
 		h := holderOf(head, cells)
 		var wrong *fault.Error
 		if errors.As(h.Validate(), &wrong) {

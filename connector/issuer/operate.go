@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,10 +34,14 @@ func (s *Service) Enable(ctx context.Context, local participant.Participant, act
 		changes.Definitions = append(changes.Definitions, Swap[Definition]{New: &d})
 	}
 	err := s.operate(ctx, local, "issuer.enable", "issuer.enabled", string(local.DID), actor, nil, changes)
-	if err != nil {
+	if err != nil && !process.IsStale(err) {
 		return err
 	}
-	return s.Load(ctx, local.ID)
+	// Somebody else may have done it meanwhile.
+	if failed := s.Load(ctx, local.ID); failed != nil || !s.Enabled(local.ID) {
+		return errors.Join(err, failed)
+	}
+	return nil
 }
 
 // operate commits an operator's change with its record and event.
@@ -212,7 +217,7 @@ func (s *Service) Approve(ctx context.Context, local participant.Participant, id
 		return r, denied(codeStranger, "the holder is no longer known, or a definition is gone", err)
 	}
 	now := s.cfg.Now()
-	who.evidence, who.given, who.approved = r.Evidence, given, true
+	who.evidence, who.given = r.Evidence, given
 	if no := s.refused(defs, func(d Definition) *refusal { return who.judgeShown(d, now) }); no != nil {
 		return r, denied(no.code, no.reason, nil)
 	}
@@ -277,7 +282,7 @@ func (s *Service) Issue(ctx context.Context, local participant.Participant, i Is
 		}
 		return Credential{}, "", fault.Wrap(op, fault.Internal, err)
 	}
-	who := applicant{given: i.Values, ordered: true, approved: true}
+	who := applicant{given: i.Values, ordered: true}
 	if who.holder, err = s.cfg.Store.IssuerHolder(ctx, local.ID, i.Holder); err != nil && !fault.Is(err, fault.NotFound) {
 		return Credential{}, "", fault.Wrap(op, fault.Unavailable, err)
 	}

@@ -13,7 +13,6 @@ type applicant struct {
 	holder   Holder
 	evidence Evidence            // what it showed; nil: it was not asked yet
 	given    map[string][]string // by the operator who decides, over the row's values
-	approved bool                // an operator has approved, or ordered
 	ordered  bool                // an operator ordered it: that is the attestation, whatever the rules say
 }
 
@@ -30,7 +29,7 @@ const (
 // refusal is a rule that does not hold.
 type refusal struct{ code, reason string }
 
-// known judges by what is here already, before anybody is asked for anything.
+// judgeKnown judges by what is here already, before anybody is asked for anything.
 func (a applicant) judgeKnown(d Definition) *refusal {
 	if a.ordered {
 		return nil
