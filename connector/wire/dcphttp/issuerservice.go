@@ -247,8 +247,6 @@ func (s *IssuerService) await(w http.ResponseWriter, r *http.Request, local part
 		return have, nil
 	}
 	defer leave()
-	// The time in which a request must arrive is over for one that is here.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
