@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -107,9 +108,12 @@ type Connector struct {
 	plane        *dataplane.Plane
 	owners       map[commit.ProcessKind]outbox.Owner
 	senders      senders
+	issuer       *issuer.Service
 	runner       *exchange.Runner
 	publisher    *publishing.Publisher
 	rpc          *rpc.Server
+
+	issuerService *dcphttp.IssuerService
 
 	public     http.Handler
 	sequencers sequencers
@@ -151,11 +155,15 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	if err := c.join(); err != nil {
+	if err := c.join(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	for _, p := range cfg.Settings.Participants {
-		if _, err := c.host(ctx, p.Slug, p.Name, "settings"); err != nil {
+		local, err := c.host(ctx, p.Slug, p.Name, "settings")
+		if err == nil && p.Issuer {
+			err = c.EnableIssuer(ctx, local, "settings")
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("participant %s: %w", p.Slug, err), c.Close())
 		}
 	}
@@ -223,13 +231,16 @@ func openStore(ctx context.Context, cfg Config) (store.Store, error) {
 }
 
 // join makes the services, top to bottom: the way out, identity, decision, state, wire.
-func (c *Connector) join() error {
+func (c *Connector) join(ctx context.Context) error {
 	if err := c.joinEgress(); err != nil {
 		return err
 	}
 	c.joinIdentity()
 	c.joinServices()
 	c.joinHolding()
+	if err := c.joinIssuer(ctx); err != nil {
+		return err
+	}
 	c.joinWire()
 	return c.joinManagement()
 }
@@ -326,6 +337,7 @@ func (c *Connector) joinWire() {
 	c.agent.Mount(mux)
 	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
 	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
+	c.issuerService.Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
@@ -339,7 +351,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -357,11 +369,15 @@ func (c *Connector) base(p participant.Participant) string    { return c.root(p)
 func (c *Connector) dataURL(p participant.Participant) string { return c.root(p) + "/data" }
 
 func (c *Connector) endpoints(p participant.Participant) []identity.Service {
-	return []identity.Service{
+	all := []identity.Service{
 		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
 		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
 		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: c.base(p) + "/catalog"},
 	}
+	if c.issuer.Enabled(p.ID) {
+		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: c.issuerURL(p)})
+	}
+	return all
 }
 
 // Run serves until the context ends, then stops: listeners first, then what is under way, then the background work.
@@ -416,6 +432,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
+	c.issuerService.Release()
 	for _, s := range servers {
 		s.drain(grace)
 	}

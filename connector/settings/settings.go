@@ -60,8 +60,9 @@ type Management struct {
 
 // Participant is a company to host.
 type Participant struct {
-	Slug string `yaml:"slug"`
-	Name string `yaml:"name"`
+	Slug   string `yaml:"slug"`
+	Name   string `yaml:"name"`
+	Issuer bool   `yaml:"issuer,omitempty"` // switched on at start; it is never switched off
 }
 
 // Profile is the ecosystem and the place of this connector in it.
@@ -116,6 +117,7 @@ type Limits struct {
 	GiveUp        time.Duration `yaml:"give_up"`
 	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
+	Requests      int           `yaml:"credential_requests"`
 }
 
 // Log is the process's own log.
@@ -138,7 +140,7 @@ func Default() Settings {
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096},
+		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100},
 		Log:          Log{Level: "info", Format: "text"},
 	}
 }

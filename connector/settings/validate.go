@@ -55,6 +55,7 @@ func (s Settings) Validate() error {
 	c.secrets(s.Egress.Secrets, len(s.Participants))
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
+	c.between("limits.credential_requests", s.Limits.Requests, 1, 1_000_000)
 	c.expect("limits.approval", s.Limits.Approval.String(), s.Limits.Approval > 0, "a positive duration such as 72h")
 	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
 	c.expect("log.level", s.Log.Level, slices.Contains([]string{"debug", "info", "warn", "error"}, s.Log.Level), "debug, info, warn or error")

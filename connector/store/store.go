@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -26,6 +27,7 @@ type Store interface {
 	catalog.Store
 	negotiation.Store
 	transfer.Store
+	issuer.Store
 	Agreements
 	Events
 	Replay

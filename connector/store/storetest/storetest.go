@@ -84,6 +84,10 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"an issuer's same offer is open once":               walletOffers,
 		"requests and offers page in order":                 walletPages,
 		"a wallet is in the backup, its clients are not":    walletBackup,
+		"what an issuer knows comes back, and is its own":   issuerRows,
+		"an issuer's step is all or nothing":                issuerSteps,
+		"a place of a status list is given out once":        issuerPlaces,
+		"a restored status list gives out no more places":   issuerRestored,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

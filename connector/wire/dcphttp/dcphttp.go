@@ -155,6 +155,13 @@ func (a *Agent) Document(local participant.Participant) ([]byte, error) {
 	return body, err
 }
 
+// Forget makes the DID document of a hosted participant anew when it is next asked for: its services have changed.
+func (a *Agent) Forget(local participant.Participant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.documents, local.ID)
+}
+
 // query answers a verifier that holds an access token of ours.
 func (a *Agent) query(ctx context.Context, c call) (int, []byte, error) {
 	scopes, served, err := dcp.ParseQuery(c.body)

@@ -159,6 +159,8 @@ type Config struct {
 	Publisher    Publisher
 	Hosting      Hosting
 	Wallet       Wallet
+	Issuer       Issuer
+	Enabling     Enabling
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors
