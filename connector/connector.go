@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/store/postgres"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
@@ -94,6 +95,9 @@ type Connector struct {
 
 	resolver     *identity.Resolver
 	verifier     *credential.Verifier
+	tokens       *identity.Verifier
+	wallet       *wallet.Service
+	issuers      *dcphttp.Issuers
 	agent        *dcphttp.Agent
 	identity     Identity
 	client       *dsphttp.Client
@@ -233,6 +237,7 @@ func (c *Connector) join(ctx context.Context) error {
 	}
 	c.joinIdentity()
 	c.joinServices()
+	c.joinHolding()
 	if err := c.joinIssuer(ctx); err != nil {
 		return err
 	}
@@ -280,10 +285,11 @@ func (c *Connector) joinEgress() error {
 
 func (c *Connector) joinIdentity() {
 	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
-	tokens := &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
-	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
+	c.tokens = &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
+	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
+	c.issuers = dcphttp.NewIssuers(c.agent, c.hosted)
 	trust := credential.Trust{}
 	for _, t := range c.cfg.Settings.Profile.Trust {
 		for _, kind := range t.Credentials {
@@ -294,8 +300,8 @@ func (c *Connector) joinIdentity() {
 	for _, claim := range c.profile.BPN {
 		bpn = append(bpn, credential.Claim(claim))
 	}
-	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
-		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
+	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: c.tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
+		Wallet: held{c}, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
@@ -330,6 +336,8 @@ func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
 	c.issuerService.Mount(mux)
+	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
+	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
@@ -343,7 +351,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Issuer: c.issuer, Enabling: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }

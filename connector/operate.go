@@ -10,7 +10,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -89,17 +88,6 @@ func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor str
 		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
 	}
 	return c.host(ctx, slug, name, actor)
-}
-
-// PutCredential takes a credential into a participant's wallet.
-func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (store.Credential, error) {
-	read, err := credential.Read(string(jwt), local.DID)
-	if err != nil {
-		return store.Credential{}, fault.New("connector.PutCredential", fault.Malformed, "%s", err.Error())
-	}
-	row := store.Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: jwt,
-		NotAfter: read.Fact.NotAfter, Created: c.cfg.Now()}
-	return row, c.store.PutCredential(ctx, row)
 }
 
 // Issue signs a credential as a hosted authority.

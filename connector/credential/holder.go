@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,36 +37,6 @@ const (
 	accessPrefix     = "sluice-at1."
 )
 
-// access is our own presentation access token: who may ask for which scopes until when. Only we read it, so it carries a MAC.
-type access struct {
-	Holder   string   `json:"h"`
-	Verifier string   `json:"v"`
-	Scopes   []string `json:"s"`
-	ID       string   `json:"j"`
-	Expires  int64    `json:"e"`
-}
-
-// Grant makes the access token that a self-issued token to the verifier carries.
-func (h *Holder) Grant(local participant.Participant, verifier participant.DID, scopes []string) (string, error) {
-	keys, err := h.Keys(local)
-	if err != nil {
-		return "", err
-	}
-	id, err := uuid.NewRandomFromReader(h.Rand)
-	if err != nil {
-		return "", err
-	}
-	body, err := json.Marshal(access{string(local.DID), string(verifier), scopes, id.String(), h.Now().Add(accessLife).Unix()})
-	if err != nil {
-		return "", err
-	}
-	mac, err := accessMAC(keys, body)
-	if err != nil {
-		return "", err
-	}
-	return accessPrefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(mac), nil
-}
-
 func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
 	key, err := keys.Secret(identity.SecretHolder)
 	if err != nil {
@@ -81,30 +49,26 @@ func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
 }
 
 // granted opens an access token for the verifier that presents it, once.
-func (h *Holder) granted(ctx context.Context, local participant.Participant, keys identity.Keys, verifier participant.DID, token string) ([]Scope, error) {
-	refused := fault.New("credential.granted", fault.Unauthenticated, "the caller is not known") // the words of every refusal of a token
-	rest, ok := strings.CutPrefix(token, accessPrefix)
-	body64, mac64, ok2 := strings.Cut(rest, ".")
-	if !ok || !ok2 || len(token) > identity.MaxToken {
-		return nil, refused
+func (h *Holder) granted(ctx context.Context, local participant.Participant, verifier participant.DID, token string) ([]Scope, error) {
+	refused := func(err error) error { // the words of every refusal of a token
+		return &fault.Error{Op: "credential.granted", Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: err}
 	}
-	body, err1 := base64.RawURLEncoding.Strict().DecodeString(body64)
-	mac, err2 := base64.RawURLEncoding.Strict().DecodeString(mac64)
-	want, err3 := accessMAC(keys, body)
-	var a access
-	if errors.Join(err1, err2, err3) != nil || !hmac.Equal(mac, want) || json.Unmarshal(body, &a) != nil {
-		return nil, refused
-	}
+	a, err := h.open(local, verifier, token)
 	now := h.Now()
-	if a.Holder != string(local.DID) || a.Verifier != string(verifier) || now.Unix() >= a.Expires {
-		return nil, refused
+	switch {
+	case err != nil:
+		return nil, refused(err)
+	case a.Purpose != forPresentation && a.Purpose != forIssuance:
+		return nil, refused(errors.New("access.purpose: it is not for presentations"))
+	case now.Unix() >= a.Expires:
+		return nil, refused(errors.New("access.expired"))
 	}
 	fresh, err := h.Replay.Remember(ctx, "at|"+a.Holder, a.ID, time.Unix(a.Expires, 0), now)
 	if err != nil {
 		return nil, fault.Wrap("credential.granted", fault.Unavailable, err)
 	}
 	if !fresh {
-		return nil, refused
+		return nil, refused(errors.New("access.used"))
 	}
 	return parseScopes(a.Scopes)
 }
@@ -121,7 +85,7 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	granted, err := h.granted(ctx, local, keys, verifier.DID, verifier.AccessToken)
+	granted, err := h.granted(ctx, local, verifier.DID, verifier.AccessToken)
 	if err != nil {
 		return nil, err
 	}

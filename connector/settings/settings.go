@@ -24,6 +24,7 @@ type Settings struct {
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
 	Profile      Profile       `yaml:"profile"`
+	Wallet       Wallet        `yaml:"wallet"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
 	Log          Log           `yaml:"log"`
@@ -78,6 +79,14 @@ type Trust struct {
 	Credentials []string `yaml:"credentials"`
 }
 
+// Wallet says what is done about credentials without an operator.
+type Wallet struct {
+	Renew   float64       `yaml:"renew"`   // part of a credential's life; 0: never
+	Request []string      `yaml:"request"` // types
+	Look    time.Duration `yaml:"look"`
+	GiveUp  time.Duration `yaml:"give_up"`
+}
+
 // Egress says where this process may connect to, beyond public addresses of peers.
 type Egress struct {
 	Peers     []string   `yaml:"peers"` // scheme://host:port
@@ -129,6 +138,7 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
+		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100},
 		Log:          Log{Level: "info", Format: "text"},

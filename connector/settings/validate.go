@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/participant"
 )
@@ -47,6 +48,7 @@ func (s Settings) Validate() error {
 	}
 	c.participants(s.Participants)
 	c.profile(s.Profile)
+	c.wallet(s.Wallet)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.upstreams(s.Egress.Upstreams, len(s.Participants))
 	c.origins("egress.callbacks", s.Egress.Callbacks)
@@ -157,6 +159,15 @@ func (c *checker) profile(p Profile) {
 	for i, purpose := range p.Accepts {
 		c.expect(fmt.Sprintf("profile.accepts[%d]", i), purpose, purpose != "", "a usage purpose")
 	}
+}
+
+func (c *checker) wallet(w Wallet) {
+	c.expect("wallet.renew", strconv.FormatFloat(w.Renew, 'g', -1, 64), w.Renew >= 0 && w.Renew < 1, "a part of a life from 0 to less than 1, such as 0.75")
+	for i, kind := range w.Request {
+		c.expect(fmt.Sprintf("wallet.request[%d]", i), kind, kind != "", "a type of credential")
+	}
+	c.expect("wallet.look", w.Look.String(), w.Look > 0 && w.Look <= 24*time.Hour, "a positive duration of at most 24h")
+	c.expect("wallet.give_up", w.GiveUp.String(), w.GiveUp >= w.Look, "a duration not less than wallet.look")
 }
 
 func (c *checker) origins(key string, all []string) {

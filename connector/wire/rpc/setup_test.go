@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -138,10 +139,6 @@ func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (pa
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
 }
 
-func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
-	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
-}
-
 func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
 	return "key of " + local.Slug, nil
 }
@@ -241,7 +238,8 @@ func setup(t testing.TB) *bench {
 		Templates: []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
 			Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}},
 		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Logs: p,
+		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
