@@ -335,9 +335,9 @@ func (c *Connector) joinServices() {
 func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
+	c.issuerService.Mount(mux)
 	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
 	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
-	c.issuerService.Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)

@@ -2,9 +2,11 @@ package connector
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wallet"
@@ -20,6 +22,35 @@ func (c *Connector) joinHolding() {
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
 		c.senders[kind], c.owners[kind] = c.issuers, c.wallet
 	}
+}
+
+// senders sends what is owed the way that its kind of process goes.
+type senders map[commit.ProcessKind]outbox.Sender
+
+func (s senders) of(o commit.Owed) (outbox.Sender, error) {
+	sender, ok := s[o.Process]
+	if !ok {
+		return nil, fmt.Errorf("nobody sends for processes of kind %s", o.Process)
+	}
+	return sender, nil
+}
+
+// Send implements outbox.Sender.
+func (s senders) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
+	sender, err := s.of(o)
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	return sender.Send(ctx, o)
+}
+
+// Look implements outbox.Sender.
+func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
+	sender, err := s.of(o)
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	return sender.Look(ctx, o)
 }
 
 // held is the wallet, which is joined after those who show what is in it.

@@ -9,7 +9,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/issuer"
-	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
@@ -24,7 +23,7 @@ func (c *Connector) joinIssuer(ctx context.Context) error {
 		StatusURL: func(p participant.Participant, list string) string { return c.issuerURL(p) + "/status/" + list }, Templates: templates(c.profile),
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, PerHour: cfg.Settings.Limits.Requests, Patience: cfg.Settings.Limits.Approval})
 	c.issuerService = dcphttp.NewIssuerService(dcphttp.IssuerConfig{Agent: c.agent, Issuer: c.issuer, Hosted: c.hosted, Base: c.issuerURL, Log: cfg.Log})
-	for _, kind := range []commit.ProcessKind{commit.Issuance, commit.CredentialOffer} {
+	for _, kind := range []commit.ProcessKind{commit.IssuerRequest, commit.IssuerOffer} {
 		c.senders[kind], c.owners[kind] = c.issuerService, c.issuer
 	}
 	for _, p := range c.hosted.all() {
@@ -53,35 +52,6 @@ func templates(p *profile.Profile) []issuer.Definition {
 		out = append(out, d)
 	}
 	return out
-}
-
-// senders sends what is owed the way that its kind of process goes.
-type senders map[commit.ProcessKind]outbox.Sender
-
-func (s senders) of(o commit.Owed) (outbox.Sender, error) {
-	sender, ok := s[o.Process]
-	if !ok {
-		return nil, fmt.Errorf("nobody sends for processes of kind %s", o.Process)
-	}
-	return sender, nil
-}
-
-// Send implements outbox.Sender.
-func (s senders) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
-	sender, err := s.of(o)
-	if err != nil {
-		return outbox.Answer{}, err
-	}
-	return sender.Send(ctx, o)
-}
-
-// Look implements outbox.Sender.
-func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
-	sender, err := s.of(o)
-	if err != nil {
-		return outbox.Answer{}, err
-	}
-	return sender.Look(ctx, o)
 }
 
 // EnableIssuer switches a hosted participant on as issuer: its DID document names the service from now on.

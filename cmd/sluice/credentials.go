@@ -40,8 +40,8 @@ func (a *app) credentialsCommand() *cobra.Command {
 		_, err := pb.NewCredentialServiceClient(conn).DeleteCredential(ctx, &pb.DeleteCredentialRequest{Participant: slug, Id: args[0]})
 		return err
 	})}
-	return group("credentials", "What we show to peers to prove who we are, and how we come by it", a.remote(list), a.remote(put), a.remote(remove), a.askCommand(),
-		a.askedCommand(), a.offeredCommand(), a.clientsCommand())
+	return group("credentials", "What we show to peers to prove who we are, and how we come by it", a.remote(list), a.remote(put), a.remote(remove), a.requestCommand(),
+		a.requestsCommand(), a.offersCommand(), a.clientsCommand())
 }
 
 // kinds are the types that tell credentials apart.
@@ -68,7 +68,7 @@ func standing(c *pb.Credential) string {
 	return "good"
 }
 
-func (a *app) askCommand() *cobra.Command {
+func (a *app) requestCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "request ISSUER TYPE…",
 		Short: "Ask the company with the DID ISSUER for credentials of the types",
@@ -110,7 +110,7 @@ func wantedTypes(r *pb.CredentialRequest) string {
 	return strings.Join(out, ", ")
 }
 
-func (a *app) askedCommand() *cobra.Command {
+func (a *app) requestsCommand() *cobra.Command {
 	f := &pb.ListCredentialRequestsRequest{}
 	c := &cobra.Command{Use: "requests [ID]", Short: "List what was asked for, newest first, or show one", Args: cobra.MaximumNArgs(1),
 		Example: "  sluice credentials requests --state ERROR\n  sluice credentials requests urn:uuid:6f1c4a50-7a8e-4b2d-9f0e-1f3b2c5d7e90"}
@@ -140,7 +140,7 @@ func (a *app) askedCommand() *cobra.Command {
 	return a.remote(c)
 }
 
-func (a *app) offeredCommand() *cobra.Command {
+func (a *app) offersCommand() *cobra.Command {
 	f := &pb.ListCredentialOffersRequest{}
 	list := &cobra.Command{Use: "list", Short: "List what issuers offered, newest first", Args: cobra.NoArgs, Example: "  sluice credentials offers list --state RECEIVED"}
 	limit := limitFlag(list)

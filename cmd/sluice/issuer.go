@@ -18,7 +18,7 @@ import (
 
 func (a *app) issuerCommand() *cobra.Command {
 	c := group("issuer", "Issue credentials as an authority hosted here, and take them back",
-		a.issuerEnableCommand(), a.issuerShowCommand(), a.definitionsCommand(), a.holdersCommand(), a.requestsCommand(), a.issueCommand(), a.issuedCommand(), a.offerCommand(), a.offersCommand())
+		a.issuerEnableCommand(), a.issuerShowCommand(), a.definitionsCommand(), a.holdersCommand(), a.issuerRequestsCommand(), a.issueCommand(), a.issuedCommand(), a.offerCommand(), a.issuerOffersCommand())
 	c.Long = `An issuer is a participant that was switched on as one, by its settings or by "sluice issuer enable". It says what it issues (definitions), to whom
 (holders), and decides what holders ask for: by a list, by an operator's approval, by another credential that they show. What it issued stands in
 status lists, so that it can be suspended, reinstated and revoked at once. Every decision is on record.`
@@ -243,7 +243,7 @@ others stay. When a line is wrong nothing is imported.`,
 	return group("holders", "Who may ask for credentials", a.remote(list), a.remote(put), a.remote(importing), a.remote(remove), a.remote(revoke))
 }
 
-func (a *app) requestsCommand() *cobra.Command {
+func (a *app) issuerRequestsCommand() *cobra.Command {
 	f := &pb.ListIssuanceRequestsRequest{}
 	list := &cobra.Command{Use: "list", Short: "List what holders asked for, newest first", Args: cobra.NoArgs, Example: "  sluice issuer requests list --state SUBMITTED"}
 	limit := limitFlag(list)
@@ -414,7 +414,7 @@ func (a *app) offerCommand() *cobra.Command {
 	return a.remote(c)
 }
 
-func (a *app) offersCommand() *cobra.Command {
+func (a *app) issuerOffersCommand() *cobra.Command {
 	f := &pb.ListIssuerOffersRequest{}
 	c := &cobra.Command{Use: "offers", Short: "List what was offered, newest first", Args: cobra.NoArgs, Example: "  sluice issuer offers --state ERRORED"}
 	limit := limitFlag(c)

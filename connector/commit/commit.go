@@ -26,10 +26,11 @@ type ProcessKind string
 
 // The kinds of process.
 const (
-	Negotiation     ProcessKind = "negotiation"
-	Transfer        ProcessKind = "transfer"
-	Issuance        ProcessKind = "issuance"         // a holder's request, at its issuer
-	CredentialOffer ProcessKind = "credential-offer" // an issuer's offer to a holder
+	Negotiation ProcessKind = "negotiation"
+	Transfer    ProcessKind = "transfer"
+
+	IssuerRequest ProcessKind = "issuer.request" // of a holder, for credentials
+	IssuerOffer   ProcessKind = "issuer.offer"   // to a holder
 
 	WalletRequest    ProcessKind = "wallet.request"    // credentials asked for
 	WalletCredential ProcessKind = "wallet.credential" // a credential, which ends

@@ -15,7 +15,7 @@ import (
 
 // Delivered implements outbox.Owner: the holder took the message.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, _ outbox.Answer) error {
-	if o.Process == commit.CredentialOffer {
+	if o.Process == commit.IssuerOffer {
 		return s.settleOffer(ctx, o, OfferDelivered, "", "")
 	}
 	return s.settle(ctx, o, StepDeliver, "", nil)
@@ -27,7 +27,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 	if a.Status == 0 {
 		code, reason = "holder.unreachable", "the holder could not be reached in time: "+o.LastError
 	}
-	if o.Process == commit.CredentialOffer {
+	if o.Process == commit.IssuerOffer {
 		return s.settleOffer(ctx, o, OfferErrored, code, reason)
 	}
 	return s.settle(ctx, o, StepFail, code, []string{reason})
@@ -132,7 +132,7 @@ func offerEvent(f Offer, actor string) commit.Event {
 // Grant returns the access token that a message to the holder carries back: the one of its request (DCP 1.0, section 4.2), as long as it may
 // still be good. Later attempts go without.
 func (s *Service) Grant(ctx context.Context, local participant.Participant, o commit.Owed) (string, error) {
-	if o.Process != commit.Issuance {
+	if o.Process != commit.IssuerRequest {
 		return "", nil
 	}
 	r, err := s.cfg.Store.IssuerRequest(ctx, o.Participant, "", o.ProcessID)

@@ -339,7 +339,7 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, hold
 	if err != nil {
 		return Offer{}, fault.Wrap(op, fault.Internal, err)
 	}
-	owed, err := process.Owe(s.cfg.Rand, now, commit.Owed{Participant: local.ID, Process: commit.CredentialOffer, ProcessID: id, Peer: holder, Message: "CredentialOfferMessage", Body: body},
+	owed, err := process.Owe(s.cfg.Rand, now, commit.Owed{Participant: local.ID, Process: commit.IssuerOffer, ProcessID: id, Peer: holder, Message: "CredentialOfferMessage", Body: body},
 		AtCredentialService(holder), "")
 	if err != nil {
 		return Offer{}, err

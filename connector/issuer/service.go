@@ -271,7 +271,7 @@ func (s *Service) wait(ctx context.Context, local participant.Participant, r Req
 	if err != nil {
 		return Received{}, err
 	}
-	deadline := commit.Owed{ID: id, Participant: local.ID, Process: commit.Issuance, ProcessID: r.ID, Peer: r.Holder, Message: "approval", Due: r.Created.Add(s.cfg.Patience),
+	deadline := commit.Owed{ID: id, Participant: local.ID, Process: commit.IssuerRequest, ProcessID: r.ID, Peer: r.Holder, Message: "approval", Due: r.Created.Add(s.cfg.Patience),
 		Created: r.Created, Trace: r.Trace}
 	r.Owed = deadline.ID
 	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{New: &r}}},
@@ -372,7 +372,7 @@ func (s *Service) owe(r *Request, d Delivery, now time.Time) (*commit.Owed, erro
 	if err != nil {
 		return nil, fault.Wrap("issuer.owe", fault.Internal, err)
 	}
-	owed, err := process.Owe(s.cfg.Rand, now, commit.Owed{Participant: r.Participant, Process: commit.Issuance, ProcessID: r.ID, Peer: r.Holder, Message: "CredentialMessage",
+	owed, err := process.Owe(s.cfg.Rand, now, commit.Owed{Participant: r.Participant, Process: commit.IssuerRequest, ProcessID: r.ID, Peer: r.Holder, Message: "CredentialMessage",
 		Body: body, Trace: r.Trace}, AtCredentialService(r.Holder), "")
 	if err != nil {
 		return nil, err

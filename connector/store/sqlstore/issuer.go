@@ -14,11 +14,11 @@ import (
 
 var _ issuer.Store = (*Store)(nil)
 
-func definitionVersion(d *issuer.Definition, v int64)       { d.Version = v }
-func holderVersion(h *issuer.Holder, v int64)               { h.Version = v }
-func requestVersion(r *issuer.Request, v int64)             { r.Version = v }
-func issuedCredentialVersion(c *issuer.Credential, v int64) { c.Version = v }
-func offerVersion(o *issuer.Offer, v int64)                 { o.Version = v }
+func issuerDefinitionVersion(d *issuer.Definition, v int64) { d.Version = v }
+func issuerHolderVersion(h *issuer.Holder, v int64)         { h.Version = v }
+func issuerRequestVersion(r *issuer.Request, v int64)       { r.Version = v }
+func issuerCredentialVersion(c *issuer.Credential, v int64) { c.Version = v }
+func issuerOfferVersion(o *issuer.Offer, v int64)           { o.Version = v }
 
 // Authority implements issuer.Store.
 func (s *Store) Authority(ctx context.Context, p participant.ID) (issuer.Authority, error) {
@@ -34,33 +34,33 @@ func (s *Store) Authority(ctx context.Context, p participant.ID) (issuer.Authori
 
 // IssuerDefinition implements issuer.Store.
 func (s *Store) IssuerDefinition(ctx context.Context, p participant.ID, id string) (issuer.Definition, error) {
-	return one(ctx, s, definitionVersion, `SELECT doc, version FROM issuer_definitions WHERE participant = $1 AND id = $2`, int64(p), id)
+	return one(ctx, s, issuerDefinitionVersion, `SELECT doc, version FROM issuer_definitions WHERE participant = $1 AND id = $2`, int64(p), id)
 }
 
 // IssuerDefinitions implements issuer.Store.
 func (s *Store) IssuerDefinitions(ctx context.Context, p participant.ID) ([]issuer.Definition, error) {
-	return documents(ctx, s, definitionVersion, `SELECT doc, version FROM issuer_definitions WHERE participant = $1 ORDER BY id`, int64(p))
+	return documents(ctx, s, issuerDefinitionVersion, `SELECT doc, version FROM issuer_definitions WHERE participant = $1 ORDER BY id`, int64(p))
 }
 
 // IssuerHolder implements issuer.Store.
 func (s *Store) IssuerHolder(ctx context.Context, p participant.ID, did participant.DID) (issuer.Holder, error) {
-	return one(ctx, s, holderVersion, `SELECT doc, version FROM issuer_holders WHERE participant = $1 AND id = $2`, int64(p), string(did))
+	return one(ctx, s, issuerHolderVersion, `SELECT doc, version FROM issuer_holders WHERE participant = $1 AND id = $2`, int64(p), string(did))
 }
 
 // IssuerHolders implements issuer.Store.
 func (s *Store) IssuerHolders(ctx context.Context, p participant.ID, r page.Request) (page.Of[issuer.Holder], error) {
 	l := list{}
 	l.and("participant = ?", int64(p))
-	items, err := documents(ctx, s, holderVersion, l.paged("doc, version", "issuer_holders", r), l.args...)
+	items, err := documents(ctx, s, issuerHolderVersion, l.paged("doc, version", "issuer_holders", r), l.args...)
 	return cut(items, r, func(h issuer.Holder) page.Key { return page.Key{Created: h.Created, ID: string(h.DID)} }), err
 }
 
 // IssuerRequest implements issuer.Store.
 func (s *Store) IssuerRequest(ctx context.Context, p participant.ID, holder participant.DID, id string) (issuer.Request, error) {
 	if holder == "" {
-		return one(ctx, s, requestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND id = $2`, int64(p), id)
+		return one(ctx, s, issuerRequestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND id = $2`, int64(p), id)
 	}
-	return one(ctx, s, requestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND id = $2 AND holder = $3`, int64(p), id, string(holder))
+	return one(ctx, s, issuerRequestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND id = $2 AND holder = $3`, int64(p), id, string(holder))
 }
 
 func issuerList(p participant.ID, f issuer.Filter) *list {
@@ -76,7 +76,7 @@ func issuerList(p participant.ID, f issuer.Filter) *list {
 func (s *Store) IssuerRequests(ctx context.Context, p participant.ID, f issuer.Filter, r page.Request) (page.Of[issuer.Request], error) {
 	f.Definition = "" // a request may want several
 	l := issuerList(p, f)
-	items, err := documents(ctx, s, requestVersion, l.paged("doc, version", "issuer_requests", r), l.args...)
+	items, err := documents(ctx, s, issuerRequestVersion, l.paged("doc, version", "issuer_requests", r), l.args...)
 	return cut(items, r, func(v issuer.Request) page.Key { return page.Key{Created: v.Created, ID: v.ID} }), err
 }
 
@@ -89,26 +89,26 @@ func (s *Store) IssuerRequested(ctx context.Context, p participant.ID, holder pa
 
 // IssuerCredential implements issuer.Store.
 func (s *Store) IssuerCredential(ctx context.Context, p participant.ID, id string) (issuer.Credential, error) {
-	return one(ctx, s, issuedCredentialVersion, `SELECT doc, version FROM issuer_credentials WHERE participant = $1 AND id = $2`, int64(p), id)
+	return one(ctx, s, issuerCredentialVersion, `SELECT doc, version FROM issuer_credentials WHERE participant = $1 AND id = $2`, int64(p), id)
 }
 
 // IssuerCredentials implements issuer.Store.
 func (s *Store) IssuerCredentials(ctx context.Context, p participant.ID, f issuer.Filter, r page.Request) (page.Of[issuer.Credential], error) {
 	l := issuerList(p, f)
-	items, err := documents(ctx, s, issuedCredentialVersion, l.paged("doc, version", "issuer_credentials", r), l.args...)
+	items, err := documents(ctx, s, issuerCredentialVersion, l.paged("doc, version", "issuer_credentials", r), l.args...)
 	return cut(items, r, func(c issuer.Credential) page.Key { return page.Key{Created: c.Issued, ID: c.ID} }), err
 }
 
 // IssuerOffer implements issuer.Store.
 func (s *Store) IssuerOffer(ctx context.Context, p participant.ID, id string) (issuer.Offer, error) {
-	return one(ctx, s, offerVersion, `SELECT doc, version FROM issuer_offers WHERE participant = $1 AND id = $2`, int64(p), id)
+	return one(ctx, s, issuerOfferVersion, `SELECT doc, version FROM issuer_offers WHERE participant = $1 AND id = $2`, int64(p), id)
 }
 
 // IssuerOffers implements issuer.Store.
 func (s *Store) IssuerOffers(ctx context.Context, p participant.ID, f issuer.Filter, r page.Request) (page.Of[issuer.Offer], error) {
 	f.Definition = ""
 	l := issuerList(p, f)
-	items, err := documents(ctx, s, offerVersion, l.paged("doc, version", "issuer_offers", r), l.args...)
+	items, err := documents(ctx, s, issuerOfferVersion, l.paged("doc, version", "issuer_offers", r), l.args...)
 	return cut(items, r, func(o issuer.Offer) page.Key { return page.Key{Created: o.Created, ID: o.ID} }), err
 }
 

@@ -9,26 +9,26 @@ import (
 	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
-func heldVersion(c *wallet.Credential, v int64) { c.Version = v }
-func wishVersion(r *wallet.Request, v int64)    { r.Version = v }
-func offeredVersion(o *wallet.Offer, v int64)   { o.Version = v }
+func credentialVersion(c *wallet.Credential, v int64) { c.Version = v }
+func requestVersion(r *wallet.Request, v int64)       { r.Version = v }
+func offerVersion(o *wallet.Offer, v int64)           { o.Version = v }
 
 // Credentials implements wallet.Store.
 func (s *Store) Credentials(ctx context.Context, p participant.ID) ([]wallet.Credential, error) {
-	return documents(ctx, s, heldVersion, `SELECT doc, version FROM credentials WHERE participant = $1 ORDER BY created, id`, int64(p))
+	return documents(ctx, s, credentialVersion, `SELECT doc, version FROM credentials WHERE participant = $1 ORDER BY created, id`, int64(p))
 }
 
 // Credential implements wallet.Store.
 func (s *Store) Credential(ctx context.Context, p participant.ID, id string) (wallet.Credential, error) {
-	return one(ctx, s, heldVersion, `SELECT doc, version FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
+	return one(ctx, s, credentialVersion, `SELECT doc, version FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
 }
 
 // CredentialRequest implements wallet.Store.
 func (s *Store) CredentialRequest(ctx context.Context, p participant.ID, issuer participant.DID, id string) (wallet.Request, error) {
 	if issuer == "" {
-		return one(ctx, s, wishVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND id = $2`, int64(p), id)
+		return one(ctx, s, requestVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND id = $2`, int64(p), id)
 	}
-	return one(ctx, s, wishVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND id = $2 AND issuer = $3`,
+	return one(ctx, s, requestVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND id = $2 AND issuer = $3`,
 		int64(p), id, string(issuer))
 }
 
@@ -38,19 +38,19 @@ func (s *Store) CredentialRequests(ctx context.Context, p participant.ID, f wall
 	l.and("participant = ?", int64(p))
 	l.andIf(f.Issuer != "", "issuer = ?", string(f.Issuer))
 	l.andIf(f.State != "", "state = ?", f.State)
-	items, err := documents(ctx, s, wishVersion, l.paged("doc, version", "credential_requests", r), l.args...)
+	items, err := documents(ctx, s, requestVersion, l.paged("doc, version", "credential_requests", r), l.args...)
 	return cut(items, r, func(q wallet.Request) page.Key { return page.Key{Created: q.Created, ID: q.ID} }), err
 }
 
 // OpenCredentialRequests implements wallet.Store.
 func (s *Store) OpenCredentialRequests(ctx context.Context, p participant.ID, issuer participant.DID, limit int) ([]wallet.Request, error) {
-	return documents(ctx, s, wishVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND issuer = $2
+	return documents(ctx, s, requestVersion, `SELECT doc, version FROM credential_requests WHERE participant = $1 AND issuer = $2
 		AND state IN ('CREATED', 'REQUESTING', 'REQUESTED') ORDER BY created, id LIMIT $3`, int64(p), string(issuer), limit)
 }
 
 // CredentialOffer implements wallet.Store.
 func (s *Store) CredentialOffer(ctx context.Context, p participant.ID, id string) (wallet.Offer, error) {
-	return one(ctx, s, offeredVersion, `SELECT doc, version FROM credential_offers WHERE participant = $1 AND id = $2`, int64(p), id)
+	return one(ctx, s, offerVersion, `SELECT doc, version FROM credential_offers WHERE participant = $1 AND id = $2`, int64(p), id)
 }
 
 // CredentialOffers implements wallet.Store.
@@ -59,13 +59,13 @@ func (s *Store) CredentialOffers(ctx context.Context, p participant.ID, f wallet
 	l.and("participant = ?", int64(p))
 	l.andIf(f.Issuer != "", "issuer = ?", string(f.Issuer))
 	l.andIf(f.State != "", "state = ?", f.State)
-	items, err := documents(ctx, s, offeredVersion, l.paged("doc, version", "credential_offers", r), l.args...)
+	items, err := documents(ctx, s, offerVersion, l.paged("doc, version", "credential_offers", r), l.args...)
 	return cut(items, r, func(o wallet.Offer) page.Key { return page.Key{Created: o.Created, ID: o.ID} }), err
 }
 
 // OpenCredentialOffers implements wallet.Store.
 func (s *Store) OpenCredentialOffers(ctx context.Context, p participant.ID, issuer participant.DID, limit int) ([]wallet.Offer, error) {
-	return documents(ctx, s, offeredVersion, `SELECT doc, version FROM credential_offers WHERE participant = $1 AND issuer = $2 AND state = 'RECEIVED'
+	return documents(ctx, s, offerVersion, `SELECT doc, version FROM credential_offers WHERE participant = $1 AND issuer = $2 AND state = 'RECEIVED'
 		ORDER BY created, id LIMIT $3`, int64(p), string(issuer), limit)
 }
 

@@ -16,6 +16,11 @@ import (
 	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
+// Hosted finds a hosted participant by its id.
+type Hosted interface {
+	ByID(ctx context.Context, id participant.ID) (participant.Participant, error)
+}
+
 // Issuers speaks with issuer services for the wallets of the hosted participants.
 type Issuers struct {
 	agent  *Agent

@@ -35,11 +35,6 @@ type Authority interface {
 	Grant(ctx context.Context, local participant.Participant, o commit.Owed) (string, error)
 }
 
-// Hosted finds a hosted participant by its id.
-type Hosted interface {
-	ByID(ctx context.Context, id participant.ID) (participant.Participant, error)
-}
-
 // IssuerConfig carries what an IssuerService is made of. All fields are required unless said otherwise.
 type IssuerConfig struct {
 	Agent   *Agent

@@ -111,7 +111,7 @@ func issuing(t *testing.T) *authority {
 	a.issuer, a.store = authorityOf(t, participant.Participant{Slug: "boreal", DID: boreal, Name: "Boreal Drives", Created: now}, keys, a.world, &out, a.address, func() time.Time { return now })
 	service := dcphttp.NewIssuerService(dcphttp.IssuerConfig{Agent: a.Agent, Issuer: a.issuer, Hosted: a.world, Base: func(participant.Participant) string { return a.address },
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	box := outbox.New(outbox.Config{Store: a.store, Sender: service, Owners: map[commit.ProcessKind]outbox.Owner{commit.Issuance: a.issuer, commit.CredentialOffer: a.issuer},
+	box := outbox.New(outbox.Config{Store: a.store, Sender: service, Owners: map[commit.ProcessKind]outbox.Owner{commit.IssuerRequest: a.issuer, commit.IssuerOffer: a.issuer},
 		Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Deadline: 1 << 62}) // the issuer lives on another day
 	out.Outbox = box
 	ctx, stop := context.WithCancel(t.Context())

@@ -1,19 +1,4 @@
--- What an issuer knows. Deliveries and offers are owed like every other message: the kinds of process are the program's business from now on.
-CREATE TABLE owed_any (
-  id TEXT PRIMARY KEY,
-  participant BIGINT NOT NULL REFERENCES participants (id),
-  process TEXT NOT NULL CHECK (process <> ''),
-  process_id TEXT NOT NULL,
-  due BIGINT NOT NULL,
-  attempt BIGINT NOT NULL CHECK (attempt >= 0),
-  doc TEXT NOT NULL,
-  UNIQUE (participant, process, process_id)
-);
-INSERT INTO owed_any (id, participant, process, process_id, due, attempt, doc)
-  SELECT id, participant, process, process_id, due, attempt, doc FROM owed;
-DROP TABLE owed;
-ALTER TABLE owed_any RENAME TO owed;
-CREATE INDEX owed_due ON owed (due, id);
+-- What an issuer knows.
 CREATE TABLE issuers (
   participant BIGINT PRIMARY KEY REFERENCES participants (id),
   since BIGINT NOT NULL

@@ -1,4 +1,5 @@
--- What wallets ask for and are offered, and who may have tokens made.
+-- What wallets ask for and are offered, and who may have tokens made. Which kinds of process owe something is for their owners to say, not for a
+-- list here: each of them would have to make the table anew.
 ALTER TABLE credentials ADD COLUMN version BIGINT NOT NULL DEFAULT 1 CHECK (version > 0);
 CREATE TABLE credential_requests (
   participant BIGINT NOT NULL REFERENCES participants (id),
@@ -32,3 +33,18 @@ CREATE TABLE token_clients (
   doc TEXT NOT NULL,
   PRIMARY KEY (participant, id)
 );
+CREATE TABLE owed_by_any (
+  id TEXT PRIMARY KEY,
+  participant BIGINT NOT NULL REFERENCES participants (id),
+  process TEXT NOT NULL CHECK (length(process) BETWEEN 1 AND 64),
+  process_id TEXT NOT NULL,
+  due BIGINT NOT NULL,
+  attempt BIGINT NOT NULL CHECK (attempt >= 0),
+  doc TEXT NOT NULL,
+  UNIQUE (participant, process, process_id)
+);
+INSERT INTO owed_by_any (id, participant, process, process_id, due, attempt, doc)
+  SELECT id, participant, process, process_id, due, attempt, doc FROM owed;
+DROP TABLE owed;
+ALTER TABLE owed_by_any RENAME TO owed;
+CREATE INDEX owed_due ON owed (due, id);
