@@ -94,6 +94,8 @@ type Connector struct {
 	sources *egress.Client
 
 	resolver     *identity.Resolver
+	calls        credential.Calls
+	lists        *credential.Lists
 	verifier     *credential.Verifier
 	tokens       *identity.Verifier
 	wallet       *wallet.Service
@@ -235,7 +237,9 @@ func (c *Connector) join(ctx context.Context) error {
 	if err := c.joinEgress(); err != nil {
 		return err
 	}
-	c.joinIdentity()
+	if err := c.joinIdentity(); err != nil {
+		return err
+	}
 	c.joinServices()
 	c.joinHolding()
 	if err := c.joinIssuer(ctx); err != nil {
@@ -283,31 +287,23 @@ func (c *Connector) joinEgress() error {
 	return err
 }
 
-func (c *Connector) joinIdentity() {
-	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
+func (c *Connector) joinIdentity() error {
+	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
 	c.tokens = &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	c.issuers = dcphttp.NewIssuers(c.agent, c.hosted)
-	trust := credential.Trust{}
-	for _, t := range c.cfg.Settings.Profile.Trust {
-		for _, kind := range t.Credentials {
-			trust[kind] = append(trust[kind], participant.DID(t.Issuer))
-		}
+	if err := c.joinVerifier(c.tokens); err != nil {
+		return err
 	}
-	var bpn []credential.Claim
-	for _, claim := range c.profile.BPN {
-		bpn = append(bpn, credential.Claim(claim))
-	}
-	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: c.tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
-		Wallet: held{c}, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
 	if c.identity = c.cfg.Identity; c.identity == nil {
 		c.identity = claimed{c.agent, c.verifier, c.client}
 	}
+	return nil
 }
 
 func (c *Connector) joinServices() {

@@ -25,6 +25,7 @@ type Settings struct {
 	Participants []Participant `yaml:"participants"`
 	Profile      Profile       `yaml:"profile"`
 	Wallet       Wallet        `yaml:"wallet"`
+	Verification Verification  `yaml:"verification"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
 	Log          Log           `yaml:"log"`
@@ -87,6 +88,17 @@ type Wallet struct {
 	GiveUp  time.Duration `yaml:"give_up"`
 }
 
+// Verification says how peers' credentials are checked.
+type Verification struct {
+	Required    []string      `yaml:"required"` // scopes
+	Remember    time.Duration `yaml:"remember"`
+	ListEntries int           `yaml:"list_entries"`
+	ListLife    time.Duration `yaml:"list_life"`
+	ListGrace   time.Duration `yaml:"list_grace"`
+	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Envelope    bool          `yaml:"envelope"`
+}
+
 // Egress says where this process may connect to, beyond public addresses of peers.
 type Egress struct {
 	Peers     []string   `yaml:"peers"` // scheme://host:port
@@ -139,6 +151,7 @@ func Default() Settings {
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
+		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100},
 		Log:          Log{Level: "info", Format: "text"},

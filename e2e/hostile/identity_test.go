@@ -34,6 +34,7 @@ import (
 // one for each of her names.
 type street struct {
 	boreal, cobalt *network.Company
+	authority      *network.Company
 	keys           *keyfile.Keys
 	origin         string // of Mallory
 	transport      *http.Transport
@@ -72,7 +73,7 @@ func stroll(t *testing.T) *street {
 	}})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
-	s.boreal, s.cobalt = n.Companies["boreal"], n.Companies["cobalt"]
+	s.boreal, s.cobalt, s.authority = n.Companies["boreal"], n.Companies["cobalt"], n.Authority
 	s.keys, err = keyfile.Create(durable.OS{}, filepath.Join(dir, "mallory.json"), rand.Reader)
 	check(t, err)
 	leaf, err := n.CA.Leaf("localhost")
