@@ -55,3 +55,38 @@ func TestNothingFollowsWhatIsRejectedOrGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDiagramShowsTheTable prints the machine for people from the rows that run it.
+func TestTheDiagramShowsTheTable(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("```mermaid\nstateDiagram-v2\n    [*] --> CREATED\n    [*] --> REQUESTING\n")
+	for _, row := range wallet.Transitions() {
+		fmt.Fprintf(&b, "    %s --> %s: %s\n", row.From, row.To, row.On)
+	}
+	for _, s := range wallet.States() {
+		if s.Over() {
+			fmt.Fprintf(&b, "    %s --> [*]\n", s)
+		}
+	}
+	b.WriteString("```\n")
+	const file, begin, end = "../../docs/state-machines.md", "<!-- begin wallet -->\n", "<!-- end wallet -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	old, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no such part", file)
+	}
+	if *update && old != b.String() {
+		if err := os.WriteFile(file, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old != b.String() {
+		t.Errorf("%s is not what the table says; run the test with -update", file)
+	}
+}
