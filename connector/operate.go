@@ -4,10 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -88,17 +86,6 @@ func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor str
 		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
 	}
 	return c.host(ctx, slug, name, actor)
-}
-
-// Issue signs a credential as a hosted authority.
-func (c *Connector) Issue(_ context.Context, authority participant.Participant, holder participant.DID, kind string, subject map[string]string, life time.Duration) ([]byte, error) {
-	keys, err := c.hosted.Keys(authority)
-	if err != nil {
-		return nil, err
-	}
-	issuer := credential.Issuer{DID: authority.DID, Keys: keys, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	_, token, err := issuer.Issue(holder, kind, subject, life)
-	return []byte(token), err
 }
 
 // VerifierKey is the public key of a participant's decision log.

@@ -47,6 +47,25 @@ func TestTheWholeMachine(t *testing.T) {
 	golden(t, "testdata/transitions.golden", b.String())
 }
 
+// TestTheDiagramShowsTheTable prints the machine for people from the rows that run it.
+func TestTheDiagramShowsTheTable(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("```mermaid\nstateDiagram-v2\n    [*] --> SUBMITTED\n    [*] --> APPROVED\n    [*] --> REJECTED\n")
+	for _, from := range issuer.States() {
+		for _, on := range issuer.Steps() {
+			if to, err := issuer.Next(from, on); err == nil {
+				fmt.Fprintf(&b, "    %s --> %s: %s\n", from, to, on)
+			}
+		}
+		if from.Final() {
+			fmt.Fprintf(&b, "    %s --> [*]\n", from)
+		}
+	}
+	b.WriteString("```\n")
+	block(t, "../../docs/state-machines.md", "issuer", b.String())
+}
+
 func TestARevokedCredentialStaysRevoked(t *testing.T) {
 	t.Parallel()
 	for _, to := range []issuer.Standing{issuer.Good, issuer.Suspended} {
@@ -69,5 +88,29 @@ func golden(t *testing.T, path, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s differs: run with -update and read the diff\n%s", path, got)
+	}
+}
+
+// block compares the part of a document between its markers.
+func block(t *testing.T, file, name, got string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	before, rest, ok := strings.Cut(string(text), begin)
+	old, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no part marked %q", file, name)
+	}
+	if *update && old != got {
+		if err := os.WriteFile(file, []byte(before+begin+got+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old != got {
+		t.Errorf("%s, part %q, is not what the table says; run the test with -update", file, name)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -15,14 +15,14 @@ import (
 func TestAnothersCredentialMakesAStrangerAndIsOnRecord(t *testing.T) {
 	t.Parallel()
 	s := stroll(t)
-	stolen, err := s.authority.Issue(t.Context(), s.authority.Local, s.cobalt.Local.DID, "MembershipCredential", map[string]string{"memberOf": "Meridian"}, time.Hour)
+	_, stolen, err := s.authority.Issuer().Issue(t.Context(), s.authority.Local, issuer.Issuing{Holder: s.cobalt.Local.DID, Definition: "MembershipCredential", Actor: "operator"})
 	check(t, err)
 	document, err := identity.NewDocument(s.did("thief"), s.keys, []identity.Service{{ID: "#cs", Type: "CredentialService", Endpoint: s.origin + "/thief/dcp"}})
 	check(t, err)
 	s.page("/thief/did.json", says(200, string(document)))
 	s.page("/thief/dcp/presentations/query", func(w http.ResponseWriter, r *http.Request) {
 		shown := s.token(t, "thief", nil, map[string]any{"vp": map[string]any{"@context": []string{"https://www.w3.org/2018/credentials/v1"}, "type": "VerifiablePresentation",
-			"verifiableCredential": []string{string(stolen)}}})
+			"verifiableCredential": []string{stolen}}})
 		says(200, `{"@context":["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"],"type":"PresentationResponseMessage","presentation":["`+shown+`"]}`)(w, r)
 	})
 	catalog := map[string]any{"@context": []any{context2025}, "@type": "CatalogRequestMessage"}

@@ -100,17 +100,23 @@ func (s *IssuerService) open(r *http.Request) (participant.Participant, error) {
 	return local, nil
 }
 
-// holder authenticates the caller and uses its token up, before a byte of a body is read. Where there is no issuer the caller is a stranger too.
-func (s *IssuerService) holder(r *http.Request) (participant.Participant, participant.Peer, error) {
+// holder authenticates the caller, before a byte of a body is read. Where there is no issuer the caller is a stranger too. Its token must be settled
+// before anything is answered.
+func (s *IssuerService) holder(r *http.Request) (participant.Participant, participant.Peer, *commit.Used, error) {
 	local, err := s.open(r)
 	if err != nil {
-		return local, participant.Peer{}, fault.New("dcphttp.issuer", fault.Unauthenticated, "the caller is not known")
+		return local, participant.Peer{}, nil, fault.New("dcphttp.issuer", fault.Unauthenticated, "the caller is not known")
 	}
 	peer, used, err := s.cfg.Agent.Authenticate(r, local)
-	if err == nil {
-		err = s.cfg.Agent.Settle(r.Context(), used)
+	return local, peer, used, err
+}
+
+// settle uses a token up that nothing was committed for. Who left meanwhile has used it all the same; whoever repeats one learns nothing else.
+func (s *IssuerService) settle(r *http.Request, used *commit.Used, err error) error {
+	if unused := s.cfg.Agent.Settle(context.WithoutCancel(r.Context()), used); unused != nil {
+		return unused
 	}
-	return local, peer, err
+	return err
 }
 
 // refuse answers with what a caller may know of a fault; the log has the rest.
@@ -151,28 +157,20 @@ func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
 		problem.Status(w, r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
 		return
 	}
-	local, peer, err := s.holder(r)
+	local, peer, used, err := s.holder(r)
 	if err != nil {
 		problem.Write(w, r, err)
 		return
 	}
+	var m dcp.CredentialRequest
+	var got issuer.Received
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxCredentialRequest))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			err = fault.New("dcphttp.request", fault.TooLarge, "a request has at most %d bytes", dcp.MaxCredentialRequest)
-		} else {
-			err = fault.New("dcphttp.request", fault.Malformed, "the body ended early")
-		}
-		problem.Write(w, r, err)
-		return
+		err = errBody(err, dcp.MaxCredentialRequest)
+	} else if m, err = dcp.ParseCredentialRequest(body); err == nil {
+		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials})
 	}
-	m, err := dcp.ParseCredentialRequest(body)
-	var got issuer.Received
-	if err == nil {
-		got, err = s.cfg.Issuer.Receive(r.Context(), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials})
-	}
-	if err != nil {
+	if err = s.settle(r, used, err); err != nil {
 		s.refuse(w, r, peer.DID, err)
 		return
 	}
@@ -184,7 +182,10 @@ func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *IssuerService) status(w http.ResponseWriter, r *http.Request) {
-	local, peer, err := s.holder(r)
+	local, peer, used, err := s.holder(r)
+	if err == nil {
+		err = s.settle(r, used, nil)
+	}
 	if err != nil {
 		problem.Write(w, r, err)
 		return
