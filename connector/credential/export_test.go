@@ -16,8 +16,15 @@ func ParseList(token string) (entries int, err error) {
 	return v.bits.Len(), err
 }
 
-// The codes of DCP's reference, by the names in the table.
-var (
-	MaxCalls  = int64(maxCalls)
+// Waiting is how many fetch the list or wait for it.
+func (l *Lists) Waiting(url string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.records[url].users
+}
+
+// Bounds that the cases go beyond.
+const (
+	MaxCalls  = maxCalls
 	MaxSchema = maxSchema
 )

@@ -158,19 +158,33 @@ func (l *Lists) Known() []string {
 	return out
 }
 
-// check judges the places by lists that are fresh, and returns until when that holds without another look, and until when at all (zero: no end).
-func (l *Lists) check(ctx context.Context, places []place) (fresh, end time.Time, err error) {
+// fresh reports whether the lists of all places need not be looked at again yet.
+func (l *Lists) fresh(places []place) bool {
+	if len(places) == 0 {
+		return true
+	}
+	now := l.cfg.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.ContainsFunc(places, func(p place) bool {
+		r, ok := l.records[p.entry.List]
+		return !ok || r.version == nil || !now.Before(r.version.fresh)
+	})
+}
+
+// check judges the places by lists that may be relied upon now, and returns when the first of them comes to its own end (zero: none does).
+func (l *Lists) check(ctx context.Context, places []place) (end time.Time, err error) {
 	for _, p := range places {
 		v, err := l.get(ctx, p)
 		if err != nil {
-			return fresh, end, err
+			return end, err
 		}
 		if code, err := l.judge(v, p); code != "" {
-			return fresh, end, &Refusal{Code: code, Err: err}
+			return end, &Refusal{Code: code, Err: err}
 		}
-		fresh, end = sooner(fresh, v.fresh), sooner(end, v.end)
+		end = sooner(end, v.end)
 	}
-	return fresh, end, nil
+	return end, nil
 }
 
 // sooner is the earlier of two times of which a zero one says nothing.

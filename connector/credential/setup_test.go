@@ -62,7 +62,8 @@ type world struct {
 	trust     *credential.TrustList
 	answer    func() ([]string, error)
 	queries   atomic.Int32
-	origin    string // of the server
+	bounded   atomic.Bool // the last query had a deadline
+	origin    string      // of the server
 
 	mu      sync.Mutex
 	now     time.Time
@@ -77,7 +78,9 @@ func (w *world) Held(context.Context, participant.Participant) ([]credential.Sto
 	return w.wallet, nil
 }
 
-func (w *world) Query(context.Context, participant.Participant, participant.Peer, []string) ([]string, error) {
+func (w *world) Query(ctx context.Context, _ participant.Participant, _ participant.Peer, _ []string) ([]string, error) {
+	_, bounded := ctx.Deadline()
+	w.bounded.Store(bounded && ctx.Err() == nil)
 	w.queries.Add(1)
 	return w.answer()
 }

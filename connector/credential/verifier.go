@@ -90,7 +90,6 @@ type proven struct {
 	party  policy.Party
 	places []place   // where the status of what it rests on is found
 	end    time.Time // of the shortest life in it
-	fresh  time.Time // until when its status need not be looked at again; zero: never
 }
 
 // NewVerifier returns a Verifier.
@@ -129,7 +128,7 @@ func (v *Verifier) claims(ctx context.Context, local participant.Participant, pe
 		return policy.Party{}, &Refusal{Code: codeAccess}
 	}
 	key := pair{local.DID, peer.DID}
-	if c, ok := v.cached(key, peer.Key); ok && c.current(v.cfg.Now()) {
+	if c, ok := v.cached(key, peer.Key); ok && v.current(c) {
 		return c.proven.party, c.err
 	}
 	result, err, _ := v.group.Do(string(key.own)+" "+string(key.peer)+" "+peer.Key, func() (any, error) {
@@ -148,17 +147,17 @@ func (v *Verifier) claims(ctx context.Context, local participant.Participant, pe
 }
 
 // current reports whether there is nothing to look at again.
-func (c cached) current(now time.Time) bool {
-	return c.err != nil || c.proven.fresh.IsZero() || now.Before(c.proven.fresh)
+func (v *Verifier) current(c cached) bool {
+	return c.err != nil || v.cfg.Lists.fresh(c.proven.places)
 }
 
 // again looks at the status of what is remembered, when its lists are no longer fresh. A list that cannot be had refuses the caller and leaves
 // what it has proven: its access token is not spent on that.
 func (v *Verifier) again(ctx context.Context, key pair, c cached) (policy.Party, error) {
-	if c.current(v.cfg.Now()) {
+	if v.current(c) {
 		return c.proven.party, c.err
 	}
-	fresh, end, err := v.cfg.Lists.check(ctx, c.proven.places)
+	end, err := v.cfg.Lists.check(ctx, c.proven.places)
 	if err != nil {
 		switch CodeOf(err) {
 		case codeStatusFetch, codeBudget:
@@ -167,7 +166,6 @@ func (v *Verifier) again(ctx context.Context, key pair, c cached) (policy.Party,
 		}
 		return policy.Party{}, err
 	}
-	c.proven.fresh, c.proven.end = fresh, sooner(c.proven.end, end)
 	c.expires = sooner(c.expires, end)
 	return v.settle(key, c)
 }
@@ -250,6 +248,13 @@ func (v *Verifier) Forget(peer participant.DID) {
 	}
 }
 
+// ForgetAll drops everything that is cached: whom we trust has changed.
+func (v *Verifier) ForgetAll() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.cache)
+}
+
 // Own returns our own credentials as facts.
 func (v *Verifier) Own(ctx context.Context, local participant.Participant) (policy.Party, error) {
 	held, err := v.cfg.Wallet.Held(ctx, local)
@@ -313,7 +318,6 @@ func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer 
 func (p *proven) add(c accepted) {
 	p.party.Credentials = append(p.party.Credentials, c.facts...)
 	p.places = append(p.places, c.places...)
-	p.fresh = sooner(p.fresh, c.fresh)
 	p.end = sooner(sooner(p.end, c.end), c.facts[0].NotAfter)
 }
 
@@ -428,8 +432,7 @@ type accepted struct {
 	contexts []string
 	facts    []policy.Credential // one for each of the types
 	places   []place
-	fresh    time.Time
-	end      time.Time // of its status lists
+	end      time.Time // of its status lists; zero: none
 }
 
 // credential checks one credential. Its issuer must be trusted for what it is relied upon for before anything is fetched on its account; what
@@ -471,7 +474,7 @@ func (v *Verifier) credential(ctx context.Context, holder participant.DID, profi
 	if out.places, err = placesOf(r); err != nil {
 		return out, err
 	}
-	if out.fresh, out.end, err = v.cfg.Lists.check(ctx, out.places); err != nil {
+	if out.end, err = v.cfg.Lists.check(ctx, out.places); err != nil {
 		return out, err
 	}
 	return out, v.cfg.Schemas.check(ctx, r)
