@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -545,5 +546,18 @@ func TestEveryStepIsProvokedAndSaysWhatItMeans(t *testing.T) {
 	}
 	for code := range provoked {
 		t.Errorf("%s is no step", code)
+	}
+}
+
+func TestTheDocumentationListsEveryStepInOrder(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/identity.md")
+	check(t, err)
+	var want strings.Builder
+	for _, s := range credential.Steps() {
+		want.WriteString("| `" + s.Code + "` | " + s.Meaning + " |\n")
+	}
+	if !strings.Contains(string(text), "| code | what was wrong |\n|---|---|\n"+want.String()+"\n") {
+		t.Errorf("docs/identity.md lacks this table:\n%s", want.String())
 	}
 }
