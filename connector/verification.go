@@ -2,13 +2,17 @@ package connector
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
+	"github.com/sluice-connector/sluice/policy"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // joinVerifier makes what peers prove themselves to.
@@ -27,8 +31,25 @@ func (c *Connector) joinVerifier(tokens *identity.Verifier) error {
 		bpn = append(bpn, credential.Claim(claim))
 	}
 	c.verifier, err = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Lists: c.lists, Schemas: schemas, Calls: &c.calls,
-		Scopes: c.profile.Scopes, Required: s.Required, BPN: bpn, Wallet: c.hosted, Envelope: s.Envelope, Remember: s.Remember, Now: c.cfg.Now, Log: c.cfg.Log})
+		Scopes: c.profile.Scopes, Required: s.Required, BPN: bpn, Wallet: c.hosted, Envelope: s.Envelope, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
 	return err
+}
+
+// distrust puts on record that a peer was refused for a credential that is no longer, or not yet, good: no policy is asked about that.
+func (c *Connector) distrust(ctx context.Context, local participant.Participant, peer participant.DID, code string) {
+	now := c.cfg.Now()
+	id, err := decisionlog.NewID(c.cfg.Rand)
+	if err == nil {
+		var entry decisionlog.Entry
+		entry, err = c.ledger.Deny(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorIdentity, Now: now, Profile: c.profile.ID, Peer: policy.Party{DID: string(peer)}}, code)
+		if err == nil {
+			err = c.store.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry},
+				Events: []commit.Event{{Type: "peer.refused", Subject: string(peer), Time: now, Data: map[string]string{"reason": code}}}})
+		}
+	}
+	if err != nil { // the peer is refused all the same
+		c.cfg.Log.ErrorContext(ctx, "refusal not recorded", slog.String("participant", local.Slug), slog.String("peer", string(peer)), slog.String("code", code), slog.Any("error", err))
+	}
 }
 
 // trustOf is the trust of the settings.

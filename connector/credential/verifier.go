@@ -63,8 +63,11 @@ type VerifierConfig struct {
 	// Remember is how long what a peer has proven is remembered at most, 0 to CacheLife. 0: not at all, and nor is a failure; for a kit that
 	// plays many parts under one name.
 	Remember time.Duration
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Refused is told of each peer that was refused although an issuer that is trusted had signed what it showed, once for each verification; nil:
+	// nobody is. What strangers show is not told: they could fill any book.
+	Refused func(ctx context.Context, local participant.Participant, peer participant.DID, code string)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Verifier establishes what peers have proven. It is safe for concurrent use.
@@ -136,7 +139,7 @@ func (v *Verifier) claims(ctx context.Context, local participant.Participant, pe
 		ctx, cancel := context.WithTimeout(withBudget(commit.WithUsed(context.WithoutCancel(ctx), nil), maxCalls), deadline)
 		defer cancel()
 		if c, ok := v.cached(key, peer.Key); ok {
-			return v.again(ctx, key, c)
+			return v.again(ctx, key, local, c)
 		}
 		return v.anew(ctx, key, local, peer)
 	})
@@ -153,7 +156,7 @@ func (v *Verifier) current(c cached) bool {
 
 // again looks at the status of what is remembered, when its lists are no longer fresh. A list that cannot be had refuses the caller and leaves
 // what it has proven: its access token is not spent on that.
-func (v *Verifier) again(ctx context.Context, key pair, c cached) (policy.Party, error) {
+func (v *Verifier) again(ctx context.Context, key pair, local participant.Participant, c cached) (policy.Party, error) {
 	if v.current(c) {
 		return c.proven.party, c.err
 	}
@@ -163,6 +166,7 @@ func (v *Verifier) again(ctx context.Context, key pair, c cached) (policy.Party,
 		case codeStatusFetch, codeBudget:
 		default:
 			v.drop(key)
+			v.tell(ctx, local, key.peer, err)
 		}
 		return policy.Party{}, err
 	}
@@ -181,6 +185,13 @@ func (v *Verifier) anew(ctx context.Context, key pair, local participant.Partici
 	}
 	c.expires = sooner(c.proven.end, v.cfg.Now().Add(min(v.cfg.Remember, CacheLife)))
 	return v.settle(key, c)
+}
+
+// tell tells of a refusal that rests on what a trusted issuer signed.
+func (v *Verifier) tell(ctx context.Context, local participant.Participant, peer participant.DID, err error) {
+	if code := CodeOf(err); code != "" && v.cfg.Refused != nil {
+		v.cfg.Refused(ctx, local, peer, code)
+	}
 }
 
 // settle remembers what was proven and makes it depend on its status. A list that changed since it was looked at is not missed: either it finds
@@ -294,7 +305,7 @@ func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer 
 		}
 		out.end = sooner(out.end, end)
 		for _, raw := range p.credentials {
-			c, err := v.credential(ctx, peer.DID, p.profile, raw)
+			c, err := v.credential(ctx, local, peer.DID, p.profile, raw)
 			if err != nil {
 				return proven{}, err
 			}
@@ -437,7 +448,7 @@ type accepted struct {
 
 // credential checks one credential. Its issuer must be trusted for what it is relied upon for before anything is fetched on its account; what
 // it says of itself beyond that counts for nothing.
-func (v *Verifier) credential(ctx context.Context, holder participant.DID, profile, token string) (accepted, error) {
+func (v *Verifier) credential(ctx context.Context, local participant.Participant, holder participant.DID, profile, token string) (accepted, error) {
 	r, err := parse(token, maxCredential)
 	if err != nil {
 		return accepted{}, err
@@ -459,25 +470,34 @@ func (v *Verifier) credential(ctx context.Context, holder participant.DID, profi
 	if err := v.cfg.Tokens.Signature(ctx, r.issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
 		return out, &Refusal{Code: codeSigned, Err: err}
 	}
-	if out.facts, err = r.facts(out.types); err != nil {
+	if err := v.signed(ctx, &out, r, holder); err != nil {
+		v.tell(ctx, local, holder, err)
 		return out, err
+	}
+	return out, nil
+}
+
+// signed checks what a trusted issuer says.
+func (v *Verifier) signed(ctx context.Context, out *accepted, r read, holder participant.DID) (err error) {
+	if out.facts, err = r.facts(out.types); err != nil {
+		return err
 	}
 	now := v.cfg.Now()
 	switch {
 	case now.Add(leewayOf(v.cfg.Trust)).Before(r.notBefore):
-		return out, refuse(codeEarly, "valid from %s", r.notBefore)
+		return refuse(codeEarly, "valid from %s", r.notBefore)
 	case !now.Before(r.notAfter): // without leeway: policies give none either, and what has ended must not outlive its end
-		return out, refuse(codeExpired, "valid until %s", r.notAfter)
+		return refuse(codeExpired, "valid until %s", r.notAfter)
 	case out.facts[0].Subject["id"] != string(holder):
-		return out, refuse(codeHolder, "it is of %.200q", out.facts[0].Subject["id"])
+		return refuse(codeHolder, "it is of %.200q", out.facts[0].Subject["id"])
 	}
 	if out.places, err = placesOf(r); err != nil {
-		return out, err
+		return err
 	}
 	if out.end, err = v.cfg.Lists.check(ctx, out.places); err != nil {
-		return out, err
+		return err
 	}
-	return out, v.cfg.Schemas.check(ctx, r)
+	return v.cfg.Schemas.check(ctx, r)
 }
 
 // placesOf reads where the status of a credential is found, leaving out what only informs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -384,5 +385,53 @@ func TestTheQueryHasADeadlineOfItsOwn(t *testing.T) {
 	leave()
 	if _, err := w.verifier.Claims(gone, participant.Participant{DID: cobalt}, caller); err != nil || !w.bounded.Load() {
 		t.Errorf("%v, with a deadline: %v", err, w.bounded.Load())
+	}
+}
+
+func TestARefusalIsToldWhenATrustedIssuerSignedWhatWasShown(t *testing.T) {
+	t.Parallel()
+	var told []string
+	w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) {
+		c.Refused = func(_ context.Context, local participant.Participant, peer participant.DID, code string) {
+			told = append(told, fmt.Sprint(local.DID, " ", peer, " ", code))
+		}
+	}})
+	url := w.holds(t, statuslist.Bitstring)
+	for _, step := range []struct {
+		name string
+		do   func()
+		want []string
+	}{
+		{"a good caller", func() {}, nil},
+		{"a revocation that a look finds", func() {
+			w.publish(t, listPath, listSubject(t, statuslist.Bitstring, statuslist.Revocation, 7))
+			check(t, w.lists.Refresh(t.Context(), url))
+		}, []string{"credential.status.revoked"}},
+		{"the same once more, from memory", func() {}, nil},
+		{"a stranger's nonsense", func() { w.verifier.ForgetAll(); w.shows("junk") }, nil},
+		{"a stranger's own credential", func() {
+			w.verifier.ForgetAll()
+			w.presents(t, w.sign(t, dusk, identity.UseIssue, "JWT", with(with(goodVC(), "iss", dusk), "vc", with(goodInner(), "issuer", dusk))))
+		}, nil},
+		{"a forged credential", func() { w.verifier.ForgetAll(); w.presents(t, zeros(w.vc(t, goodVC()))) }, nil},
+		{"a credential that has expired", func() {
+			w.verifier.ForgetAll()
+			w.presents(t, w.vc(t, with(goodVC(), "exp", now.Unix())))
+		}, []string{"credential.expired"}},
+	} {
+		told = nil
+		step.do()
+		_, _, _ = w.claims(t)
+		var codes []string
+		for _, line := range told {
+			code, ok := strings.CutPrefix(line, string(cobalt)+" "+string(boreal)+" ")
+			if !ok {
+				t.Errorf("%s: told %s", step.name, line)
+			}
+			codes = append(codes, code)
+		}
+		if !slices.Equal(codes, step.want) {
+			t.Errorf("%s: told %v, want %v", step.name, codes, step.want)
+		}
 	}
 }
