@@ -243,7 +243,7 @@ func (l *Lists) get(ctx context.Context, p place) (version, error) {
 	err := l.fetch(ctx, url, r, []participant.DID{p.issuer}, settled)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil && r.failure == nil { // the caller gave up, or has no calls left: that says nothing of the list
+	if err != nil && err != r.failure { // it says nothing of the list
 		return version{}, err
 	}
 	return l.usable(ctx, url, r)
@@ -306,7 +306,8 @@ func (l *Lists) fetch(ctx context.Context, url string, r *record, issuers []part
 	r.begun++
 	l.mu.Unlock()
 	v, err := l.load(ctx, url, issuers)
-	if err != nil && (ctx.Err() != nil || CodeOf(err) == codeBudget) {
+	// The caller gave up, has no calls left, or came with a credential of somebody whose list this is not: nobody else is to suffer from that.
+	if err != nil && (ctx.Err() != nil || CodeOf(err) == codeBudget || CodeOf(err) == codeStatusIssuer) {
 		return err
 	}
 	return l.keep(ctx, url, r, v, err)

@@ -450,3 +450,23 @@ func TestARefreshThatFailsMakesTheNextExchangeLookAgain(t *testing.T) {
 		t.Errorf("the one after it: %v", err)
 	}
 }
+
+// An issuer that is trusted for something else must not be able to keep those away whose list it is.
+func TestACredentialThatNamesAnothersListHarmsNobodyElse(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	url := w.holds(t, statuslist.Bitstring)
+	good := w.answer
+	if _, _, err := w.claims(t); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(5 * time.Minute)
+	w.presents(t, w.sign(t, dusk, identity.UseIssue, "JWT", with(with(goodVC(), "iss", dusk), "vc", with(with(with(goodInner(), "issuer", dusk), "type", []string{"VerifiableCredential", "DismantlerCredential"}),
+		"credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation)))))
+	w.refused(t, "a list of another issuer", "credential.status.issuer")
+	w.verifier.ForgetAll()
+	w.answer = good
+	if _, types, err := w.claims(t); err != nil || len(types) != 1 {
+		t.Errorf("whose list it is: %v, %v", types, err)
+	}
+}
