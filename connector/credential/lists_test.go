@@ -472,3 +472,16 @@ func TestACredentialThatNamesAnothersListHarmsNobodyElse(t *testing.T) {
 		t.Errorf("whose list it is: %v, %v", types, err)
 	}
 }
+
+// 8.21: a list that nobody vouches for must not make us look up whomever it names.
+func TestTheIssuerOfAListThatNobodyVouchesForIsNotLookedUp(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	url := w.origin + listPath
+	w.serve(listPath, says(w.sign(t, lookalike, identity.UseIssue, "vc+jwt", with(w.list(url, listSubject(t, statuslist.Bitstring, statuslist.Revocation)), "issuer", lookalike))))
+	w.presents(t, w.vc(t, inner("credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation))))
+	w.refused(t, "a list of a lookalike", "credential.status.issuer")
+	if n := w.calls.Counts()[credential.CallDocument]; n != 2 {
+		t.Errorf("%d documents were looked up, want the caller's and the authority's", n)
+	}
+}
