@@ -83,13 +83,13 @@ func TestWhatASelfIssuedTokenMustBe(t *testing.T) {
 		documents[url] = s.document()
 	}
 	fetched := 0
-	verifier := &identity.Verifier{Replay: known{}, Now: func() time.Time { return at }, Documents: identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) {
+	verifier := identity.NewVerifier(identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) {
 		fetched++
 		if doc, ok := documents[url]; ok {
 			return doc, nil
 		}
 		return nil, errors.New("nothing there")
-	}, func() time.Time { return at })}
+	}, func() time.Time { return at }), known{}, func() time.Time { return at })
 	is := func(pairs ...any) map[string]any {
 		m := map[string]any{}
 		for i := 0; i < len(pairs); i += 2 {
