@@ -196,7 +196,7 @@ func TestAForgedTokenSpendsNoID(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	boreal, forger := newSender(t, did), newSender(t, did)
 	clock := func() time.Time { return at }
-	verifier := &identity.Verifier{Replay: known{}, Now: clock, Documents: identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), nil }, clock)}
+	verifier := identity.NewVerifier(identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), nil }, clock), known{}, clock)
 	header := map[string]any{"alg": "ES256", "kid": string(did) + "#1"}
 	claims := map[string]any{"iss": did, "sub": did, "aud": own, "jti": "1", "iat": at.Unix(), "exp": at.Unix() + 60}
 	if _, _, err := verifier.Verify(t.Context(), forger.sign(t, header, claims), own); err == nil || !strings.Contains(err.Error(), "token.signature") {
