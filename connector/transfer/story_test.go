@@ -668,3 +668,29 @@ func TestWhoEndsATransferWhileThePeerAnswersTellsIt(t *testing.T) {
 		t.Errorf("the provider heard %s %v", got.Code, got.Reasons)
 	}
 }
+
+// Both want to go on: the start that is on its way is the answer to the wish, even where a new one would wait for an operator.
+func TestAWishToResumeThatCrossesTheProvidersStartIsGrantedByIt(t *testing.T) {
+	t.Parallel()
+	b := started(t)
+	b.do(t, b.cobalt, suspend)
+	b.Run()
+	b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+	b.do(t, b.cobalt, resume)
+	ours := b.cobalt.Take(start)
+	b.do(t, b.boreal, resume)
+	wish := b.boreal.Take(start)
+	for range 2 {
+		if a := b.Hand(wish, b.boreal); a.Status != 200 || a.State != "SUSPENDED" {
+			t.Errorf("the wish got %+v", a)
+		}
+	}
+	b.Deliver(ours, b.cobalt)
+	if kinds := b.Run(); len(kinds) > 0 {
+		t.Errorf("said %v besides", kinds)
+	}
+	b.want(t, transfer.Started)
+	if !b.opens(t) {
+		t.Error("the token does not open it")
+	}
+}

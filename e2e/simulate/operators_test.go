@@ -43,7 +43,7 @@ func (s *seed) operate(n *node) {
 		}
 	case k < 13:
 		if agreements := s.agreements(n, newest); len(agreements) > 0 {
-			if s.rand.IntN(3) == 0 { // in the commit of the retirement, or in that of the first transfer that it ends
+			if s.rand.IntN(6) == 0 { // in the commit of the retirement, or in that of the first transfer that it ends
 				s.fault("power lost in a retirement")
 				n.disk.LosePower(1 + s.rand.IntN(40))
 			}

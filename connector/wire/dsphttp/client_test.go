@@ -224,6 +224,22 @@ func TestAnAnswerIsFinalOrTriedAgain(t *testing.T) {
 	}
 }
 
+// A server whose client was slow answers before the protocol has seen the message: that is no refusal, and no proof that a process is not there.
+func TestWhatIsNotTheProtocolCannotRefuseAMessage(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	for body, final := range map[string]bool{"400 Bad Request": false, "<html>Bad Request</html>": false, `{"code":"message.malformed"}`: true, `[]`: true, "": true} {
+		answer := says(http.StatusBadRequest, body)
+		c.answers["/dsp/negotiations/urn:p/agreement"], c.answers["/dsp/negotiations/urn:p"] = answer, answer
+		o := commit.Owed{Process: commit.Negotiation, Peer: c.peer, URL: c.origin + "/dsp/negotiations/urn:p/agreement", Body: []byte("{}")}
+		_, sent := c.Send(t.Context(), o)
+		_, looked := c.Look(t.Context(), o)
+		if (sent == nil) != final || (looked == nil) != final {
+			t.Errorf("%q: sent %v, looked %v", body, sent, looked)
+		}
+	}
+}
+
 func TestAPeerSaysWhenItWantsToBeAskedAgain(t *testing.T) {
 	t.Parallel()
 	c := newCaller(t)
