@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,10 +38,12 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/store/postgres"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/turn"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -117,6 +121,7 @@ type Connector struct {
 
 	issuerService *dcphttp.IssuerService
 
+	gate       *gate.Gate
 	public     http.Handler
 	sequencers sequencers
 }
@@ -196,7 +201,8 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
+	cores := runtime.GOMAXPROCS(0)
+	c.ledger = &ledger{turns: turn.New(cores, cores, math.MaxInt), engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
 	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Rand, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
@@ -289,7 +295,7 @@ func (c *Connector) joinEgress() error {
 
 func (c *Connector) joinIdentity() error {
 	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
-	c.tokens = &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
+	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
@@ -337,7 +343,11 @@ func (c *Connector) joinWire() {
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
-	c.public = problem.WithIncidents(mux, c.cfg.Log, c.cfg.Rand)
+	limits := c.cfg.Settings.Limits
+	c.gate = gate.New(gate.Config{Connections: limits.Connections, AddressConnections: limits.AddressConnections, AddressRate: limits.AddressRate,
+		AddressBurst: limits.AddressBurst, PeerRate: limits.PeerRate, PeerBurst: limits.PeerBurst, Proxies: c.cfg.Settings.Public.Networks(),
+		Now: c.cfg.Now, Log: c.cfg.Log})
+	c.public = c.gate.Handler(problem.WithIncidents(mux, c.cfg.Log, c.cfg.Rand))
 }
 
 func (c *Connector) joinManagement() error {
@@ -438,16 +448,18 @@ func (c *Connector) Run(ctx context.Context) error {
 // listen opens what Config did not bring.
 func (c *Connector) listen() (public, management net.Listener, err error) {
 	s := c.cfg.Settings
-	if public, err = c.listener(c.cfg.Public, s.Public.Listen, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
+	if public, err = c.listener(c.cfg.Public, s.Public.Listen, c.gate.Listener, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
 		return nil, nil, err
 	}
-	if management, err = c.listener(c.cfg.Management, s.Management.Listen, nil, s.Management.Cert, s.Management.Key); err != nil {
+	open := func(l net.Listener) net.Listener { return l }
+	if management, err = c.listener(c.cfg.Management, s.Management.Listen, open, nil, s.Management.Cert, s.Management.Key); err != nil {
 		return nil, nil, errors.Join(err, public.Close())
 	}
 	return public, management, nil
 }
 
-func (c *Connector) listener(given net.Listener, address string, cert *tls.Certificate, chain, key string) (net.Listener, error) {
+// listener is TLS behind what guards the listener, or that alone.
+func (c *Connector) listener(given net.Listener, address string, guard func(net.Listener) net.Listener, cert *tls.Certificate, chain, key string) (net.Listener, error) {
 	var err error
 	l := given
 	if l == nil {
@@ -455,6 +467,7 @@ func (c *Connector) listener(given net.Listener, address string, cert *tls.Certi
 			return nil, err
 		}
 	}
+	l = guard(l)
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	switch {
 	case cert != nil:

@@ -460,13 +460,28 @@ func TestACredentialThatNamesAnothersListHarmsNobodyElse(t *testing.T) {
 	if _, _, err := w.claims(t); err != nil {
 		t.Fatal(err)
 	}
-	w.wait(5 * time.Minute)
 	w.presents(t, w.sign(t, dusk, identity.UseIssue, "JWT", with(with(goodVC(), "iss", dusk), "vc", with(with(with(goodInner(), "issuer", dusk), "type", []string{"VerifiableCredential", "DismantlerCredential"}),
 		"credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation)))))
-	w.refused(t, "a list of another issuer", "credential.status.issuer")
+	w.verifier.ForgetAll()
+	w.refused(t, "a list of another issuer, at hand", "credential.status.issuer")
+	w.wait(5 * time.Minute)
+	w.refused(t, "a list of another issuer, to be looked at again", "credential.status.issuer")
 	w.verifier.ForgetAll()
 	w.answer = good
 	if _, types, err := w.claims(t); err != nil || len(types) != 1 {
 		t.Errorf("whose list it is: %v, %v", types, err)
+	}
+}
+
+// 8.21: a list that nobody vouches for must not make us look up whomever it names.
+func TestTheIssuerOfAListThatNobodyVouchesForIsNotLookedUp(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	url := w.origin + listPath
+	w.serve(listPath, says(w.sign(t, lookalike, identity.UseIssue, "vc+jwt", with(w.list(url, listSubject(t, statuslist.Bitstring, statuslist.Revocation)), "issuer", lookalike))))
+	w.presents(t, w.vc(t, inner("credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation))))
+	w.refused(t, "a list of a lookalike", "credential.status.issuer")
+	if n := w.calls.Counts()[credential.CallDocument]; n != 2 {
+		t.Errorf("%d documents were looked up, want the caller's and the authority's", n)
 	}
 }

@@ -189,7 +189,7 @@ func setupWith(t *testing.T, c change) *world {
 	}), w.clock)
 	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }, Replay: store, Now: w.clock, Rand: rand.Reader}
 	w.trust = &credential.TrustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}, "BpnCredential": {meridian}, "DismantlerCredential": {dusk}}}
-	tokens := &identity.Verifier{Documents: resolver, Replay: store, Now: w.clock}
+	tokens := identity.NewVerifier(resolver, store, w.clock)
 	fetch := dcphttp.Fetcher(client)
 	lists := credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: w.trust, Calls: w.calls, Now: w.clock, Log: log}
 	if c.lists != nil {

@@ -383,7 +383,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 	end := time.Unix(c.Expires, 0)
 	if c.ID != "" {
 		// After the signature, so that nobody burns another's id.
-		fresh, err := v.cfg.Tokens.Replay.Remember(ctx, "vp|"+c.Issuer, c.ID, end.Add(identity.Leeway), v.cfg.Now())
+		fresh, err := v.cfg.Tokens.Remember(ctx, "vp|"+c.Issuer, c.ID, end.Add(identity.Leeway))
 		if err != nil || !fresh {
 			return p, time.Time{}, &Refusal{Code: codeReplayed, Err: err}
 		}

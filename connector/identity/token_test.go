@@ -83,13 +83,13 @@ func TestWhatASelfIssuedTokenMustBe(t *testing.T) {
 		documents[url] = s.document()
 	}
 	fetched := 0
-	verifier := &identity.Verifier{Replay: known{}, Now: func() time.Time { return at }, Documents: identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) {
+	verifier := identity.NewVerifier(identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) {
 		fetched++
 		if doc, ok := documents[url]; ok {
 			return doc, nil
 		}
 		return nil, errors.New("nothing there")
-	}, func() time.Time { return at })}
+	}, func() time.Time { return at }), known{}, func() time.Time { return at })
 	is := func(pairs ...any) map[string]any {
 		m := map[string]any{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -196,7 +196,7 @@ func TestAForgedTokenSpendsNoID(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	boreal, forger := newSender(t, did), newSender(t, did)
 	clock := func() time.Time { return at }
-	verifier := &identity.Verifier{Replay: known{}, Now: clock, Documents: identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), nil }, clock)}
+	verifier := identity.NewVerifier(identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), nil }, clock), known{}, clock)
 	header := map[string]any{"alg": "ES256", "kid": string(did) + "#1"}
 	claims := map[string]any{"iss": did, "sub": did, "aud": own, "jti": "1", "iat": at.Unix(), "exp": at.Unix() + 60}
 	if _, _, err := verifier.Verify(t.Context(), forger.sign(t, header, claims), own); err == nil || !strings.Contains(err.Error(), "token.signature") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -49,6 +50,8 @@ type Listener struct {
 	Host   string `yaml:"host"` // host[:port] as it stands in DIDs and URLs
 	Cert   string `yaml:"cert"`
 	Key    string `yaml:"key"`
+
+	Proxies []string `yaml:"proxies"` // addresses and networks
 }
 
 // Management is where the management API listens.
@@ -130,6 +133,32 @@ type Limits struct {
 	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
 	Requests      int           `yaml:"credential_requests"`
+
+	Connections        int `yaml:"connections"`
+	AddressConnections int `yaml:"address_connections"`
+	AddressRate        int `yaml:"address_rate"` // a second
+	AddressBurst       int `yaml:"address_burst"`
+	PeerRate           int `yaml:"peer_rate"` // a second
+	PeerBurst          int `yaml:"peer_burst"`
+}
+
+// Networks are the proxies as networks, an address being a network of one; those that are neither are left out.
+func (l Listener) Networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range l.Proxies {
+		if n, ok := network(text); ok {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func network(text string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), true
+	}
+	n, err := netip.ParsePrefix(text)
+	return n, err == nil && n.Masked() == n && !n.Addr().Is4In6()
 }
 
 // Log is the process's own log.
@@ -146,15 +175,16 @@ func Default() Settings {
 	return Settings{
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
-		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443"},
+		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443", Proxies: []string{}},
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
 		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100},
-		Log:          Log{Level: "info", Format: "text"},
+		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
+			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -47,7 +47,7 @@ func filled() settings.Settings {
 	s := settings.Default()
 	s.Data = "/var/lib/sluice"
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
-	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem", Proxies: []string{"10.1.0.0/16"}}
 	s.Management.Hosts = []string{"console.aurora.example"}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
@@ -124,7 +124,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s := settings.Default()
 	s.Data = ""
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:hunter2@db/sluice"}
-	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem", Proxies: []string{"::1", "proxy.example", "10.1.0.1/16"}}
 	s.Management.Listen = "0.0.0.0:8444"
 	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}

@@ -40,6 +40,10 @@ func (s Settings) Validate() error {
 	c.store(s.Store)
 	c.listener("public", s.Public.Listen, s.Public.Cert, s.Public.Key)
 	c.expect("public.host", s.Public.Host, isHost(s.Public.Host), "a lower-case host name, with :port unless it is 443")
+	for i, proxy := range s.Public.Proxies {
+		_, ok := network(proxy)
+		c.expect(fmt.Sprintf("public.proxies[%d]", i), proxy, ok, "an address, or a network such as 10.1.0.0/16")
+	}
 	c.listener("management", s.Management.Listen, s.Management.Cert, s.Management.Key)
 	c.expect("management.listen", s.Management.Listen, s.Management.Listen != s.Public.Listen || strings.HasSuffix(s.Management.Listen, ":0"),
 		"another address than public.listen")
@@ -57,6 +61,12 @@ func (s Settings) Validate() error {
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
 	c.between("limits.credential_requests", s.Limits.Requests, 1, 1_000_000)
+	c.between("limits.connections", s.Limits.Connections, 1, 1_000_000)
+	c.between("limits.address_connections", s.Limits.AddressConnections, 1, 1_000_000)
+	c.between("limits.address_rate", s.Limits.AddressRate, 1, 1_000_000)
+	c.between("limits.address_burst", s.Limits.AddressBurst, 1, 1_000_000)
+	c.between("limits.peer_rate", s.Limits.PeerRate, 1, 1_000_000)
+	c.between("limits.peer_burst", s.Limits.PeerBurst, 1, 1_000_000)
 	c.expect("limits.approval", s.Limits.Approval.String(), s.Limits.Approval > 0, "a positive duration such as 72h")
 	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
 	c.expect("log.level", s.Log.Level, slices.Contains([]string{"debug", "info", "warn", "error"}, s.Log.Level), "debug, info, warn or error")

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -126,6 +127,7 @@ func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
 		return
 	}
+	gate.Anyone(r.Context())
 	body, err := a.Document(local)
 	if err != nil {
 		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))

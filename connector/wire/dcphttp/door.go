@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -37,7 +38,10 @@ func (a *Agent) door(limit int64, h func(ctx context.Context, c call) (int, []by
 			return
 		}
 		var used *commit.Used
-		if c.peer, used, err = a.Authenticate(r, c.local); err != nil {
+		if c.peer, used, err = a.Authenticate(r, c.local); err == nil {
+			err = gate.Known(r.Context(), string(c.peer.DID))
+		}
+		if err != nil {
 			problem.Write(w, r, err)
 			return
 		}
@@ -51,6 +55,9 @@ func (a *Agent) door(limit int64, h func(ctx context.Context, c call) (int, []by
 		// Who left meanwhile has used its token all the same; whoever repeats a token learns nothing else.
 		if unused := a.Settle(context.WithoutCancel(r.Context()), used); unused != nil {
 			err = unused
+		}
+		if fault.Is(err, fault.Malformed) || fault.Is(err, fault.TooLarge) {
+			gate.Faulty(r.Context())
 		}
 		if err != nil {
 			a.cfg.Log.InfoContext(r.Context(), "message refused", slog.String("path", r.URL.Path), slog.String("peer", string(c.peer.DID)), slog.Any("error", err))

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -108,6 +109,9 @@ func (s *IssuerService) holder(r *http.Request) (participant.Participant, partic
 		return local, participant.Peer{}, nil, fault.New("dcphttp.issuer", fault.Unauthenticated, "the caller is not known")
 	}
 	peer, used, err := s.cfg.Agent.Authenticate(r, local)
+	if err == nil {
+		err = gate.Known(r.Context(), string(peer.DID))
+	}
 	return local, peer, used, err
 }
 
@@ -132,6 +136,7 @@ func (s *IssuerService) refuse(w http.ResponseWriter, r *http.Request, peer part
 }
 
 func (s *IssuerService) metadata(w http.ResponseWriter, r *http.Request) {
+	gate.Anyone(r.Context())
 	local, err := s.open(r)
 	if err != nil {
 		problem.Write(w, r, err)
@@ -170,6 +175,9 @@ func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
 	} else if m, err = dcp.ParseCredentialRequest(body); err == nil {
 		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials})
 	}
+	if fault.Is(err, fault.Malformed) || fault.Is(err, fault.TooLarge) {
+		gate.Faulty(r.Context())
+	}
 	if err = s.settle(r, used, err); err != nil {
 		s.refuse(w, r, peer.DID, err)
 		return
@@ -207,6 +215,7 @@ func (s *IssuerService) status(w http.ResponseWriter, r *http.Request) {
 // list serves a status list to anyone. Who has the version that is served and prefers to wait (RFC 7240) is answered when there is another, or
 // when the wait is over; the preference is ignored while too many wait.
 func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
+	gate.Anyone(r.Context())
 	local, err := s.open(r)
 	var got issuer.Published
 	if err == nil {
