@@ -36,6 +36,8 @@ type tokenClaims struct {
 	ID       string `json:"jti"`
 	Window
 	Token string `json:"token,omitempty"`
+	// PreAuthorized is a code of an issuer that was given outside of the protocol (section 1.1). No issuer here takes one, so it opens nothing.
+	PreAuthorized string `json:"pre-authorized_code,omitempty"`
 }
 
 // IssueToken makes a self-issued token (DCP 1.0, section 1.1) of did for the audience. access, when set, is the presentation access
@@ -183,7 +185,7 @@ func (v *Verifier) Remember(ctx context.Context, issuer, id string, until time.T
 
 // refusedClaims make a token something else than a self-issued token: a presentation or a credential does not authenticate (security rule
 // T-11), and keys come from the DID document alone.
-var refusedClaims = []string{"sub_jwk", "vp", "vc"}
+var refusedClaims = []string{"sub_jwk", "vp", "vc", "verifiableCredential", "credentialSubject"}
 
 func readClaims(payload []byte) (tokenClaims, error) {
 	var c tokenClaims
@@ -209,6 +211,8 @@ func readClaims(payload []byte) (tokenClaims, error) {
 func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (participant.DID, error) {
 	kidDID, ok := DIDOf(h.KeyID)
 	switch {
+	case h.Type != "" && !strings.EqualFold(h.Type, "JWT"):
+		return "", errors.New("token.typ: it is of another kind") // what signs presentations and credentials may be the same key
 	case !ok:
 		return "", errors.New("token.kid: want an absolute DID URL")
 	case kidDID != c.Issuer:

@@ -53,6 +53,7 @@ type Answer struct {
 	State       string // wire state of its process, "" when not said
 	Code        string // of its error
 	Reasons     []string
+	Location    string // header of that name, as written
 }
 
 // OK reports a 2xx.

@@ -25,6 +25,8 @@ type Settings struct {
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
 	Profile      Profile       `yaml:"profile"`
+	Wallet       Wallet        `yaml:"wallet"`
+	Verification Verification  `yaml:"verification"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
 	Log          Log           `yaml:"log"`
@@ -62,8 +64,9 @@ type Management struct {
 
 // Participant is a company to host.
 type Participant struct {
-	Slug string `yaml:"slug"`
-	Name string `yaml:"name"`
+	Slug   string `yaml:"slug"`
+	Name   string `yaml:"name"`
+	Issuer bool   `yaml:"issuer,omitempty"` // switched on at start; it is never switched off
 }
 
 // Profile is the ecosystem and the place of this connector in it.
@@ -78,6 +81,25 @@ type Profile struct {
 type Trust struct {
 	Issuer      string   `yaml:"issuer"` // DID
 	Credentials []string `yaml:"credentials"`
+}
+
+// Wallet says what is done about credentials without an operator.
+type Wallet struct {
+	Renew   float64       `yaml:"renew"`   // part of a credential's life; 0: never
+	Request []string      `yaml:"request"` // types
+	Look    time.Duration `yaml:"look"`
+	GiveUp  time.Duration `yaml:"give_up"`
+}
+
+// Verification says how peers' credentials are checked.
+type Verification struct {
+	Required    []string      `yaml:"required"` // scopes
+	Remember    time.Duration `yaml:"remember"`
+	ListEntries int           `yaml:"list_entries"`
+	ListLife    time.Duration `yaml:"list_life"`
+	ListGrace   time.Duration `yaml:"list_grace"`
+	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Envelope    bool          `yaml:"envelope"`
 }
 
 // Egress says where this process may connect to, beyond public addresses of peers.
@@ -110,6 +132,7 @@ type Limits struct {
 	GiveUp        time.Duration `yaml:"give_up"`
 	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
+	Requests      int           `yaml:"credential_requests"`
 
 	Connections        int `yaml:"connections"`
 	AddressConnections int `yaml:"address_connections"`
@@ -156,8 +179,10 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
+		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
+		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096,
+		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
 			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},
 		Log: Log{Level: "info", Format: "text"},
 	}
