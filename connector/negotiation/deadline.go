@@ -26,13 +26,12 @@ func (s *Service) deadline(n *Negotiation) (*commit.Owed, error) {
 	if n.Held.Message == "" || s.cfg.Patience == 0 {
 		return nil, nil
 	}
-	id, err := process.NewID(s.cfg.Rand)
+	now := s.cfg.Now()
+	owed, err := process.Owe(s.cfg.Rand, now, commit.Owed{Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
+		Message: "deadline", Trace: n.Trace}, "", "")
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	owed := process.Owe(now, commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
-		Message: "deadline", Trace: n.Trace}, "", "")
 	owed.Due = now.Add(s.cfg.Patience)
 	n.Held.Until, n.Held.Deadline = owed.Due, owed.ID
 	return owed, nil

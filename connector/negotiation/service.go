@@ -82,8 +82,11 @@ func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error)
 	if err != nil {
 		return nil, fault.Wrap("negotiation.owe", fault.Internal, err)
 	}
-	owed := process.Owe(s.cfg.Now(), commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
 		Message: string(m.Kind), Body: body, Trace: n.Trace}, n.Callback, path)
+	if err != nil {
+		return nil, err
+	}
 	n.Pending = Pending{Kind: m.Kind, To: to, Owed: owed.ID}
 	return owed, nil
 }

@@ -107,11 +107,18 @@ func NewID(rand io.Reader) (string, error) {
 	return id.URN(), nil
 }
 
-// Owe completes a message that a process owes, and that has its id already: the address below the peer's base URL, and the time until which
-// its first attempt is left to who commits it.
-func Owe(now time.Time, o commit.Owed, base, path string) *commit.Owed {
+// Owe completes a message that a process owes: an id unless it has one, the address below the peer's base URL, and the time until which its
+// first attempt is left to who commits it.
+func Owe(rand io.Reader, now time.Time, o commit.Owed, base, path string) (*commit.Owed, error) {
+	if o.ID == "" {
+		id, err := NewID(rand)
+		if err != nil {
+			return nil, err
+		}
+		o.ID = id
+	}
 	o.URL, o.Created, o.Due = strings.TrimRight(base, "/")+path, now, now.Add(outbox.Hold)
-	return &o
+	return &o, nil
 }
 
 // attempts bounds how often a step is tried again after somebody else changed the process in between.

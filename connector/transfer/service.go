@@ -85,8 +85,11 @@ func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
 	if err != nil {
 		return nil, fault.Wrap("transfer.owe", fault.Internal, err)
 	}
-	owed := process.Owe(s.cfg.Now(), commit.Owed{ID: id, Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{ID: id, Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
 		Message: string(m.Kind), Body: body, Trace: t.Trace}, t.Callback, path)
+	if err != nil {
+		return nil, err
+	}
 	t.Pending = Pending{Kind: m.Kind, To: to, Owed: owed.ID}
 	return owed, nil
 }
