@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -60,8 +61,9 @@ type Config struct {
 	Dial     egress.Dial      // net.Dialer
 	Resolve  egress.Resolve   // the system's resolver
 	VFS      string           // the operating system's file layer, for the embedded store
-	Disk     durable.FS       // the operating system's file system, for keys and checkpoints
+	Disk     durable.FS       // the operating system's file system, for the master key and checkpoints
 	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
+	Master   keyring.Master   // the file Settings.Keys.Master; it is made when nothing in the store needs it yet
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
 	Identity Identity         // DCP over the DIDs of the hosted participants
 	Hold     Hold             // nothing waits for an operator
@@ -90,6 +92,7 @@ type Connector struct {
 	profile *profile.Profile
 	models  *aspect.Models
 	store   store.Store
+	keeper  *keyring.Keeper
 	hosted  *hosted
 	ledger  *ledger
 	peers   *egress.Client
@@ -188,7 +191,10 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	cores := runtime.GOMAXPROCS(0)
 	c.ledger = &ledger{turns: turn.New(cores, cores, math.MaxInt), engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
-	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Rand, c.cfg.Now)
+	if err := c.openKeys(ctx); err != nil {
+		return err
+	}
+	c.hosted = newHosted(c.store, c.keeper, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
 		return err
 	}
@@ -272,7 +278,7 @@ func (c *Connector) joinEgress() error {
 }
 
 func (c *Connector) joinIdentity() {
-	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
+	c.resolver = identity.NewResolver(c.fetchDocument, c.cfg.Now)
 	tokens := identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
@@ -380,6 +386,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
+	background.Go(func() { c.keeper.Run(work) })
 	c.sequencers.open(func(p participant.Participant) {
 		background.Go(func() {
 			if err := c.ledger.run(work, p); err != nil {

@@ -21,7 +21,7 @@ func (c *Connector) host(ctx context.Context, slug, name, actor string) (partici
 	if p, err := c.hosted.Participant(ctx, slug); err == nil {
 		return p, nil
 	}
-	keys, err := c.hosted.draw(slug)
+	keys, err := c.hosted.draw(ctx, slug)
 	if err != nil {
 		return participant.Participant{}, err
 	}
@@ -103,13 +103,13 @@ func (c *Connector) PutCredential(ctx context.Context, local participant.Partici
 }
 
 // Issue signs a credential as a hosted authority.
-func (c *Connector) Issue(_ context.Context, authority participant.Participant, holder participant.DID, kind string, subject map[string]string, life time.Duration) ([]byte, error) {
+func (c *Connector) Issue(ctx context.Context, authority participant.Participant, holder participant.DID, kind string, subject map[string]string, life time.Duration) ([]byte, error) {
 	keys, err := c.hosted.Keys(authority)
 	if err != nil {
 		return nil, err
 	}
 	issuer := credential.Issuer{DID: authority.DID, Keys: keys, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	_, token, err := issuer.Issue(holder, kind, subject, life)
+	_, token, err := issuer.Issue(ctx, holder, kind, subject, life)
 	return []byte(token), err
 }
 

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 )
 
 func (a *app) issuerCommand() *cobra.Command {
@@ -22,7 +19,7 @@ func (a *app) issueCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "issue HOLDER TYPE",
 		Short: "Sign a credential of the type TYPE for the company with the DID HOLDER, and print it",
-		Long: `Issue signs a verifiable credential with the issuing key of a participant hosted here. It needs the data directory, not the running connector.
+		Long: `Issue signs a verifiable credential with the issuing key of a participant hosted here. It needs the store and the master key, not the running connector.
 The holder stores what is printed by "sluice credentials put". Peers accept it when their settings trust this issuer for the type.`,
 		Example: `  sluice issuer issue --participant meridian did:web:boreal.example:boreal BpnCredential \
     --claim holderIdentifier=BPNL00000000BOR1 --claim bpn=BPNL00000000BOR1 > bpn.jwt`,
@@ -34,7 +31,7 @@ The holder stores what is printed by "sluice credentials put". Peers accept it w
 	claims := f.StringArray("claim", nil, "member of the credential's subject: name=value (may be repeated)")
 	days := f.Int("days", 365, "how long it is good for")
 	_ = c.MarkFlagRequired("participant")
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := a.settingsFrom(*path)
 		if err != nil {
 			return err
@@ -54,12 +51,13 @@ The holder stores what is printed by "sluice credentials put". Peers accept it w
 			}
 			subject[name] = value
 		}
-		keys, err := keyfile.Open(filepath.Join(s.Data, "keys", *slug+".json"), a.rand)
+		keys, done, err := a.keysOf(cmd.Context(), s, *slug)
 		if err != nil {
-			return errors.Join(fmt.Errorf("participant %s", *slug), err)
+			return err
 		}
+		defer done()
 		issuer := credential.Issuer{DID: identity.FormatDID(s.Public.Host, *slug), Keys: keys, Now: a.now, Rand: a.rand}
-		id, token, err := issuer.Issue(holder, args[1], subject, time.Duration(*days)*24*time.Hour)
+		id, token, err := issuer.Issue(cmd.Context(), holder, args[1], subject, time.Duration(*days)*24*time.Hour)
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,10 +17,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -38,7 +36,7 @@ var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read", 
 // world is four companies that know each other's documents; the verifier is told what the credential service answers.
 type world struct {
 	now      time.Time
-	keys     map[participant.DID]*keyfile.Keys
+	keys     map[participant.DID]*keyring.Ring
 	wallet   []credential.Stored
 	holder   *credential.Holder
 	verifier *credential.Verifier
@@ -57,10 +55,10 @@ func (w *world) Query(context.Context, participant.Participant, participant.Peer
 
 func setup(t *testing.T) *world {
 	t.Helper()
-	w := &world{now: now, keys: map[participant.DID]*keyfile.Keys{}}
+	w := &world{now: now, keys: map[participant.DID]*keyring.Ring{}}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk} {
-		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyring.Draw("company", rand.Reader, time.Now)
 		check(t, err)
 		w.keys[did] = k
 		_, url, err := identity.ParseDID(string(did))
@@ -98,7 +96,7 @@ func check(t *testing.T, err error) {
 func (w *world) give(t *testing.T, kind string, subject credential.Subject) {
 	t.Helper()
 	issuer := credential.Issuer{DID: meridian, Keys: w.keys[meridian], Now: func() time.Time { return now }, Rand: rand.Reader}
-	_, token, err := issuer.Issue(boreal, kind, subject, time.Hour)
+	_, token, err := issuer.Issue(t.Context(), boreal, kind, subject, time.Hour)
 	check(t, err)
 	stored, err := credential.Read(token, boreal)
 	check(t, err)
@@ -212,7 +210,7 @@ func TestEachStepOfThePresentationRefuses(t *testing.T) {
 	w := setup(t)
 	n := 0
 	sign := func(did participant.DID, use identity.Use, claims any) string {
-		token, err := identity.SignJWT(string(did), w.keys[did], use, "JWT", claims)
+		token, err := identity.SignJWT(t.Context(), string(did), w.keys[did], use, "JWT", claims, time.Time{})
 		check(t, err)
 		return token
 	}
@@ -235,7 +233,7 @@ func TestEachStepOfThePresentationRefuses(t *testing.T) {
 		return sign(boreal, identity.UseToken, with(goodVP(n, good), name, value))
 	}
 	replayed := vp(good)
-	foreign, err := identity.SignJWT(string(boreal), w.keys[dusk], identity.UseToken, "JWT", goodVP(1002, good))
+	foreign, err := identity.SignJWT(t.Context(), string(boreal), w.keys[dusk], identity.UseToken, "JWT", goodVP(1002, good), time.Time{})
 	check(t, err)
 	for name, tt := range map[string]struct {
 		answer []string

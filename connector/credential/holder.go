@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,22 +63,19 @@ func (h *Holder) Grant(local participant.Participant, verifier participant.DID, 
 	if err != nil {
 		return "", err
 	}
-	mac, err := accessMAC(keys, body)
+	key, err := keys.Secret(identity.SecretHolder)
 	if err != nil {
 		return "", err
 	}
+	mac := accessMAC(key, body)
 	return accessPrefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(mac), nil
 }
 
-func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
-	key, err := keys.Secret(identity.SecretHolder)
-	if err != nil {
-		return nil, err
-	}
+func accessMAC(key, body []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte("sluice/presentation-access/v1\x00"))
 	m.Write(body)
-	return m.Sum(nil), nil
+	return m.Sum(nil)
 }
 
 // granted opens an access token for the verifier that presents it, once.
@@ -90,9 +88,10 @@ func (h *Holder) granted(ctx context.Context, local participant.Participant, key
 	}
 	body, err1 := base64.RawURLEncoding.Strict().DecodeString(body64)
 	mac, err2 := base64.RawURLEncoding.Strict().DecodeString(mac64)
-	want, err3 := accessMAC(keys, body)
+	secrets, err3 := keys.Secrets(identity.SecretHolder)
+	ours := slices.ContainsFunc(secrets, func(key []byte) bool { return hmac.Equal(mac, accessMAC(key, body)) })
 	var a access
-	if errors.Join(err1, err2, err3) != nil || !hmac.Equal(mac, want) || json.Unmarshal(body, &a) != nil {
+	if errors.Join(err1, err2, err3) != nil || !ours || json.Unmarshal(body, &a) != nil {
 		return nil, refused
 	}
 	now := h.Now()
@@ -139,7 +138,7 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	if len(shown) == 0 {
 		return nil, nil
 	}
-	vp, err := h.presentation(local, keys, verifier.DID, shown)
+	vp, err := h.presentation(ctx, local, keys, verifier.DID, shown)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -171,7 +170,7 @@ type vp struct {
 	Credentials []string `json:"verifiableCredential"`
 }
 
-func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, credentials []string) (string, error) {
+func (h *Holder) presentation(ctx context.Context, local participant.Participant, keys identity.Keys, verifier participant.DID, credentials []string) (string, error) {
 	id, err := uuid.NewRandomFromReader(h.Rand)
 	if err != nil {
 		return "", err
@@ -180,9 +179,9 @@ func (h *Holder) presentation(local participant.Participant, keys identity.Keys,
 	if err != nil {
 		return "", err
 	}
-	n := h.Now().Unix()
-	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, "JWT", vpClaims{Issuer: string(local.DID), Subject: string(local.DID),
-		Audience: string(verifier), ID: id.String(), Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: inner})
+	n, until := h.Now().Unix(), h.Now().Add(presentationLife)
+	token, err := identity.SignJWT(ctx, string(local.DID), keys, identity.UseToken, "JWT", vpClaims{Issuer: string(local.DID), Subject: string(local.DID),
+		Audience: string(verifier), ID: id.String(), Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: until.Unix()}, VP: inner}, until)
 	if err != nil {
 		return "", fmt.Errorf("presentation: %w", err)
 	}

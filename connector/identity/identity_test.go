@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,11 +19,10 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -35,7 +33,7 @@ const (
 var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 
 type world struct {
-	keys     map[participant.DID]*keyfile.Keys
+	keys     map[participant.DID]*keyring.Ring
 	verifier *identity.Verifier
 	again    func() *identity.Verifier // another one over the same store
 	fetched  *atomic.Int32
@@ -43,10 +41,10 @@ type world struct {
 
 func setup(t testing.TB) world {
 	t.Helper()
-	w := world{keys: map[participant.DID]*keyfile.Keys{}, fetched: new(atomic.Int32)}
+	w := world{keys: map[participant.DID]*keyring.Ring{}, fetched: new(atomic.Int32)}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{boreal, cobalt} {
-		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyring.Draw("company", rand.Reader, time.Now)
 		check(t, err)
 		w.keys[did] = k
 		doc, err := identity.NewDocument(did, k, []identity.Service{{ID: string(did) + "#dsp", Type: "DataService", Endpoint: "https://boreal.example/x/.well-known/dspace-version"}})
@@ -92,7 +90,7 @@ func check(t testing.TB, err error) {
 func TestAFreshTokenProvesItsSenderOnce(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	token, err := identity.IssueToken(boreal, cobalt, w.keys[boreal], "access", now, rand.Reader)
+	token, err := identity.IssueToken(t.Context(), boreal, cobalt, w.keys[boreal], "access", now, rand.Reader)
 	check(t, err)
 	peer, err := w.accept(t, token)
 	check(t, err)
@@ -113,7 +111,7 @@ func TestAFreshTokenProvesItsSenderOnce(t *testing.T) {
 func TestOfAThousandCopiesOneIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	token, err := identity.IssueToken(boreal, cobalt, w.keys[boreal], "", now, rand.Reader)
+	token, err := identity.IssueToken(t.Context(), boreal, cobalt, w.keys[boreal], "", now, rand.Reader)
 	check(t, err)
 	var accepted atomic.Int32
 	var wg sync.WaitGroup
@@ -134,10 +132,10 @@ func TestOfAThousandCopiesOneIsAccepted(t *testing.T) {
 }
 
 // forge signs any header and payload with any key.
-func forge(t *testing.T, keys *keyfile.Keys, header, payload string) string {
+func forge(t *testing.T, keys *keyring.Ring, header, payload string) string {
 	t.Helper()
 	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
-	signature, err := keys.Sign(identity.UseToken, []byte(input))
+	signature, err := sign(t, keys, []byte(input))
 	check(t, err)
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
@@ -414,4 +412,14 @@ func BenchmarkVerifySignature(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// sign signs with the key that signs tokens now.
+func sign(t testing.TB, keys identity.Keys, input []byte) ([]byte, error) {
+	t.Helper()
+	signer, err := keys.Signer(identity.UseToken)
+	if err != nil {
+		return nil, err
+	}
+	return signer.Sign(t.Context(), input, time.Time{})
 }

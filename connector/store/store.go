@@ -22,6 +22,7 @@ type Store interface {
 	Participants
 	Tokens
 	Credentials
+	Keys
 	catalog.Store
 	negotiation.Store
 	transfer.Store

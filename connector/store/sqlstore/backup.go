@@ -18,8 +18,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
-// tables in an order that satisfies the references. Management tokens stay out: a restore must not bring back one that was deleted since.
-var tables = []string{"participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
+// tables in an order that satisfies the references. Management tokens stay out: a restore must not bring back one that was deleted since. Keys
+// are in it as they are in the store: wrapped.
+var tables = []string{"data_keys", "keys", "participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
 	"agreements", "retirements", "transfers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
 
 // archiveHead is the first line of a backup.

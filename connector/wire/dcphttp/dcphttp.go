@@ -60,11 +60,17 @@ type Agent struct {
 	cfg Config
 
 	mu        sync.Mutex
-	documents map[participant.ID][]byte
+	documents map[participant.ID]document
+}
+
+// document is a DID document as it was written with the keys of one generation.
+type document struct {
+	generation uint64
+	body       []byte
 }
 
 // New returns an Agent.
-func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID][]byte{}} }
+func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID]document{}} }
 
 // Mux is what routes are mounted on.
 type Mux interface {
@@ -105,20 +111,20 @@ func (a *Agent) stranger(ctx context.Context, why error) error {
 }
 
 // Authorize makes the Authorization header of one request to a peer: a self-issued token with leave to ask for our credentials.
-func (a *Agent) Authorize(_ context.Context, local participant.Participant, peer participant.DID) (string, error) {
+func (a *Agent) Authorize(ctx context.Context, local participant.Participant, peer participant.DID) (string, error) {
 	access, err := a.cfg.Holder.Grant(local, peer, a.cfg.Scopes)
 	if err != nil {
 		return "", err
 	}
-	return a.bearer(local, peer, access)
+	return a.bearer(ctx, local, peer, access)
 }
 
-func (a *Agent) bearer(local participant.Participant, peer participant.DID, access string) (string, error) {
+func (a *Agent) bearer(ctx context.Context, local participant.Participant, peer participant.DID, access string) (string, error) {
 	keys, err := a.cfg.Keys(local)
 	if err != nil {
 		return "", err
 	}
-	token, err := identity.IssueToken(local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
+	token, err := identity.IssueToken(ctx, local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
 	return "Bearer " + token, err
 }
 
@@ -140,20 +146,21 @@ func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// Document returns the DID document of a hosted participant; it changes only with the keys, which are read at the start.
+// Document returns the DID document of a hosted participant, which changes with its keys.
 func (a *Agent) Document(local participant.Participant) ([]byte, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if body, ok := a.documents[local.ID]; ok {
-		return body, nil
-	}
 	keys, err := a.cfg.Keys(local)
 	if err != nil {
 		return nil, err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	generation := keys.Generation() // before the keys are read: what changes in between is written once more
+	if d, ok := a.documents[local.ID]; ok && d.generation == generation {
+		return d.body, nil
+	}
 	body, err := identity.NewDocument(local.DID, keys, a.cfg.Endpoints(local))
 	if err == nil {
-		a.documents[local.ID] = body
+		a.documents[local.ID] = document{generation, body}
 	}
 	return body, err
 }
@@ -240,7 +247,7 @@ func (a *Agent) Query(ctx context.Context, local participant.Participant, peer p
 	if err != nil {
 		return nil, err
 	}
-	header, err := a.bearer(local, peer.DID, peer.AccessToken)
+	header, err := a.bearer(ctx, local, peer.DID, peer.AccessToken)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
@@ -37,7 +37,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/profile"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -186,7 +185,7 @@ func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func cursors(t testing.TB) identity.Cursors {
 	t.Helper()
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyring.Draw("company", rand.Reader, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
