@@ -141,11 +141,8 @@ func (k *Keeper) Host(r *Ring, p participant.Participant) {
 
 // List returns the keys of a participant, by use and generation.
 func (k *Keeper) List(ctx context.Context, p participant.Participant) ([]store.Key, error) {
-	r, err := k.Open(ctx, p.Slug)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Clone(r.view.Load().rows), nil
+	kept, err := k.cfg.Store.Keyring(ctx, p.Slug)
+	return kept.Keys, err
 }
 
 // Rotation says what is rotated and how.
@@ -238,7 +235,7 @@ func (k *Keeper) Revoke(ctx context.Context, p participant.Participant, id strin
 			return err
 		}
 		was := key.State
-		key.State, key.Due, key.Wrapped = store.KeyRevoked, time.Time{}, nil
+		key.State, key.Due, key.Wrapped = store.KeyRevoked, time.Time{}, []byte{}
 		c.put(key, o.Actor, map[string]string{"reason": o.Reason})
 		c.forget = c.forget || u.listed
 		if was != store.KeyActive {
@@ -300,7 +297,7 @@ func (r *Ring) step(c *changes) {
 			c.supersede(u, schedule)
 			key.State, key.Due = store.KeyActive, time.Time{}
 		case store.KeyRotated:
-			key.State, key.Due, key.Wrapped = store.KeyRetired, time.Time{}, nil
+			key.State, key.Due, key.Wrapped = store.KeyRetired, time.Time{}, []byte{}
 		default:
 			continue
 		}
@@ -328,9 +325,15 @@ func (c *changes) find(is func(store.Key) bool) (store.Key, bool) {
 	return store.Key{}, false
 }
 
+// Published reports whether the DID document lists the key.
+func Published(k store.Key) bool {
+	u, _ := useOf(k.Use)
+	return u.listed && k.State != store.KeyRetired && k.State != store.KeyRevoked
+}
+
 func (c *changes) listed() (n int) {
 	for _, k := range c.rows {
-		if u, _ := useOf(k.Use); u.listed && k.State != store.KeyRetired && k.State != store.KeyRevoked {
+		if Published(k) {
 			n++
 		}
 	}
@@ -351,7 +354,7 @@ func (c *changes) supersede(u use, actor string) {
 		}
 	}
 	if u.listed {
-		old.Wrapped = nil
+		old.Wrapped = []byte{}
 	}
 	c.put(old, actor, nil)
 }

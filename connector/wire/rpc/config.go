@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -120,6 +121,13 @@ type Wallet interface {
 	PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (store.Credential, error)
 }
 
+// Keeper keeps the keys of participants. A *keyring.Keeper implements it.
+type Keeper interface {
+	List(ctx context.Context, p participant.Participant) ([]store.Key, error)
+	Rotate(ctx context.Context, p participant.Participant, r keyring.Rotation) ([]store.Key, error)
+	Revoke(ctx context.Context, p participant.Participant, id string, o commit.Order) (store.Key, error)
+}
+
 // Logs is the part of the decision logs that has keys.
 type Logs interface {
 	// VerifierKey returns the public key of the participant's log.
@@ -149,6 +157,7 @@ type Config struct {
 	Publisher    Publisher
 	Hosting      Hosting
 	Wallet       Wallet
+	Keeper       Keeper
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors

@@ -205,6 +205,16 @@ func setup(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}, log: &written{}}
+	secret, err := keyring.DrawMaster(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, err := keyring.ParseMaster(secret, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := keyring.NewKeeper(keyring.Config{Store: st, Master: master, Recorder: p, Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Changed: func(participant.Participant, bool) {}})
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
 		made, err := p.CreateParticipant(ctx, slug, slug, "")
@@ -212,6 +222,11 @@ func setup(t testing.TB) *bench {
 			t.Fatal(err)
 		}
 		ids = append(ids, made.ID)
+		ring, err := keeper.Create(ctx, slug)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keeper.Host(ring, made)
 	}
 	token := func(id participant.ID, role string, expires time.Time) string { return b.token(t, id, role, expires) }
 	b.process, b.operator, b.reader = token(0, rpc.Operator, time.Time{}), token(ids[0], rpc.Operator, time.Time{}), token(ids[0], rpc.Reader, time.Time{})
@@ -221,7 +236,7 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Keeper: keeper, Logs: p,
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
