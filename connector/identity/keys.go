@@ -124,8 +124,15 @@ func parseJWK(raw []byte) (any, error) {
 	case *ecdsa.PrivateKey, ed25519.PrivateKey:
 		return nil, fmt.Errorf("the key is private")
 	}
-	_, err = algorithmOf(key)
-	return key, err
+	if _, err := algorithmOf(key); err != nil {
+		return nil, err
+	}
+	if ec, ok := key.(*ecdsa.PublicKey); ok {
+		if _, err := ec.ECDH(); err != nil {
+			return nil, fmt.Errorf("the key is not on its curve: %w", err)
+		}
+	}
+	return key, nil
 }
 
 // digestOf names a public key by what it is, whatever a document calls it.

@@ -23,6 +23,7 @@ type net struct {
 	mu        sync.Mutex
 	documents map[string][]byte
 	hold      chan struct{} // when set, answers wait for it
+	absent    error         // what is said of what is not there
 	fetched   atomic.Int32
 	open      atomic.Int32
 }
@@ -42,6 +43,9 @@ func (n *net) fetch(ctx context.Context, url string, _ int64) ([]byte, error) {
 	defer n.mu.Unlock()
 	if doc, ok := n.documents[url]; ok {
 		return doc, nil
+	}
+	if n.absent != nil {
+		return nil, n.absent
 	}
 	return nil, errors.New("nothing there")
 }

@@ -63,12 +63,6 @@ type Agent struct {
 	documents map[participant.ID]document
 }
 
-// document is a DID document as it was written with the keys of one generation.
-type document struct {
-	generation uint64
-	body       []byte
-}
-
 // New returns an Agent.
 func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID]document{}} }
 
@@ -126,43 +120,6 @@ func (a *Agent) bearer(ctx context.Context, local participant.Participant, peer 
 	}
 	token, err := identity.IssueToken(ctx, local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
 	return "Bearer " + token, err
-}
-
-func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
-	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
-	if err != nil {
-		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
-		return
-	}
-	gate.Anyone(r.Context())
-	body, err := a.Document(local)
-	if err != nil {
-		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))
-		problem.Write(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/did+json")
-	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(body)
-}
-
-// Document returns the DID document of a hosted participant, which changes with its keys.
-func (a *Agent) Document(local participant.Participant) ([]byte, error) {
-	keys, err := a.cfg.Keys(local)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	generation := keys.Generation() // before the keys are read: what changes in between is written once more
-	if d, ok := a.documents[local.ID]; ok && d.generation == generation {
-		return d.body, nil
-	}
-	body, err := identity.NewDocument(local.DID, keys, a.cfg.Endpoints(local))
-	if err == nil {
-		a.documents[local.ID] = document{generation, body}
-	}
-	return body, err
 }
 
 // query answers a verifier that holds an access token of ours. An unknown participant is answered like an unknown caller, and no byte of a
