@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
@@ -61,8 +62,11 @@ const comeAgain = 5
 // time for as long as that look is not repeated. And nobody doubts for a moment who anybody is.
 func TestNoExchangeFailsWhileEveryKeyIsRotated(t *testing.T) {
 	t.Parallel()
+	want := exchangesUnderRotation(t)
 	var doubted atomic.Int64
-	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: members, Log: func(slug string) *slog.Logger {
+	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: members, Change: func(_ string, cfg *connector.Config) {
+		cfg.Settings.Limits.OpenProcesses = int(2*want) + 10_000 // nobody ends a transfer here
+	}, Log: func(slug string) *slog.Logger {
 		return slog.New(doubts{slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}), t, &doubted}).With(slog.String("company", slug))
 	}})
 	if err != nil {
@@ -74,7 +78,6 @@ func TestNoExchangeFailsWhileEveryKeyIsRotated(t *testing.T) {
 		}
 	}()
 	asset := publish(t, n.Companies["cobalt"]).Assets[0]
-	want := exchangesUnderRotation(t)
 	var done, failed, again atomic.Int64
 	pull := func(consumer *network.Company) error {
 		result, err := consumer.Pull(t.Context(), consumer.Local, exchange.Errand{Peer: n.Companies["cobalt"].Local.DID, Asset: asset, Fresh: true, Actor: "test"})
