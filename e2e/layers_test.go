@@ -29,7 +29,7 @@ var floors = [][]string{
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},
-	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
+	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
 // trees may be imported by those to their left, never back.
@@ -38,7 +38,7 @@ var trees = []string{"cmd", "e2e", "connector", "policy", "schemas"}
 // importers says who may import what carries a technology; nobody else may. A path stands for what is below it too.
 var importers = map[string][]string{
 	"github.com/open-policy-agent/opa": {"policy/engine"},
-	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/interop", "e2e/tck/kit"},
+	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/kits"},
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},

@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/sluice-connector/sluice/e2e/kits"
 )
 
 // edcID is the name that EDC trades with us under.
@@ -50,7 +50,7 @@ type edc struct {
 func prepare(ctx context.Context, e *edc) (*edc, error) {
 	e.ports = map[string]int{}
 	for _, name := range []string{"default", "management", "protocol", "control", "version", "public", "catalog"} {
-		port, err := free()
+		port, err := kits.Free()
 		if err != nil {
 			return nil, err
 		}
@@ -151,23 +151,6 @@ func (e *edc) classes() string {
 
 // stores is what the folder of a release's SQL stores has behind the name of the release's own.
 const stores = "-sql"
-
-// schema is a new place in the PostgreSQL server of SLUICE_TEST_POSTGRES, for EDC or for us.
-func schema(ctx context.Context, name string) (*url.URL, error) {
-	text := os.Getenv("SLUICE_TEST_POSTGRES")
-	if text == "" {
-		return nil, errors.New("SLUICE_TEST_POSTGRES is not set; run this with make")
-	}
-	conn, err := pgx.Connect(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "CREATE SCHEMA "+name); err != nil {
-		return nil, err
-	}
-	return url.Parse(text + "&search_path=" + name)
-}
 
 // event is what EDC tells whoever it was set up to call back.
 type event struct {

@@ -9,26 +9,22 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/sluice-connector/sluice/e2e/kits"
 )
 
 // releases of EDC, with the lists of their jars.
@@ -148,56 +144,11 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
 }
 
-// check compares the jars with the pinned bytes: none changed, none missing, none too many.
+// check compares the jars with the pinned bytes.
 func check(release, lib string) error {
-	list := "jars-" + release + ".sha256"
-	file, err := sums.Open(list)
+	list, err := sums.ReadFile("jars-" + release + ".sha256")
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	wanted := map[string]string{}
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		sum, name, ok := strings.Cut(lines.Text(), "  ")
-		if !ok {
-			return fmt.Errorf("%s: %q is no line of sha256sum", list, lines.Text())
-		}
-		wanted[name] = sum
-	}
-	have, err := filepath.Glob(filepath.Join(lib, "*.jar"))
-	if err != nil {
-		return err
-	}
-	for _, path := range have {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		if name := filepath.Base(path); wanted[name] != hex.EncodeToString(sum[:]) {
-			return fmt.Errorf("%s is not the jar that %s names", name, list)
-		}
-	}
-	if len(have) != len(wanted) {
-		return fmt.Errorf("%d jars in %s, %s names %d", len(have), lib, list, len(wanted))
-	}
-	return nil
-}
-
-// free is a port that nobody listens at now. It lies below those that the system gives to connections, which would otherwise take it before
-// the JVM does.
-func free() (int, error) {
-	var l net.Listener
-	err := errors.New("no try")
-	for range 100 {
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return kits.Check(lib, list)
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
+	"github.com/sluice-connector/sluice/e2e/kits"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
@@ -61,7 +62,7 @@ type company struct {
 }
 
 func newCompany(dir string, peer *edc, log *slog.Logger) (*company, error) {
-	port, err := free()
+	port, err := kits.Free()
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/e2e/kits"
 )
 
 // How much is measured. Each connector warms up first: its compiler has seen the code, and its caches are full.
@@ -149,7 +150,7 @@ func edcFigures(ctx context.Context, dir, lib string, wait int, kind string) (f 
 			e.topics = []string{"contract.negotiation.finalized", "contract.negotiation.terminated", "transfer.process.started", "transfer.process.terminated"}
 		}
 		if kind == "PostgreSQL" {
-			if e.database, err = schema(ctx, fmt.Sprintf("edc_%s_%d", side, wait)); err != nil {
+			if e.database, err = kits.Schema(ctx, fmt.Sprintf("edc_%s_%d", side, wait)); err != nil {
 				return f, err
 			}
 		}
@@ -211,7 +212,7 @@ func ourFigures(ctx context.Context, dir, kind string) (f figures, err error) {
 	if kind == "PostgreSQL" {
 		for i := range members {
 			var address *url.URL
-			if address, err = schema(ctx, "sluice_"+members[i].Slug); err != nil {
+			if address, err = kits.Schema(ctx, "sluice_"+members[i].Slug); err != nil {
 				return f, err
 			}
 			members[i].Store = settings.Store{Kind: settings.Postgres, URL: address.String()}

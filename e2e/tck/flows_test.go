@@ -2,7 +2,6 @@ package tck_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -11,16 +10,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/e2e/kits"
 	"github.com/sluice-connector/sluice/e2e/tck"
 )
 
@@ -69,22 +66,13 @@ func start(t *testing.T, kind, peer string) *tck.Company {
 // schema makes a schema of its own on the server that the test run brings; without one the test fails.
 func schema(t *testing.T) string {
 	t.Helper()
-	url := os.Getenv("SLUICE_TEST_POSTGRES")
-	if url == "" {
-		t.Fatal("SLUICE_TEST_POSTGRES is not set; run the tests with make test")
-	}
-	conn, err := pgx.Connect(t.Context(), url)
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	url, err := kits.Schema(t.Context(), "tck_"+hex.EncodeToString(b[:]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	var b [4]byte
-	_, _ = rand.Read(b[:])
-	name := "tck_" + hex.EncodeToString(b[:])
-	if _, err := conn.Exec(t.Context(), "CREATE SCHEMA "+name); err != nil {
-		t.Fatal(err)
-	}
-	return url + "&search_path=" + name
+	return url.String()
 }
 
 // counterparty is the other side: it answers as the kit does, with 200 and without a content type, and keeps what it was sent for the case
