@@ -37,6 +37,7 @@ func (c *Connector) joinVerifier(tokens *identity.Verifier) error {
 
 // distrust puts on record that a peer was refused for a credential that is no longer, or not yet, good: no policy is asked about that.
 func (c *Connector) distrust(ctx context.Context, local participant.Participant, peer participant.DID, code string) {
+	ctx = context.WithoutCancel(ctx) // a refusal because the time was up is on record too
 	now := c.cfg.Now()
 	id, err := decisionlog.NewID(c.cfg.Rand)
 	if err == nil {

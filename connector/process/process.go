@@ -36,12 +36,14 @@ func (r Role) Other() Role {
 type Receipt[K ~string] struct {
 	Kind   K
 	Digest string // SHA-256, hex, of the bytes
-	Named  bool   // the message has an id of its own, so that no other one has these bytes
+	Named  bool   // the message has a UUID for its id, so that no other one has these bytes
 }
 
-// ReceiptOf is the receipt of a message with these bytes, and with this id if it has one.
+// ReceiptOf is the receipt of a message with these bytes, and with this id if it has one. Only a UUID counts: software that gives each message the
+// same id must be able to suspend twice.
 func ReceiptOf[K ~string](kind K, id string, raw []byte) Receipt[K] {
-	return Receipt[K]{kind, Digest(raw), id != ""}
+	u, err := uuid.Parse(id)
+	return Receipt[K]{kind, Digest(raw), err == nil && u != uuid.Nil}
 }
 
 // Moved is the receipt after a step of our own. What the peer says next may be new although it is byte for byte what it said before: it may

@@ -41,12 +41,15 @@ func (s *Service) Approve(ctx context.Context, local participant.Participant, id
 	return s.operate(ctx, local, id, Message{Kind: Start}, codeApprove, order)
 }
 
-const codeApprove = "transfer.approve"
+const (
+	codeApprove = "transfer.approve"
+	codeResume  = "transfer.resume"
+)
 
 // Resume starts a suspended transfer again: the provider after a new decision, the consumer by asking for it. While the peer is still
 // being told of the pause it is a Conflict.
 func (s *Service) Resume(ctx context.Context, local participant.Participant, id string, order commit.Order) (Transfer, error) {
-	return s.operate(ctx, local, id, Message{Kind: Start}, "transfer.resume", order)
+	return s.operate(ctx, local, id, Message{Kind: Start}, codeResume, order)
 }
 
 // operate applies an operator's message: on record, committed with what is owed, then told to the peer.
@@ -63,6 +66,9 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		}
 		if code == codeApprove && t.Held != Start {
 			return process.Illegal(fault.New("transfer.Approve", fault.Conflict, "in state %s there is nothing that waits for an operator", t.State))
+		}
+		if code == codeResume && t.Held == Start {
+			return process.Illegal(fault.New("transfer.Resume", fault.Conflict, "it waits for an operator's approval; approve or terminate it"))
 		}
 		if m.Kind == Start && t.Pending.Kind != "" {
 			// The peer may not have heard of the pause yet: it would take a start for nothing, and keep a token that opens no more.

@@ -719,3 +719,20 @@ func TestASuspensionThatComesAgainAfterTheResumptionUndoesNothing(t *testing.T) 
 	b.Run()
 	b.want(t, transfer.Suspended)
 }
+
+func TestWhatWaitsForAnOperatorIsApprovedAndNotResumed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+	b.begin(t)
+	b.Run()
+	if err := resume(b.cobalt.Transfers, t, b.cobalt); !fault.Is(err, fault.Conflict) {
+		t.Errorf("resuming what waits: %v, want a conflict", err)
+	}
+	b.want(t, transfer.Requested)
+	if _, err := b.cobalt.Transfers.Approve(t.Context(), b.cobalt.Local, b.cobalt.Transfer("").ID, commit.Order{Actor: "operator"}); err != nil {
+		t.Fatal(err)
+	}
+	b.Run()
+	b.want(t, transfer.Started)
+}

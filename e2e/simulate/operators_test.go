@@ -139,6 +139,8 @@ func (s *seed) conduct(n *node, t transfer.Transfer) {
 	case 2, 3, 4:
 		if what = "resume"; t.Held != "" {
 			what = "approve"
+			_, err = n.Transfers.Approve(ctx, n.Local, t.ID, order)
+			break
 		}
 		_, err = n.Transfers.Resume(ctx, n.Local, t.ID, order)
 	default:

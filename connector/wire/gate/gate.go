@@ -89,6 +89,7 @@ type visit struct {
 	conn    *conn  // nil when it carries many callers
 	peer    string // who is calling, once that is proven
 	anyone  bool   // may ask this
+	paid    bool   // its address has, and gets it back when the caller is proven
 }
 
 type visitKey struct{}
@@ -97,7 +98,7 @@ type visitKey struct{}
 func (g *Gate) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v, trusted := g.visit(r)
-		if !trusted && !v.paid() {
+		if v.paid = !trusted && v.pay(); !trusted && !v.paid {
 			g.turnedAway(r.Context(), v.address)
 			if v.conn != nil { // the next one is cheaper to refuse
 				w.Header().Set("Connection", "close")
@@ -166,8 +167,8 @@ func node(text string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// paid takes what a stranger's request costs.
-func (v *visit) paid() bool {
+// pay takes what a stranger's request costs; false when its address has nothing left.
+func (v *visit) pay() bool {
 	return v.conn != nil && v.conn.paid.CompareAndSwap(true, false) || v.gate.strangers.take(v.address)
 }
 
@@ -195,7 +196,9 @@ func Vouched(ctx context.Context, peer string) {
 
 func (v *visit) vouched(peer string) {
 	v.peer = peer
-	v.gate.strangers.give(v.address)
+	if v.paid { // what came on a connection that is a peer's already took nothing
+		v.gate.strangers.give(v.address)
+	}
 	if v.conn != nil {
 		v.conn.own(peer)
 	}

@@ -263,6 +263,7 @@ func TestStrangersDoNotSlowDownAPartnerAtTheirAddress(t *testing.T) {
 	for range 50 {
 		partner.want(200, "/", "X-Peer", "did:web:boreal")
 	}
+	h.dial(2).want(closed, "/") // what the partner did not pay it does not give back
 }
 
 func TestAConnectionIsTrustedUntilItProvesNothing(t *testing.T) {

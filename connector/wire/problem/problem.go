@@ -72,7 +72,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	if row.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	if row.Status == http.StatusTooManyRequests || row.Status == http.StatusServiceUnavailable {
+	if (row.Status == http.StatusTooManyRequests || row.Status == http.StatusServiceUnavailable) && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "1")
 	}
 	incident := ""

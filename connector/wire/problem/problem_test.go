@@ -68,3 +68,17 @@ func TestACauseIsNeverTold(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoKnowsWhenToComeAgainIsNotOverruled(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[string]string{"": "1", "60": "60"} {
+		w := httptest.NewRecorder()
+		if set != "" {
+			w.Header().Set("Retry-After", set)
+		}
+		problem.Write(w, nil, fault.New("op", fault.Exhausted, "too many"))
+		if got := w.Header().Get("Retry-After"); got != want {
+			t.Errorf("told to come again after %q, want %q", got, want)
+		}
+	}
+}
