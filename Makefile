@@ -20,14 +20,14 @@ build: ## build bin/sluice
 	$(GO) build -trimpath -o bin/sluice ./cmd/sluice
 
 .PHONY: test
-test: ## everything CI runs: vet, layers, all tests on both stores, the race detector where things are concurrent
+test: ## vet, layers, all tests on both stores, the race detector where things are concurrent
 	$(GO) vet ./...
 	$(PGTEST) -- $(GO) test -timeout 15m ./...
 	$(MAKE) race
 
 # The packages in which goroutines share memory, and whole connectors, in which all of them run together. The outbox is among the latter: its
 # own tests live in bubbles of fake time, in which SQLite waits for locks by sleeping, and the race detector makes such a sleep endless now and then.
-RACE := ./connector/dataplane/... ./connector/identity/... ./connector/credential/... \
+RACE := ./connector ./connector/dataplane/... ./connector/identity/... ./connector/credential/... ./connector/issuer/... ./connector/turn \
         ./connector/store/... ./connector/wire/... ./e2e
 
 .PHONY: race

@@ -16,8 +16,8 @@ type Store interface {
 	Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]commit.Owed, error)
 	// Postpone records a failed attempt: Attempt+1, next Due, LastError. A message settled meanwhile is left alone.
 	Postpone(ctx context.Context, id string, due time.Time, lastError string) error
-	// Owes reports whether the message is still owed. One that was settled or withdrawn while it waited is not sent: the protocol numbers
-	// no messages, and a late copy could undo what came after it.
+	// Owes reports whether the message is still owed. One that was settled or withdrawn while it waited is not sent: a late
+	// copy could undo what came after it at a peer that knows no messages by their ids.
 	Owes(ctx context.Context, id string) (bool, error)
 	// NextDue returns the earliest Due; ok is false when nothing is owed.
 	NextDue(ctx context.Context) (due time.Time, ok bool, err error)

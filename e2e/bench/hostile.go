@@ -176,6 +176,9 @@ func attackAs(ctx context.Context, in io.Reader, out io.Writer) error {
 	deeds := a.deeds.Load()
 	lift()
 	peers.Wait()
+	if a.taken.Load() == 0 {
+		return errors.New("no hostile peer was taken for a member: that was no attack")
+	}
 	return say.Encode(deeds)
 }
 
@@ -212,6 +215,7 @@ type attack struct {
 	host  string
 	roots *x509.CertPool
 	deeds atomic.Int64
+	taken atomic.Int64 // how often junk was refused for what it is: its sender was believed to be a member
 }
 
 // stolen opens the keys of the hostile peers, who have what their own connector has.
@@ -252,7 +256,7 @@ type hostilePeer struct {
 	client *http.Client
 }
 
-// run is one hostile peer until the siege is lifted. What it is answered is nothing to it.
+// run is one hostile peer until the siege is lifted.
 func (a *attack) run(ctx context.Context, i int) {
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%a.Addresses))}}
 	config := &tls.Config{RootCAs: a.roots, MinVersion: tls.VersionTLS12}
@@ -275,17 +279,21 @@ func (a *attack) token() string {
 	return token
 }
 
-func (p hostilePeer) post(ctx context.Context, token string, body io.Reader) {
+// post returns the status of the answer, 0 without one.
+func (p hostilePeer) post(ctx context.Context, token string, body io.Reader) int {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL, body)
 	if err != nil {
-		return
+		return 0
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
-	if res, err := p.client.Do(r); err == nil {
-		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
+	res, err := p.client.Do(r)
+	if err != nil {
+		return 0
 	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	return res.StatusCode
 }
 
 // badToken has all that a token needs but the signature, which is checked last.
@@ -295,7 +303,9 @@ func (p hostilePeer) badToken(ctx context.Context) {
 }
 
 func (p hostilePeer) junk(ctx context.Context) {
-	p.post(ctx, p.token(), strings.NewReader(`{"@context":[`+strings.Repeat(`[`, 60_000)))
+	if p.post(ctx, p.token(), strings.NewReader(`{"@context":[`+strings.Repeat(`[`, 60_000))) == http.StatusBadRequest {
+		p.taken.Add(1)
+	}
 }
 
 func (p hostilePeer) hugeBody(ctx context.Context) {

@@ -504,7 +504,7 @@ func (r *request) title() string {
 }
 
 // may reports whether a copy of the request may arrive now. One of what moves a transfer comes only while its sender has not heard the answer:
-// the protocol numbers no messages, so nobody can tell a late copy of a suspension from a second one.
+// only the last message taken is remembered, so an older one is not known for a copy. Over TLS its used token would refuse it.
 func (s *seed) may(from *node, r *request) bool {
 	if r.method == http.MethodGet || from.down {
 		return false
