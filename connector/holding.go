@@ -2,7 +2,9 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
@@ -16,7 +18,7 @@ import (
 // joinHolding makes the wallets of the hosted participants, which owe messages and moments like everybody else. It comes after the outbox.
 func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
-	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Trust: issuersOf(c.cfg.Settings.Profile),
+	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: standings{c.lists}, Trust: issuersOf(c.cfg.Settings.Profile),
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
 		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp})
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
@@ -51,6 +53,21 @@ func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 		return outbox.Answer{}, err
 	}
 	return sender.Look(ctx, o)
+}
+
+// standings asks status lists how issuers stand by what is held.
+type standings struct{ lists *credential.Lists }
+
+// Status implements wallet.Statuses.
+func (s standings) Status(ctx context.Context, c credential.Stored) (wallet.Standing, time.Time, error) {
+	until, err := s.lists.Stands(ctx, c)
+	switch {
+	case errors.Is(err, credential.ErrRevoked):
+		return wallet.Revoked, until, nil
+	case errors.Is(err, credential.ErrSuspended):
+		return wallet.Suspended, until, nil
+	}
+	return wallet.Good, until, err
 }
 
 // held is the wallet, which is joined after those who show what is in it.

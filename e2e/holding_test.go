@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,8 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -347,6 +350,101 @@ func TestACompanyAsksAnIssuerAndShowsWhatItGot(t *testing.T) {
 	}
 	if h.state(t, r.ID) != wallet.Issued || len(h.from(t)) != 2 {
 		t.Errorf("%s, %v", h.state(t, r.ID), h.from(t))
+	}
+}
+
+// TestTwoConnectorsIssueOfferSuspendAndRevoke is the whole life of credentials between the authority's connector and a company's, in both data models.
+func TestTwoConnectorsIssueOfferSuspendAndRevoke(t *testing.T) {
+	t.Parallel()
+	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: members[1:2], Log: func(slug string) *slog.Logger {
+		return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
+	}, Change: func(_ string, cfg *connector.Config) { cfg.Settings.Wallet.Request = []string{"BpnCredential"} }})
+	check(t, err)
+	t.Cleanup(func() { check(t, n.Close()) })
+	h := &house{Company: n.Companies["boreal"], authority: &authority{did: n.Authority.Local.DID}}
+	office, meridian := n.Authority.Issuer(), n.Authority.Local
+	check(t, n.Authority.EnableIssuer(t.Context(), meridian, "test"))
+	all, err := office.Definitions(t.Context(), meridian)
+	check(t, err)
+	newer := all[slices.IndexFunc(all, func(d issuer.Definition) bool { return d.Type == "MembershipCredential" })]
+	newer.ID, newer.Version, newer.Profile = "membership-20", 0, issuer.ProfileVC20
+	_, err = office.PutDefinition(t.Context(), meridian, newer, "test")
+	check(t, err)
+	_, err = office.PutHolders(t.Context(), meridian, []issuer.Holder{{DID: h.Local.DID, Name: "Boreal Drives", Grants: []string{"MembershipCredential", "BpnCredential", "membership-20"},
+		Values: map[string][]string{"bpn": {"BPNL00000000BOR1"}, "memberOf": {"Meridian"}}}}, "test")
+	check(t, err)
+	for _, c := range h.from(t) { // what the network began with
+		check(t, h.Wallet().Delete(t.Context(), h.Local, c.ID, "test"))
+	}
+
+	r, err := h.Wallet().Ask(t.Context(), h.Local, wallet.Ask{Issuer: meridian.DID, Definitions: []string{"MembershipCredential", "membership-20"}, Actor: "test"})
+	check(t, err)
+	h.await(t, func() bool { return h.state(t, r.ID) == wallet.Issued })
+	held, err := h.Wallet().Held(t.Context(), h.Local)
+	check(t, err)
+	if profiles := []string{held[0].Profile, held[1].Profile}; len(held) != 2 || profiles[0] == profiles[1] {
+		t.Fatalf("held: %+v", held)
+	}
+	// What we are on no list for is refused, and the operator reads why.
+	refused, err := h.Wallet().Ask(t.Context(), h.Local, wallet.Ask{Issuer: meridian.DID, Types: []string{"DismantlerCredential"}, Actor: "test"})
+	check(t, err)
+	h.await(t, func() bool { return h.state(t, refused.ID) == wallet.Failed })
+	if refused, err = h.Wallet().Request(t.Context(), h.Local, refused.ID); err != nil || !strings.Contains(refused.Reason, "it answered 403: ") {
+		t.Errorf("%+v, %v", refused, err)
+	}
+
+	// An offer of a type that the settings name is taken by itself.
+	_, err = office.Offer(t.Context(), meridian, h.Local.DID, []string{"BpnCredential"}, "", "test")
+	check(t, err)
+	h.await(t, func() bool { return len(h.from(t)) == 3 })
+
+	shown := func() (ids []string) {
+		all, err := h.Wallet().Held(t.Context(), h.Local)
+		check(t, err)
+		for _, c := range all {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	if len(shown()) != 3 {
+		t.Fatalf("shown: %v", shown())
+	}
+	id := held[0].ID
+	_, err = office.Suspend(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "an audit"})
+	check(t, err)
+	h.refresh(t)
+	if got := shown(); slices.Contains(got, id) || len(got) != 2 {
+		t.Errorf("shown while suspended: %v", got)
+	}
+	_, err = office.Reinstate(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "it went well"})
+	check(t, err)
+	h.refresh(t)
+	if got := shown(); len(got) != 3 {
+		t.Errorf("shown again: %v", got)
+	}
+	_, err = office.Revoke(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "it left"})
+	check(t, err)
+	h.refresh(t)
+	if got := shown(); slices.Contains(got, id) || len(got) != 2 {
+		t.Errorf("shown although revoked: %v", got)
+	}
+	for _, c := range h.from(t) {
+		if (c.ID == id) != (c.Standing == wallet.Revoked) {
+			t.Errorf("%s stands %q", c.ID, c.Standing)
+		}
+	}
+}
+
+// refresh looks at the status lists of what is held, as who is told of a change does.
+func (h *house) refresh(t *testing.T) {
+	t.Helper()
+	for _, c := range h.from(t) {
+		parts := strings.Split(string(c.Raw), ".")
+		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+		check(t, err)
+		for _, list := range regexp.MustCompile(`"statusListCredential":"([^"]+)"`).FindAllStringSubmatch(string(payload), -1) {
+			check(t, h.RefreshList(t.Context(), list[1]))
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ type Signatures interface {
 	Signature(ctx context.Context, did participant.DID, kid, token string, r identity.Relationship) error
 }
 
-// Statuses says how the issuer of a credential stands by it, and how long that may be relied on. It answers from its cache while that is fresh.
+// Statuses says how the issuer of a credential stands by it, and when what says so ends. It answers from its cache while that is fresh.
 type Statuses interface {
 	Status(ctx context.Context, c credential.Stored) (state Standing, until time.Time, err error)
 }

@@ -189,6 +189,9 @@ func (s *Service) checked(ctx context.Context, local participant.Participant, is
 	if err != nil {
 		return Credential{}, err
 	}
+	if read.Profile != got.Profile {
+		return Credential{}, errors.New("credential.profile: it is not in the one that it was delivered as")
+	}
 	if read.Fact.Issuer != string(issuer) {
 		return Credential{}, errors.New("credential.issuer: it is not who delivers")
 	}

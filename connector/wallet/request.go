@@ -262,7 +262,7 @@ func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) 
 		case 0:
 			return s.failed(r, "the issuer could not be reached in time: "+o.LastError)
 		}
-		return s.failed(r, "the issuer refused the request: "+a.String())
+		return s.failed(r, "the issuer refused the request: "+strings.Join(append([]string{a.String()}, a.Reasons...), ": "))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -123,6 +124,19 @@ func TestOnlyWhatWasAskedForIsTaken(t *testing.T) {
 			b.wantState(r.ID, wallet.Requested)
 		}
 		check(t, b.bring(r, good, as("BpnCredential", vc11, b.authority.issue(b.local.DID, "BpnCredential", made{}))))
+	})
+}
+
+// The data model of a credential is what it is, not what it is called.
+func TestACredentialInAnotherModelThanItsNameIsRefused(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		b.issued[meridian] = []wallet.Object{{ID: "membership-20", Type: "MembershipCredential", Profile: credential.Profile20}}
+		r := b.ask("MembershipCredential")
+		as20 := b.membership(made{})
+		as20.Profile = credential.Profile20
+		if err := b.bring(r, as20); !fault.Is(err, fault.Malformed) || !strings.Contains(err.Error(), "credential.profile") || len(b.kept()) != 0 {
+			t.Errorf("%v, kept %v", err, b.kept())
+		}
 	})
 }
 

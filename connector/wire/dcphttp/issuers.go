@@ -2,6 +2,7 @@ package dcphttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/wallet"
+	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 // Hosted finds a hosted participant by its id.
@@ -110,7 +112,7 @@ func (i *Issuers) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	status, header, _, err := i.ask(ctx, local, o.Peer, http.MethodPost, o.URL, o.Body, access, dcp.MaxCredentialStatus)
+	status, header, body, err := i.ask(ctx, local, o.Peer, http.MethodPost, o.URL, o.Body, access, dcp.MaxCredentialStatus)
 	switch {
 	case err != nil:
 		return outbox.Answer{}, err
@@ -120,7 +122,30 @@ func (i *Issuers) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error
 	case status >= 300 && status < 400:
 		return outbox.Answer{Status: http.StatusBadGateway, Code: "redirected"}, nil // a redirect is not followed, and no yes
 	}
-	return outbox.Answer{Status: status, Location: header.Get("Location")}, nil
+	a := outbox.Answer{Status: status, Location: header.Get("Location")}
+	if !a.OK() {
+		a.Code, a.Reasons = refusalOf(body)
+	}
+	return a, nil
+}
+
+// refusalOf reads why an issuer refuses, where it says so as problem details (RFC 9457): for people, so anything else is nothing.
+func refusalOf(body []byte) (code string, reasons []string) {
+	var p struct {
+		Title   string   `json:"title"`
+		Detail  string   `json:"detail"`
+		Code    string   `json:"code"`
+		Reasons []string `json:"reasons"`
+	}
+	if ijson.Unmarshal(body, ijson.DefaultLimits(), &p) != nil {
+		return "", nil
+	}
+	for _, text := range append([]string{cmp.Or(p.Detail, p.Title)}, p.Reasons...) {
+		if text != "" {
+			reasons = append(reasons, text)
+		}
+	}
+	return p.Code, reasons
 }
 
 // Look implements outbox.Sender: a request has no address before it is answered.
