@@ -20,7 +20,7 @@ func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
 	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: standings{c.lists}, Trust: issuersOf(c.cfg.Settings.Profile),
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
-		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp})
+		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch})
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
 		c.senders[kind], c.owners[kind] = c.issuers, c.wallet
 	}
@@ -58,16 +58,31 @@ func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 // standings asks status lists how issuers stand by what is held.
 type standings struct{ lists *credential.Lists }
 
+// Revocable implements wallet.Statuses.
+func (s standings) Revocable(c credential.Stored) bool { return credential.Revocable(c) }
+
+// AtHand implements wallet.Statuses.
+func (s standings) AtHand(c credential.Stored) (wallet.Standing, bool) {
+	ok, err := s.lists.AtHand(c)
+	standing, _ := standingOf(err)
+	return standing, ok
+}
+
 // Status implements wallet.Statuses.
 func (s standings) Status(ctx context.Context, c credential.Stored) (wallet.Standing, time.Time, error) {
 	until, err := s.lists.Stands(ctx, c)
+	standing, err := standingOf(err)
+	return standing, until, err
+}
+
+func standingOf(err error) (wallet.Standing, error) {
 	switch {
 	case errors.Is(err, credential.ErrRevoked):
-		return wallet.Revoked, until, nil
+		return wallet.Revoked, nil
 	case errors.Is(err, credential.ErrSuspended):
-		return wallet.Suspended, until, nil
+		return wallet.Suspended, nil
 	}
-	return wallet.Good, until, err
+	return wallet.Good, err
 }
 
 // held is the wallet, which is joined after those who show what is in it.

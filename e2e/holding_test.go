@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -358,7 +357,10 @@ func TestTwoConnectorsIssueOfferSuspendAndRevoke(t *testing.T) {
 	t.Parallel()
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: members[1:2], Log: func(slug string) *slog.Logger {
 		return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
-	}, Change: func(_ string, cfg *connector.Config) { cfg.Settings.Wallet.Request = []string{"BpnCredential"} }})
+	}, Change: func(_ string, cfg *connector.Config) {
+		cfg.Settings.Wallet.Request, cfg.Settings.Wallet.Watch = []string{"BpnCredential"}, 200*time.Millisecond
+		cfg.Settings.Verification.ListLife = time.Second
+	}})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
 	h := &house{Company: n.Companies["boreal"], authority: &authority{did: n.Authority.Local.DID}}
@@ -412,38 +414,16 @@ func TestTwoConnectorsIssueOfferSuspendAndRevoke(t *testing.T) {
 	id := held[0].ID
 	_, err = office.Suspend(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "an audit"})
 	check(t, err)
-	h.refresh(t)
-	if got := shown(); slices.Contains(got, id) || len(got) != 2 {
-		t.Errorf("shown while suspended: %v", got)
-	}
+	h.await(t, func() bool { return !slices.Contains(shown(), id) })
 	_, err = office.Reinstate(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "it went well"})
 	check(t, err)
-	h.refresh(t)
-	if got := shown(); len(got) != 3 {
-		t.Errorf("shown again: %v", got)
-	}
+	h.await(t, func() bool { return len(shown()) == 3 })
 	_, err = office.Revoke(t.Context(), meridian, id, commit.Order{Actor: "test", Reason: "it left"})
 	check(t, err)
-	h.refresh(t)
-	if got := shown(); slices.Contains(got, id) || len(got) != 2 {
-		t.Errorf("shown although revoked: %v", got)
-	}
+	h.await(t, func() bool { return !slices.Contains(shown(), id) && len(shown()) == 2 })
 	for _, c := range h.from(t) {
 		if (c.ID == id) != (c.Standing == wallet.Revoked) {
 			t.Errorf("%s stands %q", c.ID, c.Standing)
-		}
-	}
-}
-
-// refresh looks at the status lists of what is held, as who is told of a change does.
-func (h *house) refresh(t *testing.T) {
-	t.Helper()
-	for _, c := range h.from(t) {
-		parts := strings.Split(string(c.Raw), ".")
-		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-		check(t, err)
-		for _, list := range regexp.MustCompile(`"statusListCredential":"([^"]+)"`).FindAllStringSubmatch(string(payload), -1) {
-			check(t, h.RefreshList(t.Context(), list[1]))
 		}
 	}
 }

@@ -19,8 +19,8 @@ var local = participant.Participant{Slug: "boreal", DID: boreal}
 func TestWhatWasGrantedIsShownOnceAndProvesWhatItSays(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.give(t, "MembershipCredential", credential.Subject{"holderIdentifier": "BPNL00000000BOR1"})
-	w.give(t, "BpnCredential", credential.Subject{"bpn": "BPNL00000000BOR1"})
+	w.give(t, "MembershipCredential", map[string]string{"holderIdentifier": "BPNL00000000BOR1"})
+	w.give(t, "BpnCredential", map[string]string{"bpn": "BPNL00000000BOR1"})
 	access, err := w.holder.Grant(local, cobalt, scopes)
 	check(t, err)
 	verifier := participant.Peer{DID: cobalt, AccessToken: access}
@@ -43,7 +43,7 @@ func TestAnAccessTokenOpensForWhomAndWhatItWasGranted(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	w.give(t, "MembershipCredential", nil)
-	w.give(t, "BpnCredential", credential.Subject{"bpn": "BPNL00000000BOR1"})
+	w.give(t, "BpnCredential", map[string]string{"bpn": "BPNL00000000BOR1"})
 	grant := func() string {
 		access, err := w.holder.Grant(local, cobalt, scopes[:1])
 		check(t, err)
@@ -126,8 +126,8 @@ func TestAFailedQueryIsRememberedForTenSeconds(t *testing.T) {
 func TestTwoBusinessPartnerNumbersProveNone(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.give(t, "MembershipCredential", credential.Subject{"holderIdentifier": "BPNL00000000BOR1"})
-	w.give(t, "BpnCredential", credential.Subject{"bpn": "BPNL00000000AUR1"})
+	w.give(t, "MembershipCredential", map[string]string{"holderIdentifier": "BPNL00000000BOR1"})
+	w.give(t, "BpnCredential", map[string]string{"bpn": "BPNL00000000AUR1"})
 	if party, err := w.verifier.Own(t.Context(), local); err == nil {
 		t.Errorf("proven %q", party.BPN(now))
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
@@ -224,10 +225,12 @@ func check(t testing.TB, err error) {
 }
 
 // give puts a credential of the authority into the holder's wallet.
-func (w *world) give(t *testing.T, kind string, subject credential.Subject) {
+func (w *world) give(t *testing.T, kind string, subject map[string]string) {
 	t.Helper()
-	issuer := credential.Issuer{DID: meridian, Keys: w.keys[meridian], Now: func() time.Time { return now }, Rand: rand.Reader}
-	_, token, err := issuer.Issue(t.Context(), boreal, kind, subject, time.Hour)
+	members := map[string]string{"id": string(boreal)}
+	maps.Copy(members, subject)
+	token, err := issuer.Draft{ID: "urn:" + rand.Text(), Profile: credential.Profile11, Types: []string{kind}, Subject: members, About: boreal, Begins: now, Ends: now.Add(time.Hour)}.
+		Sign(t.Context(), meridian, w.keys[meridian])
 	check(t, err)
 	w.keep(t, token)
 }

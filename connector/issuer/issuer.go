@@ -9,16 +9,17 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
-// The profiles that credentials are issued in (DCP 1.0, appendix A).
+// The profiles that credentials are issued in: those that we verify.
 const (
-	ProfileVC11 = "vc11-sl2021/jwt" // data model 1.1 as a JWT, StatusList2021
-	ProfileVC20 = "vc20-bssl/jwt"   // data model 2.0 secured with JOSE, BitstringStatusList
+	ProfileVC11 = credential.Profile11
+	ProfileVC20 = credential.Profile20
 )
 
 // kindOf is the kind of status list of a profile.

@@ -204,6 +204,6 @@ func (s *Service) signList(ctx context.Context, local participant.Participant, k
 	}
 	kind, address := kindOf(l.Profile), s.cfg.StatusURL(local, l.ID)
 	begins := now.UTC().Truncate(time.Second)
-	return draft{id: address, profile: l.Profile, contexts: kind.Contexts()[1:], types: []string{kind.CredentialType()},
-		subject: statuslist.Subject{Kind: kind, ID: address + "#list", Purposes: []string{l.Purpose}, Bits: bits}, begins: begins, ends: begins.Add(listLife)}.sign(ctx, local.DID, keys)
+	return Draft{ID: address, Profile: l.Profile, Contexts: kind.Contexts()[1:], Types: []string{kind.CredentialType()},
+		Subject: statuslist.Subject{Kind: kind, ID: address + "#list", Purposes: []string{l.Purpose}, Bits: bits}, Begins: begins, Ends: begins.Add(listLife)}.Sign(ctx, local.DID, keys)
 }

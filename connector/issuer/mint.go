@@ -22,18 +22,18 @@ const (
 	baseType  = "VerifiableCredential"
 )
 
-// draft is a credential before it is signed.
-type draft struct {
-	id       string
-	profile  string
-	contexts []string
-	types    []string
-	subject  any
-	about    participant.DID // "" for a status list
-	schema   string
-	status   []statuslist.Entry
-	begins   time.Time
-	ends     time.Time
+// Draft is a credential before it is signed.
+type Draft struct {
+	ID       string
+	Profile  string
+	Contexts []string        // behind the one of the data model
+	Types    []string        // behind VerifiableCredential
+	Subject  any             // with its id
+	About    participant.DID // the subject's; "" for a status list
+	Schema   string          // URL; "" for none
+	Status   []statuslist.Entry
+	Begins   time.Time
+	Ends     time.Time
 }
 
 // vc11 is the data model 1.1 as a JWT: the registered claims repeat what the credential says.
@@ -80,31 +80,31 @@ type schema struct {
 	Type string `json:"type"`
 }
 
-// sign makes the credential's text. The issuer is the DID, never a base URL: whoever checks compares it with the key's.
-func (d draft) sign(ctx context.Context, did participant.DID, keys identity.Keys) (string, error) {
+// Sign makes the credential's text. The issuer is the DID, never a base URL: whoever checks compares it with the key's.
+func (d Draft) Sign(ctx context.Context, did participant.DID, keys identity.Keys) (string, error) {
 	var status any
-	switch len(d.status) {
+	switch len(d.Status) {
 	case 0:
 	case 1:
-		status = d.status[0]
+		status = d.Status[0]
 	default:
-		status = d.status
+		status = d.Status
 	}
 	var described *schema
-	if d.schema != "" {
-		described = &schema{d.schema, "JsonSchema"}
+	if d.Schema != "" {
+		described = &schema{d.Schema, "JsonSchema"}
 	}
-	from, until := d.begins.UTC().Format(time.RFC3339), d.ends.UTC().Format(time.RFC3339)
-	types := append([]string{baseType}, d.types...)
-	if d.profile == ProfileVC20 {
-		return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.contexts...), ID: d.id, Type: types,
-			Issuer: string(did), From: from, Until: until, Subject: d.subject, Status: status, Schema: described, Iss: string(did), Sub: string(d.about), JTI: d.id,
-			IssuedAt: d.begins.Unix(), Expires: d.ends.Unix()}, d.ends)
+	from, until := d.Begins.UTC().Format(time.RFC3339), d.Ends.UTC().Format(time.RFC3339)
+	types := append([]string{baseType}, d.Types...)
+	if d.Profile == ProfileVC20 {
+		return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.Contexts...), ID: d.ID, Type: types,
+			Issuer: string(did), From: from, Until: until, Subject: d.Subject, Status: status, Schema: described, Iss: string(did), Sub: string(d.About), JTI: d.ID,
+			IssuedAt: d.Begins.Unix(), Expires: d.Ends.Unix()}, d.Ends)
 	}
-	return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "JWT", vc11{Issuer: string(did), Subject: string(d.about), ID: d.id,
-		Window: identity.Window{IssuedAt: d.begins.Unix(), NotBefore: d.begins.Unix(), Expires: d.ends.Unix()},
-		VC: vc11Inner{Context: append([]string{contextV1}, d.contexts...), ID: d.id, Type: types, Issuer: string(did), Issued: from, Expires: until,
-			Subject: d.subject, Status: status, Schema: described}}, d.ends)
+	return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "JWT", vc11{Issuer: string(did), Subject: string(d.About), ID: d.ID,
+		Window: identity.Window{IssuedAt: d.Begins.Unix(), NotBefore: d.Begins.Unix(), Expires: d.Ends.Unix()},
+		VC: vc11Inner{Context: append([]string{contextV1}, d.Contexts...), ID: d.ID, Type: types, Issuer: string(did), Issued: from, Expires: until,
+			Subject: d.Subject, Status: status, Schema: described}}, d.Ends)
 }
 
 // mint signs a credential of the definition. Its places are in the row already.
@@ -123,19 +123,19 @@ func (s *Service) mint(ctx context.Context, local participant.Participant, d Def
 	for name, value := range members {
 		subject[name] = value
 	}
-	made := draft{id: id, profile: d.Profile, contexts: d.Contexts, types: []string{d.Type}, subject: subject, about: holder, schema: d.Schema,
-		begins: begins, ends: begins.Add(d.Life)}
+	made := Draft{ID: id, Profile: d.Profile, Contexts: d.Contexts, Types: []string{d.Type}, Subject: subject, About: holder, Schema: d.Schema,
+		Begins: begins, Ends: begins.Add(d.Life)}
 	for _, p := range places {
 		list := s.cfg.StatusURL(local, p.List)
-		made.status = append(made.status, statuslist.Entry{Kind: kindOf(d.Profile), ID: list + "#" + big.NewInt(int64(p.Index)).String(), Purpose: p.Purpose, Index: p.Index, List: list})
+		made.Status = append(made.Status, statuslist.Entry{Kind: kindOf(d.Profile), ID: list + "#" + big.NewInt(int64(p.Index)).String(), Purpose: p.Purpose, Index: p.Index, List: list})
 	}
-	token, err := made.sign(ctx, local.DID, keys)
+	token, err := made.Sign(ctx, local.DID, keys)
 	if err != nil {
 		return Credential{}, "", fault.Wrap(op, fault.Unavailable, err)
 	}
 	sum := sha256.Sum256([]byte(token))
 	return Credential{Participant: local.ID, ID: id, Version: 1, Holder: holder, Definition: d.ID, Type: d.Type, Profile: d.Profile, Standing: Good,
-		Digest: hex.EncodeToString(sum[:]), Places: places, Issued: begins, Expires: made.ends, Updated: now}, token, nil
+		Digest: hex.EncodeToString(sum[:]), Places: places, Issued: begins, Expires: made.Ends, Updated: now}, token, nil
 }
 
 // random draws a number below n, each as likely as the others.

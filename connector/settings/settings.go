@@ -103,6 +103,7 @@ type Wallet struct {
 	Request []string      `yaml:"request"` // types
 	Look    time.Duration `yaml:"look"`
 	GiveUp  time.Duration `yaml:"give_up"`
+	Watch   time.Duration `yaml:"watch"` // 0: never
 }
 
 // Verification says how peers' credentials are checked.
@@ -193,7 +194,7 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
-		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
+		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour},
 		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,

@@ -178,6 +178,7 @@ func (c *checker) wallet(w Wallet) {
 		c.expect(fmt.Sprintf("wallet.request[%d]", i), kind, kind != "", "a type of credential")
 	}
 	c.expect("wallet.look", w.Look.String(), w.Look > 0 && w.Look <= 24*time.Hour, "a positive duration of at most 24h")
+	c.expect("wallet.watch", w.Watch.String(), w.Watch >= 0, "a duration such as 1h, or 0 for never")
 	c.expect("wallet.give_up", w.GiveUp.String(), w.GiveUp >= w.Look, "a duration not less than wallet.look")
 }
 

@@ -18,52 +18,56 @@ import (
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
-// statusPatience bounds how long what is shown waits for what issuers say of it.
-const statusPatience = 2 * time.Second
-
 // Held implements credential.Wallet: what may be shown now. What has expired, begins later, or was taken back as far as is known is not among it: one
-// invalid credential makes a presentation worthless. Where an issuer cannot be asked, who is shown the credential asks himself.
+// invalid credential makes a presentation worthless. Nobody is asked for that: it is on the way of every exchange.
 func (s *Service) Held(ctx context.Context, local participant.Participant) ([]credential.Stored, error) {
 	const op = "wallet.Held"
 	all, err := s.cfg.Store.Credentials(ctx, local.ID)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
-	defer cancel()
 	now := s.cfg.Now()
 	var out []credential.Stored
 	for _, c := range all {
-		if c.Standing == Revoked || c.Standing == Withdrawn || now.Before(c.NotBefore) || !c.NotAfter.IsZero() && !now.Before(c.NotAfter) {
+		if c.Standing == Revoked || c.Standing == Withdrawn || now.Before(c.NotBefore) || !now.Before(c.NotAfter) {
 			continue
 		}
 		read, err := credential.Read(string(c.Raw), local.DID)
 		if err != nil {
 			return nil, fault.Wrap(op, fault.Internal, fmt.Errorf("credential %s: %w", c.ID, err))
 		}
-		if standing := s.standing(ctx, local, c, read); standing == Good {
+		standing := c.Standing
+		if s.cfg.Statuses != nil {
+			if at, ok := s.cfg.Statuses.AtHand(read); ok && at != standing {
+				standing = at
+				s.noted(ctx, local, c, at)
+			}
+		}
+		if standing == Good {
 			out = append(out, read)
 		}
 	}
 	return out, nil
 }
 
-// standing asks how the issuer stands by a credential, and notes what is new.
-func (s *Service) standing(ctx context.Context, local participant.Participant, c Credential, read credential.Stored) Standing {
-	if s.cfg.Statuses == nil {
-		return c.Standing
-	}
-	standing, _, err := s.cfg.Statuses.Status(ctx, read)
-	if err != nil {
-		s.cfg.Log.WarnContext(ctx, "the status of a credential is not known", slog.String("credential", c.ID), attr(err))
-		return c.Standing
-	}
-	if standing != c.Standing {
-		if err := s.note(context.WithoutCancel(ctx), local, c, standing); err != nil {
-			s.cfg.Log.ErrorContext(ctx, "the standing of a credential was not noted", slog.String("credential", c.ID), attr(err))
+// asked asks how the issuer stands by a credential, and puts on record what is new. An issuer that cannot be asked changes nothing.
+func (s *Service) asked(ctx context.Context, local participant.Participant, c Credential) {
+	read, err := credential.Read(string(c.Raw), local.DID)
+	if err == nil {
+		var standing Standing
+		if standing, _, err = s.cfg.Statuses.Status(ctx, read); err == nil && standing != c.Standing {
+			s.noted(ctx, local, c, standing)
 		}
 	}
-	return standing
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "the status of a credential is not known", slog.String("credential", c.ID), attr(err))
+	}
+}
+
+func (s *Service) noted(ctx context.Context, local participant.Participant, c Credential, standing Standing) {
+	if err := s.note(context.WithoutCancel(ctx), local, c, standing); err != nil {
+		s.cfg.Log.ErrorContext(ctx, "the standing of a credential was not noted", slog.String("credential", c.ID), attr(err))
+	}
 }
 
 var standings = map[Standing]string{Good: "credential.reinstated", Suspended: "credential.suspended", Revoked: "credential.revoked", Withdrawn: "credential.withdrawn"}
@@ -104,6 +108,7 @@ func (s *Service) row(local participant.Participant, read credential.Stored) Cre
 	sum := sha256.Sum256([]byte(read.Token))
 	c := Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: []byte(read.Token), Digest: hex.EncodeToString(sum[:]),
 		NotBefore: read.Fact.NotBefore, NotAfter: read.Fact.NotAfter, Created: s.cfg.Now()}
+	c.Revocable = s.cfg.Statuses != nil && s.cfg.Statuses.Revocable(read)
 	if c.ID == "" { // the standards let it out
 		c.ID = "urn:sha256:" + c.Digest
 	}
@@ -180,12 +185,36 @@ func (s *Service) owe(c *Change, next *Credential, due time.Time) error {
 	return nil
 }
 
-// due is when something is to be done about a credential: it is asked for anew, or its end is reported. Zero when never.
+// due is when something is next to be done about a credential: its issuer is asked how it stands by it, it is asked for anew, or its end is reported.
 func (s *Service) due(c Credential) time.Time {
-	if c.NotAfter.IsZero() || s.cfg.Renew <= 0 || c.Request == "" {
-		return c.NotAfter
+	due := c.NotAfter
+	if at := s.renewal(c); !at.IsZero() && c.Renewal == "" && renewable(c) && at.Before(due) {
+		due = at
 	}
-	return c.NotBefore.Add(time.Duration(s.cfg.Renew * float64(c.NotAfter.Sub(c.NotBefore))))
+	if look := s.cfg.Now().Add(s.cfg.Watch); s.watched(c) && look.Before(due) {
+		due = look
+	}
+	return due
+}
+
+// renewal is when a credential is to be asked for anew; zero: never.
+func (s *Service) renewal(c Credential) time.Time {
+	if s.cfg.Renew <= 0 || c.Request == "" {
+		return time.Time{}
+	}
+	at := c.NotBefore.Add(time.Duration(s.cfg.Renew * float64(c.NotAfter.Sub(c.NotBefore))))
+	if at.Before(c.Again) {
+		at = c.Again
+	}
+	return at
+}
+
+// renewable reports whether the issuer took nothing back but its key.
+func renewable(c Credential) bool { return c.Standing == Good || c.Standing == Withdrawn }
+
+// watched reports whether an issuer is asked how it stands by a credential.
+func (s *Service) watched(c Credential) bool {
+	return s.cfg.Watch > 0 && c.Revocable && (c.Standing == Good || c.Standing == Suspended)
 }
 
 func (s *Service) tellAll(c Change) {
@@ -212,11 +241,15 @@ func (s *Service) Delete(ctx context.Context, local participant.Participant, id,
 	return fault.Wrap(op, fault.Internal, err)
 }
 
-// aged is the deadline of a credential: it is asked for anew while it is still good, and reported when it is over.
+// aged is a deadline of a credential: its issuer is asked how it stands by it, it is asked for anew while it is still good, and reported when it is
+// over.
 func (s *Service) aged(ctx context.Context, o commit.Owed) error {
 	local, err := s.cfg.Hosted.ByID(ctx, o.Participant)
 	if err != nil {
 		return err
+	}
+	if c, err := s.old(ctx, local, o.ProcessID); err == nil && c != nil && c.Deadline == o.ID && s.watched(*c) {
+		s.asked(ctx, local, *c)
 	}
 	var change Change
 	err = process.Retry(func() (*Credential, error) { return s.old(ctx, local, o.ProcessID) }, func(c *Credential) error {
@@ -227,7 +260,7 @@ func (s *Service) aged(ctx context.Context, o commit.Owed) error {
 		case !s.cfg.Now().Before(c.NotAfter):
 			return s.over(ctx, local, *c, o, &change)
 		}
-		return s.renew(ctx, local, *c, o, &change)
+		return s.goOn(ctx, local, *c, o, &change)
 	})
 	if err == nil {
 		s.tellAll(change)
@@ -253,14 +286,19 @@ func (s *Service) over(ctx context.Context, local participant.Participant, c Cre
 	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
 }
 
-// renew asks for a credential that is still good for a while.
-func (s *Service) renew(ctx context.Context, local participant.Participant, c Credential, o commit.Owed, change *Change) error {
+// goOn is a deadline of a credential that is still good for a while: when it is time it is asked for anew.
+func (s *Service) goOn(ctx context.Context, local participant.Participant, c Credential, o commit.Owed, change *Change) error {
 	next, e := c, commit.Effects{}
 	change.Settled = []string{o.ID}
-	if err := s.owe(change, &next, c.NotAfter); err != nil {
-		return err
+	if at := s.renewal(c); !at.IsZero() && !s.cfg.Now().Before(at) {
+		if err := s.anew(ctx, local, &next, change, &e); err != nil {
+			return err
+		}
+		if next.Renewal != "" {
+			next.Again = c.NotAfter // unless what is under way fails, see again
+		}
 	}
-	if err := s.anew(ctx, local, &next, change, &e); err != nil {
+	if err := s.owe(change, &next, s.due(next)); err != nil {
 		return err
 	}
 	change.Credentials = []Swap[Credential]{{&c, &next}}
@@ -270,7 +308,7 @@ func (s *Service) renew(ctx context.Context, local participant.Participant, c Cr
 // anew asks the issuer for the same again, unless that is under way or nobody asked for it in the first place. What an issuer has taken back it is
 // not asked for.
 func (s *Service) anew(ctx context.Context, local participant.Participant, c *Credential, change *Change, e *commit.Effects) error {
-	if c.Request == "" || c.Renewal != "" || s.cfg.Renew <= 0 || c.Standing == Suspended || c.Standing == Revoked {
+	if c.Request == "" || c.Renewal != "" || s.cfg.Renew <= 0 || !renewable(*c) {
 		return nil
 	}
 	r, owed, entry, err := s.draft(ctx, local, Request{Issuer: c.Issuer, Wanted: []Wanted{{Definition: c.Definition, Type: wantedType(*c), Profile: c.Profile, Replaces: c.ID}}})
@@ -309,15 +347,14 @@ func (s *Service) again(ctx context.Context, local participant.Participant, r Re
 			continue
 		}
 		next := *old
-		next.Renewal = ""
-		due := old.NotAfter
-		if left := due.Sub(s.cfg.Now()); left > 10*time.Minute && s.cfg.Renew > 0 && r.State == Failed {
-			due = s.cfg.Now().Add(left / 2)
+		next.Renewal, next.Again = "", old.NotAfter
+		if left := old.NotAfter.Sub(s.cfg.Now()); left > 10*time.Minute && r.State == Failed {
+			next.Again = s.cfg.Now().Add(left / 2)
 		}
 		if old.Deadline != "" {
 			c.Settled = append(c.Settled, old.Deadline)
 		}
-		if err := s.owe(c, &next, due); err != nil {
+		if err := s.owe(c, &next, s.due(next)); err != nil {
 			return err
 		}
 		c.Credentials = append(c.Credentials, Swap[Credential]{old, &next})

@@ -111,19 +111,24 @@ func TestWhatAnOperatorPutInIsReportedAndNotAskedFor(t *testing.T) {
 	})
 }
 
-// What is shown leaves out what would spoil the rest.
+// What is shown leaves out what would spoil the rest. What an issuer took back is known when it was asked, which no exchange waits for.
 func TestWhatIsNotGoodNowIsNotShown(t *testing.T) {
 	story(t, func(t *testing.T, b *bench) {
-		for _, m := range []made{{id: "good"}, {id: "expired", from: -2 * time.Hour, life: time.Hour}, {id: "early", from: time.Hour}, {id: "revoked"}, {id: "suspended"}, {id: "unknown"}} {
+		b.standing["revoked"], b.standing["suspended"], b.standing["unknown"], b.standing["good"] = wallet.Revoked, wallet.Suspended, "?", wallet.Good
+		for _, m := range []made{{id: "good"}, {id: "expired", from: -2 * time.Hour, life: time.Hour}, {id: "early", from: 12 * time.Hour}, {id: "revoked"}, {id: "suspended"}, {id: "unknown"}} {
 			_, err := b.Put(t.Context(), b.local, []byte(b.membership(m).Token), "operator")
 			check(t, err)
 		}
-		b.standing["revoked"], b.standing["suspended"], b.standing["unknown"] = wallet.Revoked, wallet.Suspended, "?"
+		if got := b.held(); !slices.Equal(got, []string{"good", "revoked", "suspended", "unknown"}) {
+			t.Errorf("shown before anybody was asked: %v", got)
+		}
+		pass(61 * time.Minute)
 		if got := b.held(); !slices.Equal(got, []string{"good", "unknown"}) {
 			t.Errorf("shown: %v", got)
 		}
 		// What an issuer takes back for a while comes back; what it revoked does not, whatever is said later.
 		b.standing["revoked"], b.standing["suspended"] = wallet.Good, wallet.Good
+		pass(time.Hour)
 		if got := b.held(); !slices.Equal(got, []string{"good", "suspended", "unknown"}) {
 			t.Errorf("shown later: %v", got)
 		}
@@ -133,14 +138,34 @@ func TestWhatIsNotGoodNowIsNotShown(t *testing.T) {
 	})
 }
 
-func TestWhatAnIssuerTookBackIsNotAskedForAgain(t *testing.T) {
+// What somebody else's look showed meanwhile is known at once.
+func TestWhatIsSeenOfAListIsKnownWithoutAsking(t *testing.T) {
 	story(t, func(t *testing.T, b *bench) {
-		r := b.ask("MembershipCredential")
-		check(t, b.bring(r, b.membership(made{id: "urn:1", life: 10 * day})))
-		b.standing["urn:1"] = wallet.Revoked
-		b.held()
-		if pass(11 * day); len(b.requests()) != 1 {
-			t.Errorf("requests: %+v", b.requests())
+		_, err := b.Put(t.Context(), b.local, []byte(b.membership(made{id: "urn:1"}).Token), "operator")
+		check(t, err)
+		b.seen["urn:1"] = wallet.Revoked
+		if got := b.held(); len(got) != 0 || b.count("credential.revoked") != 1 {
+			t.Errorf("shown: %v, events %v", got, b.events())
 		}
 	})
+}
+
+func TestWhatAnIssuerTookBackIsNotAskedForAgain(t *testing.T) {
+	for standing, want := range map[wallet.Standing]int{wallet.Revoked: 1, wallet.Suspended: 1, wallet.Good: 2} {
+		t.Run(string(standing)+" ", func(t *testing.T) {
+			story(t, func(t *testing.T, b *bench) {
+				b.standing["urn:1"] = standing
+				r := b.ask("MembershipCredential")
+				check(t, b.bring(r, b.membership(made{id: "urn:1", life: 10 * day})))
+				if pass(9 * day); len(b.requests()) != want {
+					t.Errorf("requests: %+v", b.requests())
+				}
+				if b.standing["urn:1"] = wallet.Good; standing == wallet.Suspended { // what comes back is renewed after all
+					if pass(2 * time.Hour); len(b.requests()) != 2 {
+						t.Errorf("requests: %+v", b.requests())
+					}
+				}
+			})
+		})
+	}
 }

@@ -75,8 +75,13 @@ type Signatures interface {
 	Signature(ctx context.Context, did participant.DID, kid, token string, r identity.Relationship) error
 }
 
-// Statuses says how the issuer of a credential stands by it, and when what says so ends. It answers from its cache while that is fresh.
+// Statuses says how the issuer of a credential stands by it.
 type Statuses interface {
+	// Revocable reports whether an issuer can take the credential back at all.
+	Revocable(c credential.Stored) bool
+	// AtHand answers from what is remembered and asks nobody; ok is false when that says nothing.
+	AtHand(c credential.Stored) (state Standing, ok bool)
+	// Status asks where that is needed; until is when what says so comes to its end.
 	Status(ctx context.Context, c credential.Stored) (state Standing, until time.Time, err error)
 }
 

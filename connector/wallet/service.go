@@ -35,6 +35,7 @@ type Config struct {
 	Auto   []string      // types that are asked for when a trusted issuer offers them
 	Look   time.Duration // how long an issuer that took a request has before it is asked how it stands; then twice as long each time, up to a day
 	GiveUp time.Duration // how long an issuer has altogether
+	Watch  time.Duration // how often an issuer is asked how it stands by what it can take back; 0: never
 }
 
 // Service keeps wallets. It is safe for concurrent use.

@@ -116,26 +116,26 @@ func (a *authority) issue(holder participant.DID, kind string, m made) string {
 // bench is a connector's wallets with two hosted companies, and issuers whose network the test scripts.
 type bench struct {
 	*wallet.Service
-	t             *testing.T
-	store         *sqlstore.Store
-	box           *outbox.Outbox
-	stop          func()
-	local, other  participant.Participant
-	authority     *authority
-	recorders     map[string]*decisionlog.Recorder
-	config        wallet.Config
-	trust         map[participant.DID][]string
-	standing      map[string]wallet.Standing // by credential; "?" cannot be asked
-	log           strings.Builder
-	mu            sync.Mutex
-	documents     map[string][]byte
-	issued        map[participant.DID][]wallet.Object
-	metadataFails bool
-	sent          []commit.Owed
-	send          func(ctx context.Context, o commit.Owed) (outbox.Answer, error)
-	status        func(address string) (string, error)
-	looks         []time.Time
-	asked         []string // addresses of looks, and issuers whose metadata was read
+	t              *testing.T
+	store          *sqlstore.Store
+	box            *outbox.Outbox
+	stop           func()
+	local, other   participant.Participant
+	authority      *authority
+	recorders      map[string]*decisionlog.Recorder
+	config         wallet.Config
+	trust          map[participant.DID][]string
+	standing, seen map[string]wallet.Standing // by credential; "?" cannot be asked
+	log            strings.Builder
+	mu             sync.Mutex
+	documents      map[string][]byte
+	issued         map[participant.DID][]wallet.Object
+	metadataFails  bool
+	sent           []commit.Owed
+	send           func(ctx context.Context, o commit.Owed) (outbox.Answer, error)
+	status         func(address string) (string, error)
+	looks          []time.Time
+	asked          []string // addresses of looks, and issuers whose metadata was read
 }
 
 func check(t *testing.T, err error) {
@@ -154,7 +154,7 @@ func story(t *testing.T, tell func(t *testing.T, b *bench)) {
 
 func setup(t *testing.T) *bench {
 	b := &bench{t: t, recorders: map[string]*decisionlog.Recorder{}, trust: map[participant.DID][]string{meridian: {"MembershipCredential", "BpnCredential"}},
-		documents: map[string][]byte{}, issued: map[participant.DID][]wallet.Object{}, standing: map[string]wallet.Standing{}}
+		documents: map[string][]byte{}, issued: map[participant.DID][]wallet.Object{}, standing: map[string]wallet.Standing{}, seen: map[string]wallet.Standing{}}
 	var err error
 	b.store, err = embedded.Open(t.Context(), embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
 	check(t, err)
@@ -183,7 +183,7 @@ func setup(t *testing.T) *bench {
 		return nil, errors.New("nothing there")
 	}, time.Now)
 	b.config = wallet.Config{Store: b.store, Recorder: b, Issuers: issuers{b}, Signatures: identity.NewVerifier(resolver, nil, time.Now), Documents: resolver, Statuses: statuses{b}, Trust: b, Codec: b,
-		Hosted: b, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour}
+		Hosted: b, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour}
 	b.start()
 	return b
 }
@@ -403,11 +403,28 @@ func (i issuers) Status(_ context.Context, _ participant.Participant, _ particip
 
 type statuses struct{ *bench }
 
+// Revocable: what the test gives a standing.
+func (s statuses) Revocable(c credential.Stored) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.standing[c.ID]
+	return ok
+}
+
+// AtHand is what was seen last.
+func (s statuses) AtHand(c credential.Stored) (wallet.Standing, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	standing, ok := s.seen[c.ID]
+	return standing, ok
+}
+
 func (s statuses) Status(_ context.Context, c credential.Stored) (wallet.Standing, time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.standing[c.ID] == "?" {
 		return "", time.Time{}, errors.New("nothing there")
 	}
+	s.seen[c.ID] = s.standing[c.ID]
 	return s.standing[c.ID], time.Now().Add(time.Minute), nil
 }

@@ -32,12 +32,14 @@ type Credential struct {
 	NotAfter    time.Time
 	Created     time.Time
 	Standing    Standing
-	Request     string // the request that brought it; "" when an operator put it here
-	Definition  string // id of what was asked for in the issuer's metadata
-	Profile     string // alias; "" when an operator put it here
-	Renewal     string // the request that is to replace it
-	Deadline    string // id of the row that it owes: the moment of Renewal, or of its end
-	Expired     bool   // its end was reported
+	Request     string    // the request that brought it; "" when an operator put it here
+	Definition  string    // id of what was asked for in the issuer's metadata
+	Profile     string    // alias; "" when an operator put it here
+	Renewal     string    // the request that is to replace it
+	Again       time.Time // a renewal does not begin before; zero: it may
+	Revocable   bool      // its issuer can take it back
+	Deadline    string    // id of the row that it owes: the moment of the next look, of its renewal, or of its end
+	Expired     bool      // its end was reported
 }
 
 // Wanted is one credential that a request asks for.

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
@@ -104,8 +105,8 @@ func setup(t *testing.T) *world {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	w.address = server.URL
-	issuer := credential.Issuer{DID: meridian, Keys: w.keys[meridian], Now: clock, Rand: rand.Reader}
-	_, token, err := issuer.Issue(t.Context(), boreal, "MembershipCredential", credential.Subject{"memberOf": "Meridian"}, time.Hour)
+	token, err := issuer.Draft{ID: "urn:membership", Profile: credential.Profile11, Types: []string{"MembershipCredential"}, Subject: map[string]string{"id": string(boreal), "memberOf": "Meridian"},
+		About: boreal, Begins: now, Ends: now.Add(time.Hour)}.Sign(t.Context(), meridian, w.keys[meridian])
 	check(t, err)
 	stored, err := credential.Read(token, boreal)
 	check(t, err)
