@@ -574,7 +574,7 @@ func (l *Lists) unwatch(name string) {
 	for _, at := range d.places {
 		if r, ok := l.records[at.entry.List]; ok {
 			delete(r.watch, name)
-			if len(r.watch) == 0 {
+			if !l.living(r) {
 				l.move()
 			}
 		}
