@@ -87,6 +87,7 @@ type record struct {
 	failure error // of the last fetch, nil when it went well
 	failed  time.Time
 	watch   map[string][]place // by dependent
+	hope    time.Time          // until when somebody who was refused by the version at hand may be given back what it lost
 }
 
 // version is a list as it was seen last.
@@ -171,9 +172,30 @@ func (l *Lists) Known() []string {
 	return out
 }
 
+// hope lets a list be watched for as long as it would be relied upon, although nothing depends on it: a place in it is set, and what was suspended may
+// be reinstated.
+func (l *Lists) hope(p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r, ok := l.records[p.entry.List]; ok {
+		l.hoped(r)
+	}
+}
+
+// hoped is hope of a record; the caller holds mu.
+func (l *Lists) hoped(r *record) {
+	if !l.living(r) {
+		l.move()
+	}
+	r.hope = l.cfg.Now().Add(min(l.cfg.Life, maxListLife))
+}
+
 // living reports whether something that has not come to its end depends on the record; the caller holds mu.
 func (l *Lists) living(r *record) bool {
 	now := l.cfg.Now()
+	if now.Before(r.hope) {
+		return true
+	}
 	for _, places := range r.watch {
 		if slices.ContainsFunc(places, func(at place) bool { return now.Before(at.until) }) {
 			return true
@@ -204,6 +226,7 @@ func (l *Lists) check(ctx context.Context, places []place) (end time.Time, err e
 			return end, err
 		}
 		if code, err := l.judge(v, p); code != "" {
+			l.hope(p)
 			return end, &Refusal{Code: code, Err: err}
 		}
 		end = sooner(end, v.end)
@@ -453,6 +476,7 @@ func (l *Lists) keep(ctx context.Context, url string, r *record, v version, fail
 				if !slices.ContainsFunc(lost, func(it loss) bool { return it.pair == p }) {
 					lost = append(lost, loss{p, code})
 				}
+				l.hoped(r)
 				l.unwatch(name)
 				break
 			}

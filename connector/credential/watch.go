@@ -215,7 +215,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type had struct {
 	tag     string
 	wait    time.Duration
-	issuers []participant.DID // of the credentials that depend on it
+	issuers []participant.DID // of the credentials that depend on it, and its own
 }
 
 // have returns what is known of a list that something living depends on.
@@ -237,6 +237,9 @@ func (l *Lists) have(list string) (had, bool) {
 	}
 	if r.version != nil {
 		h.tag = r.version.tag
+		if !slices.Contains(h.issuers, r.version.issuer) {
+			h.issuers = append(h.issuers, r.version.issuer)
+		}
 	}
 	return h, true
 }

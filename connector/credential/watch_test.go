@@ -226,6 +226,33 @@ func TestALossIsKnownWhenItIsPublished(t *testing.T) {
 	})
 }
 
+func TestWhatIsGivenBackStandsWhenThatIsPublished(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, o *office) {
+		party := member(boreal, forever, 7)
+		if o.stands("a", party) != 1 {
+			t.Fatal("it does not stand to begin with")
+		}
+		synctest.Wait()
+		o.publish(7)
+		synctest.Wait()
+		if o.stands("a", party) != 0 {
+			t.Error("it stands although it is revoked")
+		}
+		time.Sleep(time.Minute)
+		o.publish()
+		synctest.Wait()
+		if o.stands("a", party) != 1 || o.fetched != 1 {
+			t.Errorf("it does not stand again; the list was fetched %d times", o.fetched)
+		}
+		o.lists.Leave("a")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := o.watcher.Watching(); n != 0 {
+			t.Errorf("%d lists are watched for nobody", n)
+		}
+	})
+}
+
 func TestWhatWasRevokedWhileNobodyWatchedIsSeenByTheFirstLook(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, o *office) {
 		o.publish(7)
