@@ -20,6 +20,8 @@ const (
 	MaxWait = 30 * time.Second
 	// spacing lies between two requests for one list at least: what changes all the time is looked at ten times a second.
 	spacing = 100 * time.Millisecond
+	// spacingMax is what spacing grows to while a list comes again and again that says the same.
+	spacingMax = 500 * time.Millisecond
 	// plain is for how long at least a server that does not hold requests is left alone.
 	plain = time.Minute
 
@@ -144,7 +146,7 @@ func (w *Watcher) dismiss(list string) {
 // watch looks at one list again and again, each time when its server says so, until nothing depends on it.
 func (w *Watcher) watch(ctx context.Context, list string) {
 	l := w.cfg.Lists
-	failures, blind := 0, 0
+	failures, blind, idle := 0, 0, 0
 	for ctx.Err() == nil {
 		have, ok := l.have(list)
 		if !ok {
@@ -161,21 +163,25 @@ func (w *Watcher) watch(ctx context.Context, list string) {
 		} else {
 			blind++
 		}
-		pause := spacing - l.cfg.Now().Sub(began)
+		took := l.cfg.Now().Sub(began)
+		if changed || took >= have.wait/2 {
+			idle = 0
+		}
+		pause := min(spacing<<min(idle, 10), spacingMax) - took
+		idle++
+		same := got.Same || have.tag != "" && got.Tag == have.tag // a server need not know what is asked of it
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			w.cfg.Log.InfoContext(ctx, "a status list is not watched for a while", slog.String("list", list), slog.Any("error", err))
 			failures++
-		case changed && blind <= 1:
-			failures = 0
-		case have.tag == "" && got.Tag == "", have.tag != "" && !got.Held && !changed:
+		case got.Tag == "", same && !got.Held:
 			failures, pause = 0, max(plain, l.freshFor(list))
-		case have.tag != "" && l.cfg.Now().Sub(began) >= have.wait/2, blind == 1:
-			failures = 0
-		default: // it says that it waits, and does not
+		case same && took < have.wait/2, blind > 1: // it says that it waits, and does not; or it is forgotten here as soon as it is known
 			failures++
+		default:
+			failures = 0
 		}
 		if failures > 0 {
 			pause = w.backOff(failures)

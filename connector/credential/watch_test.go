@@ -319,6 +319,29 @@ func TestAServerThatOnlySaysThatItHoldsIsLeftAloneForLongerAndLonger(t *testing.
 	})
 }
 
+func TestAListThatComesAgainAndAgainAndSaysTheSameIsWatchedAtEase(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, o *office) {
+		o.lists.Rely(cobaltHosted, "a", member(boreal, forever, 7))
+		synctest.Wait()
+		before := o.asked()
+		for range 600 {
+			o.publish()
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := o.asked() - before; n > 125 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+		begin := time.Now()
+		o.publish(7)
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		if got := o.losses(); len(got) != 1 {
+			t.Errorf("after %s known: %v", time.Since(begin), got)
+		}
+	})
+}
+
 func TestALyingListChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, lie := range map[string]func(o *office) string{
