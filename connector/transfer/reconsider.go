@@ -96,10 +96,14 @@ func (s *Service) reconsider(ctx context.Context, local participant.Participant,
 		}
 		m := Message{Kind: Termination, Code: code}
 		_, m.Reasons = s.cfg.Explain(d)
-		if code == codeSuspended && t.State == Started {
+		at := t.State
+		if t.Pending.To == Started {
+			at = Started // the peer may have it already; one that has not takes no pause, which ends the transfer
+		}
+		if code == codeSuspended && at == Started {
 			m.Kind = Suspension
 		}
-		to, err := Next(t.State, m.Kind, Provider)
+		to, err := Next(at, m.Kind, Provider)
 		if err != nil {
 			return process.Illegal(err)
 		}

@@ -195,3 +195,29 @@ func TestAfterARestartOpenTransfersDependOnWhatWasProven(t *testing.T) {
 		t.Error("a transfer that runs depends on nothing")
 	}
 }
+
+func TestALossWhileTheStartIsOnItsWayLeavesBothSidesInOneState(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		arrives bool
+		want    transfer.State
+	}{"it has arrived and nobody here knows": {true, transfer.Suspended}, "it never leaves": {false, transfer.Terminated}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := running(t, pair.Footprints())
+			second := s.begin()
+			s.Deliver(s.boreal.Take("TransferRequestMessage"), s.boreal)
+			start := s.cobalt.Take("TransferStartMessage")
+			if tt.arrives {
+				s.Hand(start, s.cobalt)
+			}
+			s.lose(membership, suspended)
+			s.Run()
+			mine := s.boreal.Transfer(second)
+			ours := s.cobalt.Transfer(mine.PeerPID)
+			if mine.State != tt.want || ours.State != tt.want || ours.Grant.Hash != "" || ours.Pending.Kind != "" {
+				t.Errorf("the customer's side is %s, the supplier's %s with token %q; want %s", mine.State, ours.State, ours.Grant.Hash, tt.want)
+			}
+		})
+	}
+}
