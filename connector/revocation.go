@@ -22,11 +22,11 @@ const (
 func (c *Connector) joinRevocation() {
 	c.losses.news = make(chan struct{}, 1)
 	c.watcher = credential.NewWatcher(credential.WatcherConfig{Lists: c.lists, Hold: dcphttp.Holder(c.patient), Rand: c.cfg.Rand, Log: c.cfg.Log})
-	c.lists.OnRevoked(func(own, peer participant.DID, reason string) {
+	c.lists.OnRevoked(func(own, peer participant.DID, _ string) {
 		for _, p := range c.hosted.all() {
 			if p.DID == own {
 				c.plane.StopPeer(p.ID, string(peer)) // here and now: no byte waits for a decision to stop it
-				c.losses.add(loss{p.ID, peer}, reason)
+				c.losses.add(loss{p.ID, peer})
 			}
 		}
 	})
@@ -41,24 +41,24 @@ type loss struct {
 // losses are those that are still to be acted upon. What a crash leaves of them is seen again by the first look after it.
 type losses struct {
 	mu   sync.Mutex
-	open map[loss]string // with the code of the newest
-	news chan struct{}   // holds one when there are some
+	open map[loss]bool
+	news chan struct{} // holds one when there are some
 }
 
-func (l *losses) add(it loss, code string) {
+func (l *losses) add(it loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = map[loss]string{}
+		l.open = map[loss]bool{}
 	}
-	l.open[it] = code
+	l.open[it] = true
 	select {
 	case l.news <- struct{}{}:
 	default:
 	}
 }
 
-func (l *losses) take() map[loss]string {
+func (l *losses) take() map[loss]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.open
@@ -67,17 +67,17 @@ func (l *losses) take() map[loss]string {
 }
 
 // run acts upon losses, one after the other, until the context ends.
-func (l *losses) run(ctx context.Context, act func(ctx context.Context, it loss, code string) error) {
+func (l *losses) run(ctx context.Context, act func(ctx context.Context, it loss) error) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.news:
 		}
-		failed := map[loss]string{}
-		for it, code := range l.take() {
-			if err := act(ctx, it, code); err != nil {
-				failed[it] = code
+		failed := map[loss]bool{}
+		for it := range l.take() {
+			if err := act(ctx, it); err != nil {
+				failed[it] = true
 			}
 		}
 		if len(failed) == 0 {
@@ -90,16 +90,16 @@ func (l *losses) run(ctx context.Context, act func(ctx context.Context, it loss,
 			return
 		case <-again.C:
 		}
-		for it, code := range failed {
-			l.add(it, code)
+		for it := range failed {
+			l.add(it)
 		}
 	}
 }
 
-func (c *Connector) reconsider(ctx context.Context, it loss, code string) error {
+func (c *Connector) reconsider(ctx context.Context, it loss) error {
 	local, err := c.hosted.ByID(ctx, it.participant)
 	if err == nil {
-		err = c.transfers.Reconsider(ctx, local, it.peer, code)
+		err = c.transfers.Reconsider(ctx, local, it.peer)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.cfg.Log.WarnContext(ctx, "transfers not judged again yet", slog.String("participant", local.Slug), slog.String("peer", string(it.peer)), slog.Any("error", err))

@@ -240,10 +240,10 @@ func (s *Service) watch(ctx context.Context, local participant.Participant, t Tr
 	if ended, err := s.endRetired(ctx, local, t); ended || err != nil {
 		return ended, err
 	}
-	if code := s.cfg.Standing.Rely(local, t.ID, t.Claims); code != "" {
-		return s.reconsider(ctx, local, t.ID, code)
+	if s.cfg.Standing.Rely(local, t.ID, t.Claims) == "" {
+		return false, nil
 	}
-	return false, nil
+	return s.reconsider(ctx, local, t.ID)
 }
 
 // Expired implements outbox.Owner: transfers set no deadlines.

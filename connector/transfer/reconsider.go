@@ -28,11 +28,11 @@ func (s *Service) rest(t Transfer) {
 	}
 }
 
-// Reconsider judges again, at the door of what runs, each transfer under which data may flow to the peer: a credential of it was lost, and code says how.
+// Reconsider judges again, at the door of what runs, each transfer under which data may flow to the peer: a credential of it was lost.
 // Each is decided with the credentials that stand now. One that the policy still allows goes on; another is suspended when the loss may be taken
 // back, else terminated, and the peer is told. What was decided, and the loss behind it, is on record with that. Whoever calls it has cut the
 // peer's streams already; after an error it is to be called again, and until then each request is judged by what stands.
-func (s *Service) Reconsider(ctx context.Context, local participant.Participant, peer participant.DID, code string) error {
+func (s *Service) Reconsider(ctx context.Context, local participant.Participant, peer participant.DID) error {
 	const op = "transfer.Reconsider"
 	for _, state := range []State{Requested, Started, Suspended} {
 		for r := (page.Request{Limit: page.MaxLimit}); ; {
@@ -44,7 +44,7 @@ func (s *Service) Reconsider(ctx context.Context, local participant.Participant,
 				if !t.flowing() {
 					continue
 				}
-				if _, err := s.reconsider(ctx, local, t.ID, code); err != nil {
+				if _, err := s.reconsider(ctx, local, t.ID); err != nil {
 					return fault.Wrap(op, fault.Unavailable, err)
 				}
 			}
@@ -58,19 +58,20 @@ func (s *Service) Reconsider(ctx context.Context, local participant.Participant,
 }
 
 // reconsider judges one transfer again; ended says that nothing flows under it any more.
-func (s *Service) reconsider(ctx context.Context, local participant.Participant, id, code string) (ended bool, err error) {
+func (s *Service) reconsider(ctx context.Context, local participant.Participant, id string) (ended bool, err error) {
 	var r Received
 	err = process.Retry(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, local.ID, "", id) }, func(t Transfer) error {
 		r, ended = Received{Flushed: func() {}}, false
 		if !t.flowing() {
 			return nil
 		}
+		code := s.cfg.Standing.Rely(local, t.ID, t.Claims)
+		if code == "" {
+			return nil // it does not rest on what was lost, or that has been given back
+		}
 		next := t
 		if next.Claims, err = s.cfg.Standing.Stand(ctx, local, t.ID, t.Claims); err != nil {
 			return err
-		}
-		if len(next.Claims.Credentials) == len(t.Claims.Credentials) {
-			return nil // it does not rest on what was lost, or that has been given back
 		}
 		loss, err := s.loss(ctx, local, t, code)
 		if err != nil {

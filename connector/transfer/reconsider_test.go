@@ -23,7 +23,7 @@ const (
 func (s *pairStory) lose(kind, code string) {
 	s.t.Helper()
 	s.cobalt.Standing.Lose(kind, code)
-	if err := s.cobalt.Transfers.Reconsider(s.t.Context(), s.cobalt.Local, s.boreal.Local.DID, code); err != nil {
+	if err := s.cobalt.Transfers.Reconsider(s.t.Context(), s.cobalt.Local, s.boreal.Local.DID); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -153,7 +153,7 @@ func TestAStartThatALossOvertakesIsTakenBack(t *testing.T) {
 	// The second transfer finds that its peer's credentials stand, and is not there yet when they are lost.
 	s.cobalt.Standing.After(func() {
 		s.cobalt.Standing.Lose(membership, revoked)
-		if err := s.cobalt.Transfers.Reconsider(t.Context(), s.cobalt.Local, s.boreal.Local.DID, revoked); err != nil {
+		if err := s.cobalt.Transfers.Reconsider(t.Context(), s.cobalt.Local, s.boreal.Local.DID); err != nil {
 			t.Error(err)
 		}
 	})
@@ -171,7 +171,7 @@ func TestWhatCannotBeConfirmedIsJudgedAgainLater(t *testing.T) {
 	s.cobalt.Standing.Lose(membership, revoked)
 	away := fault.New("test", fault.Unavailable, "the list cannot be had")
 	s.cobalt.Standing.Away(away)
-	if err := s.cobalt.Transfers.Reconsider(t.Context(), s.cobalt.Local, s.boreal.Local.DID, revoked); !errors.Is(err, away) {
+	if err := s.cobalt.Transfers.Reconsider(t.Context(), s.cobalt.Local, s.boreal.Local.DID); !errors.Is(err, away) {
 		t.Errorf("got %v", err)
 	}
 	if got := s.cobalt.Transfer(s.ours); got.State != transfer.Started {

@@ -250,7 +250,19 @@ func (l *lossy) until(ctx context.Context, c *network.Company, id string, want t
 	}
 }
 
-func (l *lossy) stream(ctx context.Context, address transfer.Address) (*http.Response, error) {
+// stream opens a stream and reads the first mebibyte of it. Who is told to come again, because a decision took too long on a busy machine, does.
+func (l *lossy) stream(ctx context.Context, address transfer.Address) (res *http.Response, err error) {
+	for range 20 {
+		if res, err = l.request(ctx, address); err == nil || !errors.Is(err, errAgain) {
+			break
+		}
+	}
+	return res, err
+}
+
+var errAgain = errors.New("come again")
+
+func (l *lossy) request(ctx context.Context, address transfer.Address) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address.Endpoint, nil)
 	if err != nil {
 		return nil, err
@@ -261,7 +273,11 @@ func (l *lossy) stream(ctx context.Context, address transfer.Address) (*http.Res
 		return nil, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("status %d", res.StatusCode), res.Body.Close())
+		said, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+		if res.StatusCode == http.StatusServiceUnavailable {
+			return nil, errors.Join(errAgain, fmt.Errorf("%s", said), res.Body.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("status %d: %s", res.StatusCode, said), res.Body.Close())
 	}
 	_, err = io.ReadFull(res.Body, make([]byte, 1<<20))
 	return res, err
