@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,16 +17,15 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // office is an issuer's server of status lists, and a verifier that watches it; all of it fits into a bubble of fake time.
 type office struct {
 	t       *testing.T
-	keys    map[participant.DID]*keyfile.Keys
+	keys    map[participant.DID]*keyring.Ring
 	lists   *credential.Lists
 	watcher *credential.Watcher
 
@@ -53,10 +51,10 @@ var (
 
 func newOffice(t *testing.T, change func(*credential.ListsConfig, *credential.WatcherConfig)) *office {
 	t.Helper()
-	o := &office{t: t, keys: map[participant.DID]*keyfile.Keys{}, changed: make(chan struct{}), life: -1}
+	o := &office{t: t, keys: map[participant.DID]*keyring.Ring{}, changed: make(chan struct{}), life: -1}
 	documents := map[string][]byte{}
 	for _, did := range []participant.DID{meridian, dusk} {
-		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyring.Draw("company", rand.Reader, time.Now)
 		check(t, err)
 		o.keys[did] = k
 		_, url, err := identity.ParseDID(string(did))
@@ -88,8 +86,8 @@ func newOffice(t *testing.T, change func(*credential.ListsConfig, *credential.Wa
 func (o *office) list(by participant.DID, at time.Time, set ...int) string {
 	o.t.Helper()
 	s := listSubject(o.t, statuslist.Bitstring, statuslist.Revocation, set...)
-	token, err := identity.SignJWT(string(by), o.keys[by], identity.UseIssue, "vc+jwt", members{"@context": s.Kind.Contexts(), "id": officeURL,
-		"type": []string{"VerifiableCredential", s.Kind.CredentialType()}, "issuer": by, "validFrom": at.Format(time.RFC3339), "credentialSubject": s})
+	token, err := identity.SignJWT(o.t.Context(), string(by), o.keys[by], identity.UseIssue, "vc+jwt", members{"@context": s.Kind.Contexts(), "id": officeURL,
+		"type": []string{"VerifiableCredential", s.Kind.CredentialType()}, "issuer": by, "validFrom": at.Format(time.RFC3339), "credentialSubject": s}, time.Time{})
 	check(o.t, err)
 	return token
 }
