@@ -103,6 +103,9 @@ type Connector struct {
 	resolver     *identity.Resolver
 	calls        credential.Calls
 	lists        *credential.Lists
+	watcher      *credential.Watcher
+	losses       losses
+	patient      *egress.Client
 	verifier     *credential.Verifier
 	tokens       *identity.Verifier
 	wallet       *wallet.Service
@@ -275,7 +278,7 @@ func (c *Connector) joinEgress() error {
 			return fmt.Errorf("egress roots: %s holds no certificate", file)
 		}
 	}
-	make := func(allow []string, public bool) (*egress.Client, error) {
+	make := func(allow []string, public bool, total time.Duration) (*egress.Client, error) {
 		origins := []string{}
 		for _, raw := range allow {
 			origin, err := egress.Origin(raw)
@@ -285,17 +288,20 @@ func (c *Connector) joinEgress() error {
 			origins = append(origins, origin)
 		}
 		return egress.New(egress.Config{Dial: c.cfg.Dial, Resolve: c.cfg.Resolve, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			Allow: origins, Public: public, Log: c.cfg.Log}), nil
+			Allow: origins, Public: public, Total: total, Log: c.cfg.Log}), nil
 	}
 	var err error
-	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true); err != nil {
+	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true, 0); err != nil {
+		return err
+	}
+	if c.patient, err = make(c.cfg.Settings.Egress.Peers, true, credential.MaxWait+answering); err != nil {
 		return err
 	}
 	var upstreams []string
 	for _, u := range c.cfg.Settings.Egress.Upstreams {
 		upstreams = append(upstreams, u.Origin)
 	}
-	c.sources, err = make(upstreams, false)
+	c.sources, err = make(upstreams, false, 0)
 	return err
 }
 
@@ -323,7 +329,7 @@ func (c *Connector) joinServices() {
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
 	c.owners, c.senders = map[commit.ProcessKind]outbox.Owner{}, senders{commit.Negotiation: c.client, commit.Transfer: c.client}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders, Owners: c.owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
-	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
+	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Standing: c.lists, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
 		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
 		Now: cfg.Now, Rand: cfg.Rand})
@@ -332,9 +338,10 @@ func (c *Connector) joinServices() {
 		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
 		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold.Negotiation,
 		Hosted: c.hosted, Patience: cfg.Settings.Limits.Approval})
-	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
+	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Standing: c.lists, Codec: dsp.Codec{},
 		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
+	c.joinRevocation()
 	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
@@ -409,6 +416,8 @@ func (c *Connector) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
 	background.Go(func() { c.keeper.Run(work) })
+	background.Go(func() { c.watcher.Run(work) })
+	background.Go(func() { c.losses.run(work, c.reconsider) })
 	c.sequencers.open(func(p participant.Participant) {
 		background.Go(func() {
 			if err := c.ledger.run(work, p); err != nil {
@@ -493,7 +502,7 @@ func (c *Connector) listener(given net.Listener, address string, guard func(net.
 
 // Close releases in reverse order. It may be called more than once.
 func (c *Connector) Close() error {
-	for _, client := range []*egress.Client{c.peers, c.sources} {
+	for _, client := range []*egress.Client{c.peers, c.patient, c.sources} {
 		if client != nil {
 			client.Close()
 		}

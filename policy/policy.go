@@ -73,6 +73,17 @@ type Credential struct {
 	NotBefore time.Time
 	NotAfter  time.Time
 	Digest    string // SHA-256, hex, of the presented bytes
+	// Status is where its issuer says whether it still stands. No policy reads it: whoever asks one has looked there before.
+	Status []Status `json:",omitempty"`
+}
+
+// Status is an entry of a status list.
+type Status struct {
+	Kind    string
+	Purpose string
+	List    string // URL
+	Index   int
+	Size    int `json:",omitempty"` // bits of the entry; 0 and 1 are one
 }
 
 // ValidAt reports whether the moment lies in the credential's validity, whose end is outside.

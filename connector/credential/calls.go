@@ -87,8 +87,15 @@ func (c *Calls) Documents(fetch identity.Fetch) identity.Fetch {
 type Fetched struct {
 	Body   []byte
 	MaxAge time.Duration // how long who served it lets it be kept; negative when that was not said
+	Tag    string        // the entity tag it came with; "" when there was none
+	Same   bool          // what was known by its tag is still what stands there; there is no body
+	Held   bool          // the answer was held until there was something to say, as was asked for
 }
 
 // Fetch gets at most limit bytes from an address that somebody else chose: through the guarded dialer, from exactly that address, with status
 // 200. accept is the header of that name.
 type Fetch func(ctx context.Context, url, accept string, limit int64) (Fetched, error)
+
+// Hold is Fetch for who knows already what stood there under the tag, if it is not "": the answer is to come when there is something else, or when
+// the wait is over (RFC 7240, section 4.3). A server that does not know that answers at once.
+type Hold func(ctx context.Context, url, accept, tag string, wait time.Duration, limit int64) (Fetched, error)

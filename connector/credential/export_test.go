@@ -12,7 +12,7 @@ func ParseList(token string) (entries int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	v, _, err := subjectOf(c)
+	v, err := subjectOf(c)
 	return v.bits.Len(), err
 }
 

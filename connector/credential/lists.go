@@ -53,8 +53,10 @@ type Lists struct {
 
 	mu      sync.Mutex
 	records map[string]*record // by URL
-	watched map[pair]map[string]bool
-	held    int // bytes of the versions in records
+	watched map[string]*dependent
+	relief  int           // watched at which to look for those whose credentials have come to their end
+	held    int           // bytes of the versions in records
+	moved   chan struct{} // holds one when the lists that something depends on may be others
 
 	hooks    sync.RWMutex
 	revoked  []func(local, peer participant.DID, reason string)
@@ -64,6 +66,14 @@ type Lists struct {
 
 // pair is a hosted participant and a peer that has shown it credentials.
 type pair struct{ own, peer participant.DID }
+
+func (p pair) text() string { return string(p.own) + " " + string(p.peer) }
+
+// dependent is something that rests on credentials of a peer: what is cached of a pair, under its text, or a process, under its id.
+type dependent struct {
+	pair   pair
+	places []place
+}
 
 // record is what is known of the list at one URL.
 type record struct {
@@ -76,7 +86,8 @@ type record struct {
 	version *version
 	failure error // of the last fetch, nil when it went well
 	failed  time.Time
-	watch   map[pair][]place
+	watch   map[string][]place // by dependent
+	hope    time.Time          // until when somebody who was refused by the version at hand may be given back what it lost
 }
 
 // version is a list as it was seen last.
@@ -86,8 +97,10 @@ type version struct {
 	purposes []string
 	bits     statuslist.Bits
 	issued   time.Time
-	end      time.Time // zero: none
-	fresh    time.Time // until when it need not be looked at again
+	end      time.Time     // zero: none
+	fresh    time.Time     // until when it need not be looked at again
+	ttl      time.Duration // as the list itself says; 0: nothing
+	tag      string        // under which its server knows it; "": under none
 }
 
 // place is where the status of one credential is found.
@@ -105,7 +118,8 @@ func NewLists(cfg ListsConfig) *Lists {
 	if cfg.Life == 0 {
 		cfg.Life = listLife
 	}
-	return &Lists{cfg: cfg, places: make(chan struct{}, maxFetches), records: map[string]*record{}, watched: map[pair]map[string]bool{}}
+	return &Lists{cfg: cfg, places: make(chan struct{}, maxFetches), records: map[string]*record{}, watched: map[string]*dependent{}, relief: maxWatched,
+		moved: make(chan struct{}, 1)}
 }
 
 // OnRevoked adds a hook: it is called once for each hosted participant and peer whose credential is seen to be revoked or suspended, as soon
@@ -145,17 +159,49 @@ func (l *Lists) Refresh(ctx context.Context, url string) error {
 	return l.fetch(ctx, url, r, issuers, func() bool { return r.settled >= wanted })
 }
 
-// Known lists the URLs of the lists that somebody's credentials depend on.
+// Known lists the URLs of the lists that something living depends on.
 func (l *Lists) Known() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []string
 	for url, r := range l.records {
-		if len(r.watch) > 0 {
+		if l.living(r) {
 			out = append(out, url)
 		}
 	}
 	return out
+}
+
+// hope lets a list be watched for as long as it would be relied upon, although nothing depends on it: a place in it is set, and what was suspended may
+// be reinstated.
+func (l *Lists) hope(p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r, ok := l.records[p.entry.List]; ok {
+		l.hoped(r)
+	}
+}
+
+// hoped is hope of a record; the caller holds mu.
+func (l *Lists) hoped(r *record) {
+	if !l.living(r) {
+		l.move()
+	}
+	r.hope = l.cfg.Now().Add(min(l.cfg.Life, maxListLife))
+}
+
+// living reports whether something that has not come to its end depends on the record; the caller holds mu.
+func (l *Lists) living(r *record) bool {
+	now := l.cfg.Now()
+	if now.Before(r.hope) {
+		return true
+	}
+	for _, places := range r.watch {
+		if slices.ContainsFunc(places, func(at place) bool { return now.Before(at.until) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // fresh reports whether the lists of all places need not be looked at again yet.
@@ -180,6 +226,7 @@ func (l *Lists) check(ctx context.Context, places []place) (end time.Time, err e
 			return end, err
 		}
 		if code, err := l.judge(v, p); code != "" {
+			l.hope(p)
 			return end, &Refusal{Code: code, Err: err}
 		}
 		end = sooner(end, v.end)
@@ -256,7 +303,7 @@ func (l *Lists) record(url string) *record {
 		if len(l.records) >= maxRecords {
 			l.room()
 		}
-		r = &record{turn: make(chan struct{}, 1), watch: map[pair][]place{}}
+		r = &record{turn: make(chan struct{}, 1), watch: map[string][]place{}}
 		l.records[url] = r
 	}
 	return r
@@ -315,17 +362,22 @@ func (l *Lists) fetch(ctx context.Context, url string, r *record, issuers []part
 
 // load fetches and verifies one list. Its issuer must be one that the credentials' issuers vouch for before anything is asked of it.
 func (l *Lists) load(ctx context.Context, url string, issuers []participant.DID) (version, error) {
-	var v version
 	if strings.Contains(url, "#") {
-		return v, refuse(codeStatusEntry, "the list's address has a fragment")
+		return version{}, refuse(codeStatusEntry, "the list's address has a fragment")
 	}
 	if err := l.cfg.Calls.spend(ctx, CallList); err != nil {
-		return v, err
+		return version{}, err
 	}
 	got, err := l.cfg.Fetch(ctx, url, listAccept, maxList)
 	if err != nil {
-		return v, refuse(codeStatusFetch, "%s: %w", url, err)
+		return version{}, refuse(codeStatusFetch, "%s: %w", url, err)
 	}
+	return l.read(ctx, url, issuers, got)
+}
+
+// read verifies what came from the URL.
+func (l *Lists) read(ctx context.Context, url string, issuers []participant.DID, got Fetched) (version, error) {
+	var v version
 	token := strings.TrimSpace(string(got.Body))
 	c, err := parse(token, maxList)
 	if err != nil {
@@ -346,27 +398,32 @@ func (l *Lists) load(ctx context.Context, url string, issuers []participant.DID)
 	if err := l.cfg.Tokens.Signature(ctx, c.issuer, c.header.KeyID, token, identity.AssertionMethod); err != nil {
 		return v, refuse(codeStatusSigned, "%w", err)
 	}
-	v, ttl, err := subjectOf(c)
-	if err != nil {
+	if v, err = subjectOf(c); err != nil {
 		return v, err
 	}
+	v.tag = got.Tag
 	now, leeway := l.cfg.Now(), leewayOf(l.cfg.Trust)
 	if now.Add(leeway).Before(v.issued) || !v.end.IsZero() && !now.Before(v.end) {
 		return v, refuse(codeStatusValidity, "valid from %s to %s", v.issued, v.end)
 	}
-	life := min(l.cfg.Life, maxListLife)
-	if got.MaxAge >= 0 {
-		life = min(life, got.MaxAge)
-	}
-	if ttl > 0 {
-		life = min(life, ttl)
-	}
-	v.fresh = sooner(now.Add(max(life, minListLife)), v.end)
+	v.fresh = l.until(v, got.MaxAge)
 	return v, nil
 }
 
-// subjectOf reads what a list credential says, and its ttl.
-func subjectOf(c read) (version, time.Duration, error) {
+// until is when a version that is right now need be looked at again, whose server said how long it may be kept.
+func (l *Lists) until(v version, maxAge time.Duration) time.Time {
+	life := min(l.cfg.Life, maxListLife)
+	if maxAge >= 0 {
+		life = min(life, maxAge)
+	}
+	if v.ttl > 0 {
+		life = min(life, v.ttl)
+	}
+	return sooner(l.cfg.Now().Add(max(life, minListLife)), v.end)
+}
+
+// subjectOf reads what a list credential says.
+func subjectOf(c read) (version, error) {
 	v := version{issuer: c.issuer, issued: c.notBefore, end: c.notAfter}
 	for _, kind := range []statuslist.Kind{statuslist.Bitstring, statuslist.List2021} {
 		if slices.Contains(c.types, kind.CredentialType()) {
@@ -374,17 +431,17 @@ func subjectOf(c read) (version, time.Duration, error) {
 		}
 	}
 	if v.kind == "" || len(c.subjects) != 1 {
-		return v, 0, refuse(codeStatusSyntax, "want a status list credential of one subject, have %q", c.types)
+		return v, refuse(codeStatusSyntax, "want a status list credential of one subject, have %q", c.types)
 	}
 	if v.kind == statuslist.List2021 && c.profile != Profile11 {
-		return v, 0, refuse(codeStatusSyntax, "a %s in a credential of version 2.0", v.kind)
+		return v, refuse(codeStatusSyntax, "a %s in a credential of version 2.0", v.kind)
 	}
 	s, err := statuslist.ParseSubject(v.kind, c.subjects[0])
 	if err != nil {
-		return v, 0, refuse(codeStatusSyntax, "%w", err)
+		return v, refuse(codeStatusSyntax, "%w", err)
 	}
-	v.purposes, v.bits = s.Purposes, s.Bits
-	return v, s.TTL, nil
+	v.purposes, v.bits, v.ttl = s.Purposes, s.Bits, s.TTL
+	return v, nil
 }
 
 // loss is a pair that loses what it has proven, and why.
@@ -397,8 +454,8 @@ type loss struct {
 func (l *Lists) keep(ctx context.Context, url string, r *record, v version, failure error) error {
 	now := l.cfg.Now()
 	l.mu.Lock()
-	if old := r.version; failure == nil && old != nil && old.issuer == v.issuer && v.issued.Before(old.issued) {
-		failure = refuse(codeStatusOld, "%s of %s, after one of %s", url, v.issued, old.issued)
+	if failure == nil {
+		failure = r.older(url, v)
 	}
 	r.failure, r.failed, r.settled = failure, now, r.begun
 	if failure != nil {
@@ -412,16 +469,18 @@ func (l *Lists) keep(ctx context.Context, url string, r *record, v version, fail
 	differs := r.version != nil && string(r.version.bits.Bytes()) != string(v.bits.Bytes())
 	l.weigh(r, &v)
 	var lost []loss
-	for p, places := range r.watch {
+	for name, places := range r.watch {
 		for _, at := range places {
 			if code, _ := l.judge(v, at); code != "" {
-				lost = append(lost, loss{p, code})
+				p := l.watched[name].pair
+				if !slices.ContainsFunc(lost, func(it loss) bool { return it.pair == p }) {
+					lost = append(lost, loss{p, code})
+				}
+				l.hoped(r)
+				l.unwatch(name)
 				break
 			}
 		}
-	}
-	for _, it := range lost {
-		l.unwatch(it.pair)
 	}
 	l.mu.Unlock()
 	if differs {
@@ -487,52 +546,80 @@ func (l *Lists) room() {
 	}
 }
 
-// watch makes the pair depend on the places, and on nothing that it depended on before. It returns the code of the first place that is lost in
-// the version at hand: one that was seen since the places were checked must not be missed.
-func (l *Lists) watch(p pair, places []place) string {
+// older refuses a version that was issued before the one at hand; the caller holds Lists.mu.
+func (r *record) older(url string, v version) error {
+	if old := r.version; old != nil && old.issuer == v.issuer && v.issued.Before(old.issued) {
+		return refuse(codeStatusOld, "%s of %s, after one of %s", url, v.issued, old.issued)
+	}
+	return nil
+}
+
+// watch makes what has the name depend on the places, and on nothing that it depended on before. It returns the code of the first place that is lost
+// in the version at hand: one that was seen since the places were checked must not be missed.
+func (l *Lists) watch(name string, p pair, places []place) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unwatch(p)
-	if len(l.watched) >= maxWatched {
-		l.relieve()
-	}
 	for _, at := range places {
-		r := l.record(at.entry.List)
-		if r.version != nil {
+		if r, ok := l.records[at.entry.List]; ok && r.version != nil {
 			if code, _ := l.judge(*r.version, at); code != "" {
-				l.unwatch(p)
+				l.unwatch(name)
 				return code
 			}
 		}
-		r.watch[p] = append(r.watch[p], at)
-		if l.watched[p] == nil {
-			l.watched[p] = map[string]bool{}
+	}
+	if before := l.watched[name]; before != nil && slices.Equal(before.places, places) {
+		return ""
+	}
+	l.unwatch(name)
+	if len(places) == 0 {
+		return ""
+	}
+	if len(l.watched) >= l.relief {
+		l.relieve()
+		l.relief = max(maxWatched, 2*len(l.watched))
+	}
+	l.watched[name] = &dependent{p, places}
+	for _, at := range places {
+		r := l.record(at.entry.List)
+		if !l.living(r) {
+			l.move()
 		}
-		l.watched[p][at.entry.List] = true
+		r.watch[name] = append(r.watch[name], at)
 	}
 	return ""
 }
 
-// unwatch ends what the pair depends on; the caller holds mu.
-func (l *Lists) unwatch(p pair) {
-	for url := range l.watched[p] {
-		if r, ok := l.records[url]; ok {
-			delete(r.watch, p)
+// unwatch ends what has the name depends on; the caller holds mu.
+func (l *Lists) unwatch(name string) {
+	d, ok := l.watched[name]
+	if !ok {
+		return
+	}
+	for _, at := range d.places {
+		if r, ok := l.records[at.entry.List]; ok {
+			delete(r.watch, name)
+			if !l.living(r) {
+				l.move()
+			}
 		}
 	}
-	delete(l.watched, p)
+	delete(l.watched, name)
 }
 
-// relieve forgets pairs whose credentials have come to their end, which nobody revokes any more; the caller holds mu.
+// move tells that the lists that something depends on may be others.
+func (l *Lists) move() {
+	select {
+	case l.moved <- struct{}{}:
+	default:
+	}
+}
+
+// relieve forgets those whose credentials have come to their end, which nobody revokes any more; the caller holds mu.
 func (l *Lists) relieve() {
 	now := l.cfg.Now()
-	for p, urls := range l.watched {
-		alive := false
-		for url := range urls {
-			alive = alive || slices.ContainsFunc(l.records[url].watch[p], func(at place) bool { return now.Before(at.until) })
-		}
-		if !alive {
-			l.unwatch(p)
+	for name, d := range l.watched {
+		if !slices.ContainsFunc(d.places, func(at place) bool { return now.Before(at.until) }) {
+			l.unwatch(name)
 		}
 	}
 }

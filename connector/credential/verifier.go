@@ -198,7 +198,7 @@ func (v *Verifier) tell(ctx context.Context, local participant.Participant, peer
 // the pair among those who depend on it, or the pair finds what it says.
 func (v *Verifier) settle(key pair, c cached) (policy.Party, error) {
 	v.keep(key, c)
-	if code := v.cfg.Lists.watch(key, c.proven.places); code != "" {
+	if code := v.cfg.Lists.watch(key.text(), key, upTo(c.expires, c.proven.places)); code != "" {
 		v.drop(key)
 		return policy.Party{}, &Refusal{Code: code, Err: errors.New("while it was verified")}
 	}
@@ -327,7 +327,12 @@ func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer 
 
 // add takes over an accepted credential.
 func (p *proven) add(c accepted) {
-	p.party.Credentials = append(p.party.Credentials, c.facts...)
+	for _, fact := range c.facts {
+		for _, at := range c.places {
+			fact.Status = append(fact.Status, policy.Status{Kind: string(at.entry.Kind), Purpose: at.entry.Purpose, List: at.entry.List, Index: at.entry.Index, Size: at.entry.Size})
+		}
+		p.party.Credentials = append(p.party.Credentials, fact)
+	}
 	p.places = append(p.places, c.places...)
 	p.end = sooner(sooner(p.end, c.end), c.facts[0].NotAfter)
 }

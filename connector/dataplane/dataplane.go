@@ -55,15 +55,23 @@ type Decider interface {
 	Serve(ctx context.Context, log string, s decisionlog.Served) (decisionlog.Entry, error)
 }
 
+// Standing knows which of the credentials that a peer proved at the start of a transfer stand now.
+type Standing interface {
+	// Stand returns the party with those, by evidence that may be relied upon now; the transfer depends on them from then on. It fails when
+	// that cannot be found out.
+	Stand(ctx context.Context, local participant.Participant, transfer string, party policy.Party) (policy.Party, error)
+}
+
 // Config carries what a Plane is made of. All fields are required.
 type Config struct {
-	Store   Store
-	Decider Decider
-	Now     func() time.Time
-	Rand    io.Reader
-	Log     *slog.Logger
-	Profile string
-	Streams int // flows that may be open at once
+	Store    Store
+	Decider  Decider
+	Standing Standing
+	Now      func() time.Time
+	Rand     io.Reader
+	Log      *slog.Logger
+	Profile  string
+	Streams  int // flows that may be open at once
 	// Fresh asks the policy engine for every single request instead of relying on a lease.
 	Fresh bool
 }
@@ -107,7 +115,14 @@ type lease struct {
 // true before.
 type look struct {
 	stopped   []flowKey
+	left      []peerKey
 	forgotten bool
+}
+
+// peerKey is a peer of a hosted participant.
+type peerKey struct {
+	participant participant.ID
+	peer        string
 }
 
 // New returns a Plane.
@@ -129,6 +144,35 @@ func (p *Plane) Stop(owner participant.ID, transferID string) {
 	}
 	running := slices.Collect(maps.Keys(p.flows[key]))
 	p.mu.Unlock()
+	for _, f := range running {
+		f.stop()
+	}
+}
+
+// StopPeer cuts every running flow of the peer and forgets its leases: what it has proven is no longer what it was. When it returns, none of them
+// can send another byte; the next request is judged anew.
+func (p *Plane) StopPeer(owner participant.ID, peer string) {
+	p.mu.Lock()
+	for l := range p.looks {
+		l.left = append(l.left, peerKey{owner, peer})
+	}
+	for k, l := range p.leases {
+		if k.participant == owner && l.peer.DID == peer {
+			delete(p.leases, k)
+		}
+	}
+	var running []*Flow
+	for key, flows := range p.flows {
+		for f := range flows {
+			if key.participant == owner && f.lease.peer.DID == peer {
+				running = append(running, f)
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, f := range running {
+		f.cancel() // none of them is to send while others are waited for
+	}
 	for _, f := range running {
 		f.stop()
 	}
@@ -190,7 +234,7 @@ func (p *Plane) settle(under *look, f *Flow, l *lease, err error) (bool, error) 
 		return true, err
 	}
 	key := flowKey{f.local.ID, l.transfer}
-	if under.forgotten || slices.Contains(under.stopped, key) {
+	if under.forgotten || slices.Contains(under.stopped, key) || slices.Contains(under.left, peerKey{f.local.ID, l.peer.DID}) {
 		return false, nil
 	}
 	if f.lease == nil {

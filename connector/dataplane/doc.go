@@ -12,6 +12,9 @@
 //
 // How many flows are open is bounded, in all and for each peer, and so is the time that a peer may take to accept one write.
 //
+// What the peer proved at the start of its transfer counts at each decision only as far as it stands then: a credential that is revoked meanwhile is
+// missing, and evidence that cannot be had refuses. [Plane.StopPeer] cuts what runs when that becomes known.
+//
 // [Plane.Stop] cuts the running flows of a transfer; it returns when none of them can send another byte.
 //
 // The package moves no bytes itself: dataplane/pull does.

@@ -45,6 +45,9 @@ func (p *Plane) decide(ctx context.Context, local participant.Participant, hash 
 		}
 		return nil, fault.Wrap(op, kind, err)
 	}
+	if t.Claims, err = p.cfg.Standing.Stand(ctx, local, t.ID, t.Claims); err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
 	q, err := p.question(local, t, a, asset, r, now)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)

@@ -106,7 +106,7 @@ func open(t *testing.T, usage odrl.Policy) *door {
 }
 
 func (d *door) planeOf(streams int) *dataplane.Plane {
-	return dataplane.New(dataplane.Config{Store: d.store, Decider: d.cobalt.Ledger, Now: d.Now, Rand: rand.Reader,
+	return dataplane.New(dataplane.Config{Store: d.store, Decider: d.cobalt.Ledger, Standing: d.cobalt.Standing, Now: d.Now, Rand: rand.Reader,
 		Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)), Profile: "test", Streams: streams})
 }
 
@@ -445,6 +445,69 @@ func TestStoppingBreaksABlockedWriteAndLeavesNothing(t *testing.T) {
 		t.Errorf("%d bytes went after the stop, error %v", n, err)
 	}
 	d.end(f)
+}
+
+func TestAPeerThatLostACredentialIsCutAndOthersAreNot(t *testing.T) {
+	t.Parallel()
+	d := open(t, pair.Footprints())
+	f, g := d.open(get), d.open(policy.Request{Method: "GET", Path: "a"})
+	for _, flow := range []*dataplane.Flow{f, g} {
+		if err := flow.Begin(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.plane.StopPeer(d.cobalt.Local.ID, "did:web:dataspace.example:dusk")
+	if n, err := f.Write([]byte("body"), d.wire.send); n != 4 || err != nil {
+		t.Errorf("another's loss cut the stream: %v", err)
+	}
+	d.cobalt.Standing.Lose("MembershipCredential", "credential.status.revoked")
+	d.plane.StopPeer(d.cobalt.Local.ID, string(d.boreal.Local.DID))
+	for _, flow := range []*dataplane.Flow{f, g} {
+		if n, err := flow.Write([]byte("body"), d.wire.send); n != 0 || !errors.Is(err, dataplane.ErrStopped) {
+			t.Errorf("%d bytes went after the loss, error %v", n, err)
+		}
+		flow.End()
+	}
+	if _, err := d.try(get); !fault.Is(err, fault.Refused) || d.decisions(policy.Deny) != 1 {
+		t.Errorf("a lease outlived what it rested on: %v, %d denials on record", err, d.decisions(policy.Deny))
+	}
+	if n := d.plane.Running(); n != 0 {
+		t.Errorf("%d flows are left", n)
+	}
+}
+
+func TestAFlowThatALossOvertakesAtItsOpeningIsNotOpened(t *testing.T) {
+	t.Parallel()
+	d := open(t, pair.Footprints())
+	// What the peer has proven stands when the request comes, and is lost before the flow has its place.
+	d.cobalt.Standing.After(func() {
+		d.cobalt.Standing.Lose("MembershipCredential", "credential.status.revoked")
+		d.plane.StopPeer(d.cobalt.Local.ID, string(d.boreal.Local.DID))
+	})
+	if _, err := d.try(get); !fault.Is(err, fault.Refused) {
+		t.Errorf("opened: %v", err)
+	}
+	if n := d.plane.Running(); n != 0 {
+		t.Errorf("%d flows are left", n)
+	}
+}
+
+func TestAStreamEndsWithTheEvidenceThatItRestsOn(t *testing.T) {
+	t.Parallel()
+	d := open(t, pair.Footprints())
+	f := d.open(get)
+	if err := f.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	d.cobalt.Standing.Away(fault.New("test", fault.Unavailable, "the list cannot be had"))
+	d.Advance(dataplane.LeaseLife)
+	if n, err := f.Write([]byte("body"), d.wire.send); n != 0 || !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%d bytes went, error %v", n, err)
+	}
+	d.end(f)
+	if _, err := d.try(get); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("opened: %v", err)
+	}
 }
 
 func TestAStoppedFlowIsHurriedAlsoWhenNothingBlocks(t *testing.T) {

@@ -518,11 +518,14 @@ func (s *Service) mark(ctx context.Context, local participant.Participant, c Cre
 			next := l
 			next.Version, next.Updated, next.Bits = l.Version+1, now, slices.Clone(l.Bits)
 			swap = &Swap[List]{Old: &l, New: &next}
-			bits[p.List] = swap
 		}
 		b, err := statuslist.FromBytes(swap.New.Bits)
+		var set bool
 		if err == nil {
-			err = b.Set(p.Index, want)
+			set, err = b.Get(p.Index)
+		}
+		if err == nil && set != want { // a list that says so already gets no other version, for which all who watch it would come
+			bits[p.List], err = swap, b.Set(p.Index, want)
 		}
 		if err != nil {
 			return fault.Wrap("issuer.mark", fault.Internal, err)

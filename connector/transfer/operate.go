@@ -172,8 +172,8 @@ func (s *Service) Retire(ctx context.Context, local participant.Participant, sto
 	return ended, err
 }
 
-// Sweep ends every live transfer of a retired agreement. Retire does so itself; Sweep is for the start, after a crash in between. Until
-// then nothing leaks: a data request under a retired agreement is refused.
+// Sweep is for the start. It ends every live transfer of a retired agreement, as Retire does itself, for a crash may have come in between; until
+// then nothing leaks: a data request under a retired agreement is refused. The others depend on what their peers have proven, as before.
 func (s *Service) Sweep(ctx context.Context, local participant.Participant) (int, error) {
 	total := 0
 	for _, state := range States() {
@@ -205,6 +205,9 @@ func (s *Service) sweep(ctx context.Context, local participant.Participant, f Fi
 			}
 			if did {
 				ended++
+			} else if t.flowing() {
+				// Depending again on what its peer has proven: what was lost while nobody was here is seen with the first look.
+				s.cfg.Standing.Rely(local, t.ID, t.Claims)
 			}
 		}
 		if live.Next.ID == "" {
@@ -233,13 +236,20 @@ func (s *Service) endRetired(ctx context.Context, local participant.Participant,
 }
 
 // watch is asked after each commit that lets data flow, or wait for an operator to let it: a retirement may have been committed after the
-// agreement was read and have looked for live transfers before this one was there. One of the two sees the other. ended says that this one
-// did, and that the message owed before is withdrawn.
+// agreement was read and have looked for live transfers before this one was there. One of the two sees the other. So it is with a credential that is
+// revoked. ended says that this one did, and that the message owed before is withdrawn.
 func (s *Service) watch(ctx context.Context, local participant.Participant, t Transfer) (ended bool, err error) {
 	if t.Role != Provider || t.Pending.To != Started && t.Held == "" {
 		return false, nil
 	}
-	return s.endRetired(context.WithoutCancel(ctx), local, t)
+	ctx = context.WithoutCancel(ctx)
+	if ended, err := s.endRetired(ctx, local, t); ended || err != nil {
+		return ended, err
+	}
+	if s.cfg.Standing.Rely(local, t.ID, t.Claims) == "" {
+		return false, nil
+	}
+	return s.reconsider(ctx, local, t.ID)
 }
 
 // Expired implements outbox.Owner: transfers set no deadlines.
@@ -354,6 +364,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, late, outcome func(
 		if next.Role == Provider && next.State.Final() {
 			s.cfg.Flows.Stop(o.Participant, next.ID)
 		}
+		s.rest(next)
 		s.changed(ctx, next, kinds[next.State])
 		return nil
 	})

@@ -40,6 +40,17 @@ type Evidence interface {
 	Own(ctx context.Context, local participant.Participant) (policy.Party, error)
 }
 
+// Standing knows which of the credentials that a peer once proved stand now.
+type Standing interface {
+	// Stand returns the party with those, by evidence that may be relied upon now. It fails when that cannot be found out.
+	Stand(ctx context.Context, local participant.Participant, transfer string, party policy.Party) (policy.Party, error)
+	// Rely makes a transfer depend on all that the party proved, without asking anybody. When one of its credentials is lost, whoever sees that calls
+	// Reconsider; one that is known to be lost already is returned by its code, "" when none is.
+	Rely(local participant.Participant, transfer string, party policy.Party) (code string)
+	// Leave ends what the transfer depends on.
+	Leave(transfer string)
+}
+
 // Codec encodes an outgoing message once: the path under the peer's base, and the bytes.
 type Codec interface {
 	EncodeTransfer(m Message) (path string, body []byte, err error)

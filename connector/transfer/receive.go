@@ -113,6 +113,7 @@ func (s *Service) commit(ctx context.Context, local participant.Participant, old
 	if next.Role == Provider && next.State != Started && next.Pending.To != Started {
 		s.cfg.Flows.Stop(local.ID, next.ID)
 	}
+	s.rest(next)
 	s.changed(ctx, next, kind)
 	next.Version = old.Version + 1
 	return s.watched(ctx, local, next, e.Owed, false)
@@ -232,6 +233,9 @@ func (s *Service) start(ctx context.Context, local participant.Participant, t *T
 	}
 	asset, err := s.cfg.Assets.Asset(ctx, local.ID, t.Asset)
 	if err != nil {
+		return nil, nil, err
+	}
+	if t.Claims, err = s.cfg.Standing.Stand(ctx, local, t.ID, t.Claims); err != nil {
 		return nil, nil, err
 	}
 	d, entry, err := s.decide(ctx, local, *t, policy.DoorTransfer, a, asset, raw)

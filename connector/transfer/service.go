@@ -37,6 +37,7 @@ type Config struct {
 	Assets     Assets
 	Decider    Decider
 	Evidence   Evidence
+	Standing   Standing
 	Codec      Codec
 	Directory  Directory
 	Tokens     Tokens

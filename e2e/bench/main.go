@@ -72,7 +72,7 @@ func run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context, string) ([]row, error)
-	}{{"machine", machine}, {"start", start}, {"decision", decision}, {"log", appends}, {"exchange", exchanges}, {"many", many}, {"hostile", hostile}, {"proxy", proxy}, {"revoke", revoke}} {
+	}{{"machine", machine}, {"start", start}, {"decision", decision}, {"log", appends}, {"exchange", exchanges}, {"many", many}, {"hostile", hostile}, {"proxy", proxy}, {"revoke", revoke}, {"membership", membership}} {
 		if only := os.Getenv("BENCH"); only != "" && !strings.Contains(only, part.name) {
 			continue
 		}

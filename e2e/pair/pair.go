@@ -146,6 +146,7 @@ type Side struct {
 	Negotiations *negotiation.Service
 	Transfers    *transfer.Service
 	Flows        *Flows
+	Standing     *Standing // of what its peers have proven
 	Store        *Store
 	Hold         func(negotiation.Negotiation, negotiation.Kind) bool // what waits for an operator; nil: nothing
 	HoldStart    func(transfer.Transfer) bool                         // and which starts
@@ -163,7 +164,7 @@ type Side struct {
 
 func (n *Network) join(slug string) *Side {
 	did := participant.DID("did:web:dataspace.example:" + slug)
-	s := &Side{net: n, Flows: &Flows{}, rand: n.parts.Rand(slug), Peer: participant.Peer{DID: did}, Facts: facts(did, slug, Dawn)}
+	s := &Side{net: n, Flows: &Flows{}, Standing: &Standing{}, rand: n.parts.Rand(slug), Peer: participant.Peer{DID: did}, Facts: facts(did, slug, Dawn)}
 	keys, err := n.parts.Keys(slug)
 	if err != nil {
 		n.t.Fatal(err)
@@ -227,7 +228,7 @@ func (s *Side) services(vault identity.Vault) {
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: outbox,
 		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hosted: hosted{s}, Patience: Patience, Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
-	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
+	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Standing: s.Standing, Codec: dsp.Codec{}, Directory: directory{n},
 		Tokens: vault, Flows: s.Flows, Outbox: outbox, Endpoint: func(p participant.Participant) string { return n.parts.Root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
 		Explain: negotiation.Refusal, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hold: func(t transfer.Transfer) bool { return s.HoldStart != nil && s.HoldStart(t) }})

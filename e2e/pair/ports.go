@@ -128,6 +128,105 @@ func (f *Flows) Stopped(id string) int {
 	return f.stopped[id]
 }
 
+// Standing knows which credentials are lost, as status lists do.
+type Standing struct {
+	mu     sync.Mutex
+	lost   map[string]string // by the credential's type, with the code
+	relies map[string]bool   // transfers
+	away   error
+	before func()
+}
+
+// Lose revokes or suspends, by the code, every credential of the type; Give takes that back.
+func (s *Standing) Lose(kind, code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost == nil {
+		s.lost = map[string]string{}
+	}
+	s.lost[kind] = code
+}
+
+// Give takes back what Lose did.
+func (s *Standing) Give(kind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.lost, kind)
+}
+
+// Away makes it impossible to find out what stands, with that error; nil ends that.
+func (s *Standing) Away(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = err
+}
+
+// After sets what happens once after the next party was found to stand.
+func (s *Standing) After(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
+}
+
+// Relied reports whether the transfer depends on what its peer has proven.
+func (s *Standing) Relied(transfer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.relies[transfer]
+}
+
+// Stand implements transfer.Standing and dataplane.Standing.
+func (s *Standing) Stand(_ context.Context, _ participant.Participant, transfer string, party policy.Party) (policy.Party, error) {
+	s.mu.Lock()
+	out := policy.Party{DID: party.DID}
+	for _, c := range party.Credentials {
+		if s.lost[c.Type] == "" {
+			out.Credentials = append(out.Credentials, c)
+		}
+	}
+	err, then := s.away, s.before
+	if err == nil {
+		s.rely(transfer)
+		s.before = nil
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return policy.Party{}, err
+	}
+	if then != nil {
+		then()
+	}
+	return out, nil
+}
+
+func (s *Standing) rely(transfer string) {
+	if s.relies == nil {
+		s.relies = map[string]bool{}
+	}
+	s.relies[transfer] = true
+}
+
+// Rely implements transfer.Standing.
+func (s *Standing) Rely(_ participant.Participant, transfer string, party policy.Party) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range party.Credentials {
+		if code := s.lost[c.Type]; code != "" {
+			delete(s.relies, transfer)
+			return code
+		}
+	}
+	s.rely(transfer)
+	return ""
+}
+
+// Leave implements transfer.Standing.
+func (s *Standing) Leave(transfer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.relies, transfer)
+}
+
 // Store is the real store with a place to step in right before a process changes: Before is called once, with nothing locked.
 type Store struct {
 	*sqlstore.Store

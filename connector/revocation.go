@@ -1,0 +1,111 @@
+package connector
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
+)
+
+const (
+	// answering is how long who held an answer may take to give it.
+	answering = 10 * time.Second
+	// once a loss could not be acted upon, it is tried again after this; what flows is judged by what stands in any case.
+	tryAgain = time.Second
+)
+
+// joinRevocation lets what is lost end what rests on it. It comes after the data plane and the transfers.
+func (c *Connector) joinRevocation() {
+	c.losses.news = make(chan struct{}, 1)
+	c.watcher = credential.NewWatcher(credential.WatcherConfig{Lists: c.lists, Hold: dcphttp.Holder(c.patient), Rand: c.cfg.Rand, Log: c.cfg.Log})
+	c.lists.OnRevoked(func(own, peer participant.DID, _ string) {
+		for _, p := range c.hosted.all() {
+			if p.DID == own {
+				c.plane.StopPeer(p.ID, string(peer)) // here and now: no byte waits for a decision to stop it
+				c.losses.add(loss{p.ID, peer})
+			}
+		}
+	})
+}
+
+// loss is a peer that has lost a credential which it has shown to a hosted participant.
+type loss struct {
+	participant participant.ID
+	peer        participant.DID
+}
+
+// losses are those that are still to be acted upon. What a crash leaves of them is seen again by the first look after it.
+type losses struct {
+	mu   sync.Mutex
+	open map[loss]bool
+	news chan struct{} // holds one when there are some
+}
+
+func (l *losses) add(it loss) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = map[loss]bool{}
+	}
+	l.open[it] = true
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+func (l *losses) take() map[loss]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.open
+	l.open = nil
+	return all
+}
+
+// run acts upon losses, one after the other, until the context ends.
+func (l *losses) run(ctx context.Context, act func(ctx context.Context, it loss) error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.news:
+		}
+		failed := map[loss]bool{}
+		for it := range l.take() {
+			if err := act(ctx, it); err != nil {
+				failed[it] = true
+			}
+		}
+		if len(failed) == 0 {
+			continue
+		}
+		again := time.NewTimer(tryAgain)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return
+		case <-again.C:
+		}
+		for it := range failed {
+			l.add(it)
+		}
+	}
+}
+
+func (c *Connector) reconsider(ctx context.Context, it loss) error {
+	local, err := c.hosted.ByID(ctx, it.participant)
+	if err == nil {
+		err = c.transfers.Reconsider(ctx, local, it.peer)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.cfg.Log.WarnContext(ctx, "transfers not judged again yet", slog.String("participant", local.Slug), slog.String("peer", string(it.peer)), slog.Any("error", err))
+	}
+	return err
+}
+
+// Watching is how many status lists are watched for changes.
+func (c *Connector) Watching() int { return c.watcher.Watching() }
