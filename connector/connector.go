@@ -96,6 +96,8 @@ type Connector struct {
 	sources *egress.Client
 
 	resolver     *identity.Resolver
+	calls        credential.Calls
+	lists        *credential.Lists
 	verifier     *credential.Verifier
 	agent        *dcphttp.Agent
 	identity     Identity
@@ -227,7 +229,9 @@ func (c *Connector) join() error {
 	if err := c.joinEgress(); err != nil {
 		return err
 	}
-	c.joinIdentity()
+	if err := c.joinIdentity(); err != nil {
+		return err
+	}
 	c.joinServices()
 	c.joinWire()
 	return c.joinManagement()
@@ -271,30 +275,22 @@ func (c *Connector) joinEgress() error {
 	return err
 }
 
-func (c *Connector) joinIdentity() {
-	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
+func (c *Connector) joinIdentity() error {
+	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
 	tokens := identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
-	trust := credential.Trust{}
-	for _, t := range c.cfg.Settings.Profile.Trust {
-		for _, kind := range t.Credentials {
-			trust[kind] = append(trust[kind], participant.DID(t.Issuer))
-		}
+	if err := c.joinVerifier(tokens); err != nil {
+		return err
 	}
-	var bpn []credential.Claim
-	for _, claim := range c.profile.BPN {
-		bpn = append(bpn, credential.Claim(claim))
-	}
-	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
-		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
 	if c.identity = c.cfg.Identity; c.identity == nil {
 		c.identity = claimed{c.agent, c.verifier, c.client}
 	}
+	return nil
 }
 
 func (c *Connector) joinServices() {

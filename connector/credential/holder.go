@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 
 // Wallet keeps the credentials of hosted participants.
 type Wallet interface {
+	// Held returns those that may be shown: none that is known to be revoked or suspended.
 	Held(ctx context.Context, p participant.Participant) ([]Stored, error)
 }
 
@@ -35,7 +38,7 @@ type Holder struct {
 
 const (
 	accessLife       = identity.TokenLife
-	presentationLife = time.Minute
+	presentationLife = identity.TokenLife // a verifier remembers what it was shown no longer than that
 	accessPrefix     = "sluice-at1."
 )
 
@@ -110,7 +113,7 @@ func (h *Holder) granted(ctx context.Context, local participant.Participant, key
 }
 
 // Present answers a presentation query of an authenticated verifier: the credentials that are both asked for and granted, held, and
-// valid now, in one presentation made for this verifier. None is an empty answer, not an error.
+// valid now, in presentations made for this verifier, one for each data model. None is an empty answer, not an error.
 func (h *Holder) Present(ctx context.Context, local participant.Participant, verifier participant.Peer, scopes []string) ([]string, error) {
 	const op = "credential.Present"
 	asked, err := parseScopes(scopes)
@@ -130,59 +133,78 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
 	now := h.Now()
-	var shown []string
+	shown := map[string][]string{} // profile -> tokens
 	for _, c := range held {
 		if selects(asked, c) && selects(granted, c) && !now.Before(c.Fact.NotBefore) && now.Before(c.Fact.NotAfter) {
-			shown = append(shown, c.Token)
+			shown[c.Profile] = append(shown[c.Profile], c.Token)
 		}
 	}
-	if len(shown) == 0 {
-		return nil, nil
+	var out []string
+	for _, profile := range slices.Sorted(maps.Keys(shown)) {
+		vp, err := h.presentation(local, keys, verifier.DID, profile, shown[profile])
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Unavailable, err)
+		}
+		out = append(out, vp)
 	}
-	vp, err := h.presentation(local, keys, verifier.DID, shown)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Unavailable, err)
-	}
-	return []string{vp}, nil
+	return out, nil
 }
 
 func selects(scopes []Scope, c Stored) bool {
 	for _, s := range scopes {
-		if s.Selects(c.ID, c.Types) {
+		if s.Selects(c.ID, c.Types, c.Contexts) {
 			return true
 		}
 	}
 	return false
 }
 
+// vpClaims are those of a presentation. The older model nests it, the newer one is the token.
 type vpClaims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub,omitempty"`
-	Audience any    `json:"aud"`
+	Audience string `json:"aud"`
 	ID       string `json:"jti"`
 	identity.Window
-	VP json.RawMessage `json:"vp"`
+	VP *vp `json:"vp,omitempty"`
+	*vp
 }
 
 type vp struct {
 	Context     []string `json:"@context"`
-	Type        any      `json:"type"`
-	Holder      string   `json:"holder,omitempty"`
-	Credentials []string `json:"verifiableCredential"`
+	Type        []string `json:"type"`
+	Holder      string   `json:"holder"`
+	Credentials []any    `json:"verifiableCredential"`
 }
 
-func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, credentials []string) (string, error) {
+type enveloped struct {
+	Context string `json:"@context"`
+	ID      string `json:"id"`
+	Type    string `json:"type"`
+}
+
+func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, profile string, credentials []string) (string, error) {
 	id, err := uuid.NewRandomFromReader(h.Rand)
 	if err != nil {
 		return "", err
 	}
-	inner, err := json.Marshal(vp{Context: []string{contextV1}, Type: []string{"VerifiablePresentation"}, Holder: string(local.DID), Credentials: credentials})
-	if err != nil {
-		return "", err
-	}
 	n := h.Now().Unix()
-	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, "JWT", vpClaims{Issuer: string(local.DID), Subject: string(local.DID),
-		Audience: string(verifier), ID: id.String(), Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: inner})
+	inner := vp{Context: []string{contextV1}, Type: []string{presentationType}, Holder: string(local.DID)}
+	claims := vpClaims{Issuer: string(local.DID), Subject: string(local.DID), Audience: string(verifier), ID: id.String(),
+		Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: &inner}
+	typ := "JWT"
+	if profile == Profile20 {
+		typ, inner.Context = typeVP, []string{contextV2}
+		claims.VP, claims.vp = nil, &inner
+	}
+	for _, token := range credentials {
+		if profile == Profile20 {
+			inner.Credentials = append(inner.Credentials, enveloped{contextV2, dataVC + token, envelopedVC})
+			continue
+		}
+		inner.Credentials = append(inner.Credentials, token)
+	}
+	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, typ, claims)
 	if err != nil {
 		return "", fmt.Errorf("presentation: %w", err)
 	}

@@ -25,6 +25,7 @@ type Settings struct {
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
 	Profile      Profile       `yaml:"profile"`
+	Verification Verification  `yaml:"verification"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
 	Log          Log           `yaml:"log"`
@@ -78,6 +79,17 @@ type Profile struct {
 type Trust struct {
 	Issuer      string   `yaml:"issuer"` // DID
 	Credentials []string `yaml:"credentials"`
+}
+
+// Verification says how peers' credentials are checked.
+type Verification struct {
+	Required    []string      `yaml:"required"` // scopes
+	Remember    time.Duration `yaml:"remember"`
+	ListEntries int           `yaml:"list_entries"`
+	ListLife    time.Duration `yaml:"list_life"`
+	ListGrace   time.Duration `yaml:"list_grace"`
+	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Envelope    bool          `yaml:"envelope"`
 }
 
 // Egress says where this process may connect to, beyond public addresses of peers.
@@ -156,6 +168,7 @@ func Default() Settings {
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
+		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096,
 			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},

@@ -51,6 +51,8 @@ func filled() settings.Settings {
 	s.Management.Hosts = []string{"console.aurora.example"}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
+	s.Verification = settings.Verification{Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, Remember: time.Minute, ListEntries: 16384, ListLife: time.Minute,
+		ListGrace: 30 * time.Second, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
 	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
@@ -128,6 +130,8 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
 	s.Profile.Accepts = []string{""}
+	s.Verification = settings.Verification{Required: []string{"MembershipCredential"}, Remember: time.Hour, ListLife: time.Millisecond, ListGrace: 2 * time.Minute,
+		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal"}, {Origin: "https://erp.internal:443", Participants: []string{"Aurora"}}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/participant"
 )
@@ -51,6 +52,7 @@ func (s Settings) Validate() error {
 	}
 	c.participants(s.Participants)
 	c.profile(s.Profile)
+	c.verification(s.Verification)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.upstreams(s.Egress.Upstreams, len(s.Participants))
 	c.origins("egress.callbacks", s.Egress.Callbacks)
@@ -166,6 +168,25 @@ func (c *checker) profile(p Profile) {
 	for i, purpose := range p.Accepts {
 		c.expect(fmt.Sprintf("profile.accepts[%d]", i), purpose, purpose != "", "a usage purpose")
 	}
+}
+
+func (c *checker) verification(v Verification) {
+	for i, scope := range v.Required {
+		c.expect(fmt.Sprintf("verification.required[%d]", i), scope, strings.Count(scope, ":") >= 1, "a scope like alias:Type:read")
+	}
+	c.within("verification.remember", v.Remember, 0, 5*time.Minute)
+	c.between("verification.list_entries", v.ListEntries, 1, 8<<20)
+	c.within("verification.list_life", v.ListLife, time.Second, 15*time.Minute)
+	c.within("verification.list_grace", v.ListGrace, 0, time.Minute)
+	for i, schema := range v.Schemas {
+		u, err := url.Parse(schema)
+		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+		c.expect(fmt.Sprintf("verification.schemas[%d]", i), schema, ok, "an https URL with a path, which may end in a slash")
+	}
+}
+
+func (c *checker) within(key string, value, low, high time.Duration) {
+	c.expect(key, value.String(), value >= low && value <= high, fmt.Sprintf("%s to %s", low, high))
 }
 
 func (c *checker) origins(key string, all []string) {

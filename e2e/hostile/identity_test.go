@@ -35,6 +35,7 @@ import (
 // one for each of her names.
 type street struct {
 	boreal, cobalt *network.Company
+	authority      *network.Company
 	keys           *keyfile.Keys
 	origin         string // of Mallory
 	transport      *http.Transport
@@ -80,7 +81,7 @@ func stroll(t *testing.T, change ...func(*settings.Limits)) *street {
 	}})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
-	s.boreal, s.cobalt = n.Companies["boreal"], n.Companies["cobalt"]
+	s.boreal, s.cobalt, s.authority = n.Companies["boreal"], n.Companies["cobalt"], n.Authority
 	s.keys, err = keyfile.Create(durable.OS{}, filepath.Join(dir, "mallory.json"), rand.Reader)
 	check(t, err)
 	leaf, err := n.CA.Leaf("localhost")
