@@ -94,6 +94,8 @@ type Connector struct {
 	ledger  *ledger
 	peers   *egress.Client
 	sources *egress.Client
+	logins  *egress.Client
+	users   *identity.Users
 
 	resolver     *identity.Resolver
 	calls        credential.Calls
@@ -271,8 +273,10 @@ func (c *Connector) joinEgress() error {
 	for _, u := range c.cfg.Settings.Egress.Upstreams {
 		upstreams = append(upstreams, u.Origin)
 	}
-	c.sources, err = make(upstreams, false)
-	return err
+	if c.sources, err = make(upstreams, false); err != nil {
+		return err
+	}
+	return c.joinUsers(make)
 }
 
 func (c *Connector) joinIdentity() error {
@@ -335,7 +339,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -459,7 +463,7 @@ func (c *Connector) listener(given net.Listener, address string, guard func(net.
 
 // Close releases in reverse order. It may be called more than once.
 func (c *Connector) Close() error {
-	for _, client := range []*egress.Client{c.peers, c.sources} {
+	for _, client := range []*egress.Client{c.peers, c.sources, c.logins} {
 		if client != nil {
 			client.Close()
 		}

@@ -65,7 +65,7 @@ func (a *app) participantsCommand() *cobra.Command {
 	return group("participants", "Companies hosted here", a.remote(list), a.remote(create))
 }
 
-var roleFlags = map[string]pb.Role{"operator": pb.Role_ROLE_OPERATOR, "reader": pb.Role_ROLE_READER, "auditor": pb.Role_ROLE_AUDITOR}
+var roleFlags = map[string]pb.Role{"operator": pb.Role_ROLE_OPERATOR, "reader": pb.Role_ROLE_READER, "auditor": pb.Role_ROLE_AUDITOR, "agent": pb.Role_ROLE_AGENT}
 
 func roleName(r pb.Role) string {
 	for name, role := range roleFlags {
@@ -90,12 +90,12 @@ func (a *app) tokensCommand() *cobra.Command {
 	})}
 	create := &cobra.Command{Use: "create LABEL", Short: "Make a token; its secret is shown once", Args: cobra.ExactArgs(1),
 		Example: "  sluice tokens create console --participant aurora --role reader --days 90"}
-	role := create.Flags().String("role", "reader", "operator, reader or auditor")
+	role := create.Flags().String("role", "reader", "operator, reader, auditor or agent")
 	days := create.Flags().Int("days", 0, "how long it lives; 0: until it is deleted")
 	create.RunE = a.direct(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 		r, ok := roleFlags[*role]
 		if !ok || *days < 0 {
-			return usage("role %q, days %d: want operator, reader or auditor, and 0 or more days", *role, *days)
+			return usage("role %q, days %d: want operator, reader, auditor or agent, and 0 or more days", *role, *days)
 		}
 		req := &pb.CreateTokenRequest{Participant: bound(), Role: r, Label: args[0]}
 		if *days > 0 {

@@ -55,10 +55,11 @@ type Listener struct {
 
 // Management is where the management API listens.
 type Management struct {
-	Listen string   `yaml:"listen"`
-	Hosts  []string `yaml:"hosts"` // names without port
-	Cert   string   `yaml:"cert"`
-	Key    string   `yaml:"key"`
+	Listen string     `yaml:"listen"`
+	Hosts  []string   `yaml:"hosts"` // names without port
+	Cert   string     `yaml:"cert"`
+	Key    string     `yaml:"key"`
+	OIDC   []Provider `yaml:"oidc"`
 }
 
 // Participant is a company to host.
@@ -165,7 +166,7 @@ func Default() Settings {
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
 		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443", Proxies: []string{}},
-		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
+		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}, OIDC: []Provider{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},

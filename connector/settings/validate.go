@@ -50,6 +50,7 @@ func (s Settings) Validate() error {
 	for i, name := range s.Management.Hosts {
 		c.expect(fmt.Sprintf("management.hosts[%d]", i), name, isHost(name) && !strings.Contains(name, ":"), "a lower-case host name without a port")
 	}
+	c.providers(s.Management.OIDC, len(s.Participants))
 	c.participants(s.Participants)
 	c.profile(s.Profile)
 	c.verification(s.Verification)

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -134,6 +135,11 @@ type Cursors interface {
 	Open(local participant.Participant, token, bind string) (page.Key, error)
 }
 
+// Users verifies the bearer tokens of identity providers. An *identity.Users implements it.
+type Users interface {
+	Verify(ctx context.Context, token string) (identity.User, error)
+}
+
 // Retire ends an agreement early and stops what runs under it before it returns.
 type Retire func(ctx context.Context, local participant.Participant, id, actor, reason string) error
 
@@ -152,6 +158,7 @@ type Config struct {
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors
+	Users        Users
 
 	Temp  string   // directory for exports on their way out
 	Hosts []string // names that the API answers to, besides its address

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -44,8 +45,8 @@ func (s participants) ListParticipants(ctx context.Context, _ *pb.ListParticipan
 	if err != nil {
 		return nil, fault.Wrap("rpc.ListParticipants", fault.Unavailable, err)
 	}
-	bound := from(ctx).token.Participant
-	all = slices.DeleteFunc(slices.Clone(all), func(p participant.Participant) bool { return bound != 0 && p.ID != bound })
+	who := from(ctx)
+	all = slices.DeleteFunc(slices.Clone(all), func(p participant.Participant) bool { return !who.sees(p) })
 	slices.SortFunc(all, func(a, b participant.Participant) int { return strings.Compare(a.Slug, b.Slug) })
 	out, err := each(all, func(p participant.Participant) (*pb.Participant, error) { return s.show(ctx, p) })
 	return &pb.ListParticipantsResponse{Participants: out}, err
@@ -83,10 +84,13 @@ func (s tokens) CreateToken(ctx context.Context, req *pb.CreateTokenRequest) (*p
 	who := from(ctx)
 	role, ok := roleNames[req.GetRole()]
 	if !ok {
-		return nil, fault.New(op, fault.Malformed, "role: want ROLE_OPERATOR, ROLE_READER or ROLE_AUDITOR")
+		return nil, fault.New(op, fault.Malformed, "role: want ROLE_OPERATOR, ROLE_READER, ROLE_AUDITOR or ROLE_AGENT")
 	}
 	if n := len(req.GetLabel()); n == 0 || n > 64 {
 		return nil, fault.New(op, fault.Malformed, "label: want 1 to 64 bytes, have %d", n)
+	}
+	if strings.HasPrefix(req.GetLabel(), identity.ActorPrefix) {
+		return nil, fault.New(op, fault.Malformed, "label: %s begins the names of an identity provider's users", identity.ActorPrefix)
 	}
 	now, expires := s.cfg.Now(), timeOf(req.GetExpires())
 	if !expires.IsZero() && !expires.After(now) {

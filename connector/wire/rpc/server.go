@@ -36,7 +36,7 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, gate: newGate(cfg.Store, cfg.Now), pager: pager{cfg.Cursors}, keys: keyLocks{held: map[heldKey]*heldLock{}}}
+	s := &Server{cfg: cfg, gate: newGate(cfg), pager: pager{cfg.Cursors}, keys: keyLocks{held: map[heldKey]*heldLock{}}}
 	s.grpc = grpc.NewServer(grpc.ChainUnaryInterceptor(s.toStatus, s.unary), grpc.StreamInterceptor(s.stream), grpc.MaxRecvMsgSize(MaxBody))
 	s.register(s.grpc)
 	var err error

@@ -31,9 +31,13 @@ func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(ste
 		return fault.New(op, fault.Malformed, "want the DID of a peer and the id of an asset")
 	}
 	who := from(ctx)
+	standing := !who.is(Operator)
+	if standing && req.GetFresh() {
+		return fault.New(op, fault.Forbidden, "a fresh agreement binds the company: that is for operators")
+	}
 	var broken error
 	result, err := s.cfg.Puller.Pull(ctx, who.local, exchange.Errand{Peer: participant.DID(req.GetPeer()), Asset: req.GetAsset(), Offer: req.GetOffer(),
-		Path: req.GetPath(), Fresh: req.GetFresh(), Actor: who.actor(), Reached: func(step exchange.Step, process string) {
+		Path: req.GetPath(), Fresh: req.GetFresh(), Standing: standing, Actor: who.actor(), Reached: func(step exchange.Step, process string) {
 			broken = errors.Join(broken, reached(string(step), process))
 		}})
 	if err != nil {

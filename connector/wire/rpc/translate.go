@@ -39,7 +39,7 @@ func participantOut(p participant.Participant, key string) *pb.Participant {
 	return &pb.Participant{Slug: p.Slug, Did: string(p.DID), Name: p.Name, Created: stampOf(p.Created), LogKey: key}
 }
 
-var roleNames = map[pb.Role]string{pb.Role_ROLE_OPERATOR: Operator, pb.Role_ROLE_READER: Reader, pb.Role_ROLE_AUDITOR: Auditor}
+var roleNames = map[pb.Role]string{pb.Role_ROLE_OPERATOR: Operator, pb.Role_ROLE_READER: Reader, pb.Role_ROLE_AUDITOR: Auditor, pb.Role_ROLE_AGENT: Agent}
 
 func roleOut(name string) pb.Role {
 	for role, n := range roleNames {
