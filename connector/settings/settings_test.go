@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluice-connector/sluice/connector/settings"
 )
@@ -49,6 +50,9 @@ func filled() settings.Settings {
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem", Proxies: []string{"10.1.0.0/16"}}
 	s.Management.Hosts = []string{"console.aurora.example"}
+	s.Management.OIDC = []settings.Provider{{Issuer: "https://login.example/realms/a", Audience: "sluice", Beside: []string{"account"}, Keys: "https://login.example/keys", Algorithms: []string{"RS256"},
+		Roles:        settings.Mapping{Claim: "/realm_access/roles", Values: map[string]string{"admins": "operator", "all: of #them": "reader"}},
+		Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"platform": "*"}}}}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
 	s.Verification = settings.Verification{Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, Remember: time.Minute, ListEntries: 16384, ListLife: time.Minute,
@@ -127,6 +131,10 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem", Proxies: []string{"::1", "proxy.example", "10.1.0.1/16"}}
 	s.Management.Listen = "0.0.0.0:8444"
 	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
+	s.Management.OIDC = []settings.Provider{{Issuer: "http://login.example", Keys: "https://login.example/keys?x=1", Algorithms: []string{"HS256"}},
+		{Issuer: "https://login.example", Audience: "sluice", Roles: settings.Mapping{Claim: "roles", Values: map[string]string{"a": "root", "b": "operator"}},
+			Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"all": "*", "x": "X"}}},
+		{Issuer: "https://login.example", Audience: "sluice", Roles: settings.Mapping{Claim: "roles", Values: map[string]string{"b": "agent"}}}}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
 	s.Profile.Accepts = []string{""}
@@ -183,6 +191,7 @@ func TestWhatNamesNobodyBelongsToTheOnlyParticipantOrToNobody(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("data: x\n"))
 	f.Add([]byte("participants: [{slug: a, name: b}]\n"))
+	f.Add([]byte("management: {oidc: [{issuer: 'https://x', roles: {claim: r, values: {a: operator}}}]}\n"))
 	f.Add([]byte("&a [*a]"))
 	f.Add([]byte("a: &x [1]\nb: *x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -199,9 +208,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("printed but not parsable: %v\n%s", err, b.String())
 		}
-		if diff := cmp.Diff(s, again, cmp.Comparer(func(a, b []string) bool {
-			return len(a) == len(b) && strings.Join(a, "\x00") == strings.Join(b, "\x00")
-		})); diff != "" {
+		if diff := cmp.Diff(s, again, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("(-accepted +printed and parsed):\n%s", diff)
 		}
 	})

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,12 +40,14 @@ func (c *checker) providers(all []Provider, hosted int) {
 		}
 		c.expect(key+".roles.claim", p.Roles.Claim, p.Roles.Claim != "", "the claim that holds roles")
 		c.expect(key+".roles.values", "", len(p.Roles.Values) > 0, "at least one value and its role")
-		for value, role := range p.Roles.Values {
+		for _, value := range slices.Sorted(maps.Keys(p.Roles.Values)) {
+			role := p.Roles.Values[value]
 			c.expect(key+".roles.values."+value, role, slices.Contains(participant.Roles(), role), strings.Join(participant.Roles(), ", "))
 		}
 		c.expect(key+".participants.claim", p.Participants.Claim, p.Participants.Claim != "" || hosted == 1 && len(p.Participants.Values) == 0,
 			"the claim that says for whom a user acts: only with exactly one participant in this file it goes without saying")
-		for value, slug := range p.Participants.Values {
+		for _, value := range slices.Sorted(maps.Keys(p.Participants.Values)) {
+			slug := p.Participants.Values[value]
 			c.expect(key+".participants.values."+value, slug, slug == "*" || participant.ValidSlug(slug) == nil, "the slug of a participant, or \"*\" for all of them")
 		}
 		seen[p.Issuer] = true

@@ -78,6 +78,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"a restore is declared and gives nobody access":     restored,
 		"writers that wait together do not hurt each other": groups,
 		"subscribers are told after the commit":             notify,
+		"tokens have a role that there is":                  tokens,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

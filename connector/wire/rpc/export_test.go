@@ -45,3 +45,14 @@ func (s *Server) OpenToken(local participant.Participant, token string) error {
 	_, err := s.pager.open(caller{id: "h", local: local}, &pb.ListAssetsRequest{Participant: "aurora"}, token)
 	return err
 }
+
+// Changes lists the methods that change something.
+func Changes() []string {
+	var out []string
+	for _, r := range rules {
+		if r.change {
+			out = append(out, r.method)
+		}
+	}
+	return out
+}
