@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
@@ -30,7 +29,7 @@ type Identity interface {
 // claimed is the Decentralized Claims Protocol over DIDs.
 type claimed struct {
 	*dcphttp.Agent
-	*credential.Verifier
+	*ecosystems
 	client *dsphttp.Client
 }
 

@@ -50,16 +50,17 @@ func (a *app) participantsCommand() *cobra.Command {
 	})}
 	create := &cobra.Command{Use: "create SLUG", Short: "Host one more company", Args: cobra.ExactArgs(1)}
 	name := create.Flags().String("name", "", "its name, for people (required)")
+	ecosystem := create.Flags().String("profile", "", "id of the profile of its ecosystem, for ever; empty: the first one of the settings")
 	_ = create.MarkFlagRequired("name")
 	create.RunE = a.direct(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-		p, err := pb.NewParticipantServiceClient(conn).CreateParticipant(ctx, &pb.CreateParticipantRequest{Slug: args[0], Name: *name})
+		p, err := pb.NewParticipantServiceClient(conn).CreateParticipant(ctx, &pb.CreateParticipantRequest{Slug: args[0], Name: *name, Profile: *ecosystem})
 		if err != nil {
 			return err
 		}
 		if a.json {
 			return a.message(p)
 		}
-		a.fields("slug", p.GetSlug(), "name", p.GetName(), "DID", p.GetDid(), "log key", p.GetLogKey())
+		a.fields("slug", p.GetSlug(), "name", p.GetName(), "profile", p.GetProfile(), "DID", p.GetDid(), "log key", p.GetLogKey())
 		return nil
 	})
 	return group("participants", "Companies hosted here", a.remote(list), a.remote(create))

@@ -156,7 +156,7 @@ func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string
 	set.Public = settings.Listener{Listen: s.public.Addr().String(), Host: hostOf(s)}
 	set.Management.Listen = s.management.Addr().String()
 	set.Participants = []settings.Participant{{Slug: s.Slug, Name: s.Name}}
-	set.Profile.Trust = []settings.Trust{trust}
+	set.Profiles[0].Trust = []settings.Trust{trust}
 	set.Egress.Peers = origins
 	c := connector.Config{Settings: set, Now: cfg.Now, Roots: ca.Pool(), Engine: shared, Log: cfg.Log(s.Slug), Public: s.public, Management: s.management, TLS: &leaf}
 	if cfg.Change != nil {

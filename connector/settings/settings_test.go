@@ -54,9 +54,11 @@ func filled() settings.Settings {
 		Roles:        settings.Mapping{Claim: "/realm_access/roles", Values: map[string]string{"admins": "operator", "all: of #them": "reader"}},
 		Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"platform": "*"}}}}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
-	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
-	s.Verification = settings.Verification{Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, Remember: time.Minute, ListEntries: 16384, ListLife: time.Minute,
-		ListGrace: 30 * time.Second, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}, Status: []string{"did:web:lists.example"}}}
+	s.Profiles = append(s.Profiles, settings.Profile{Use: "own.yaml", Trust: []settings.Trust{}, Accepts: []string{}, Offered: true,
+		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
+	s.Participants[1].Profile = "factory-x"
+	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
 	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
@@ -107,7 +109,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"an unknown key", "dta: x\n", "line 1: field dta not found"},
-		{"operator's own rules, which nothing would read", "profile:\n  bundle: rules\n", "line 2: field bundle not found"},
+		{"operator's own rules, which nothing would read", "profiles:\n  - bundle: rules\n", "line 2: field bundle not found"},
 		{"an unknown nested key", "log:\n  levl: info\n", "line 2: field levl not found"},
 		{"a key that stands there twice", "data: a\ndata: b\n", "already defined"},
 		{"a wrong type", "limits:\n  streams: many\n", "line 2: cannot unmarshal"},
@@ -136,9 +138,10 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 			Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"all": "*", "x": "X"}}},
 		{Issuer: "https://login.example", Audience: "sluice", Roles: settings.Mapping{Claim: "roles", Values: map[string]string{"b": "agent"}}}}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
-	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
-	s.Profile.Accepts = []string{""}
-	s.Verification = settings.Verification{Required: []string{"MembershipCredential"}, Remember: time.Hour, ListLife: time.Millisecond, ListGrace: 2 * time.Minute,
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: "authority", Status: []string{"lists"}}}
+	s.Profiles[0].Accepts = []string{""}
+	s.Profiles[0].Required, s.Profiles[0].ListEntries, s.Profiles[0].ListGrace = []string{"MembershipCredential"}, 7, 2*time.Minute
+	s.Verification = settings.Verification{Remember: time.Hour, ListLife: time.Millisecond,
 		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
@@ -159,8 +162,8 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 
 func TestPathsAreRelativeToTheFile(t *testing.T) {
 	s := filled().In("/etc/sluice")
-	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profile.File != "" {
-		t.Errorf("got cert %q, data %q, profile %q", s.Public.Cert, s.Data, s.Profile.File)
+	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profiles[0].Use != "" || s.Profiles[1].Use != "/etc/sluice/own.yaml" || s.Profiles[2].Use != "factory-x" {
+		t.Errorf("got cert %q, data %q, profiles %+v", s.Public.Cert, s.Data, s.Profiles)
 	}
 }
 

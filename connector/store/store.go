@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/trust"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -22,6 +23,7 @@ type Store interface {
 	Participants
 	Tokens
 	Credentials
+	Trust
 	catalog.Store
 	negotiation.Store
 	transfer.Store
@@ -45,11 +47,13 @@ type Store interface {
 	Close() error
 }
 
-// Participants keeps who is hosted. Slug and DID never change.
+// Participants keeps who is hosted. Slug, DID and profile never change.
 type Participants interface {
 	// CreateParticipant gives the participant its ID. Conflict when slug or DID exists.
 	CreateParticipant(ctx context.Context, p participant.Participant) (participant.Participant, error)
 	Participant(ctx context.Context, slug string) (participant.Participant, error)
+	// AdoptProfile gives the profile to those who were made before participants had one.
+	AdoptProfile(ctx context.Context, profile string) error
 	Participants(ctx context.Context) ([]participant.Participant, error)
 }
 
@@ -57,7 +61,7 @@ type Participants interface {
 type Token struct {
 	Hash        string         // SHA-256, hex
 	Participant participant.ID // 0: every participant of the process
-	Role        string         // "operator", "reader", "auditor"
+	Role        string         // one of participant.Roles
 	Label       string
 	Created     time.Time
 	Expires     time.Time // zero: never
@@ -69,6 +73,14 @@ type Tokens interface {
 	Token(ctx context.Context, hash string) (Token, error)
 	Tokens(ctx context.Context, p participant.ID) ([]Token, error)
 	DeleteToken(ctx context.Context, p participant.ID, hash string) error
+}
+
+// Trust keeps what was last put on record about whom a participant believes.
+type Trust interface {
+	// Trusted returns it; NotFound when nothing was put on record yet.
+	Trusted(ctx context.Context, p participant.ID) (trust.Recorded, error)
+	// PutTrusted replaces the one of the digest before, "" for none, with its records; Conflict when another one is there.
+	PutTrusted(ctx context.Context, p participant.ID, before string, r trust.Recorded, e commit.Effects) error
 }
 
 // Credential is a stored credential of a hosted participant (its wallet).

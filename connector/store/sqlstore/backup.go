@@ -20,7 +20,8 @@ import (
 
 // tables in an order that satisfies the references. Management tokens stay out: a restore must not bring back one that was deleted since.
 var tables = []string{"participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
-	"agreements", "retirements", "transfers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
+	"agreements", "retirements", "transfers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive",
+	"trusted", "numbers", "partner_groups"}
 
 // archiveHead is the first line of a backup.
 type archiveHead struct {

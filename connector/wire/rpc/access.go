@@ -62,6 +62,9 @@ var rules = []rule{
 	{pb.TokenService_ListTokens_FullMethodName, either, operators, false},
 	{pb.TokenService_DeleteToken_FullMethodName, either, operators, true},
 
+	{pb.TrustService_GetTrust_FullMethodName, hosted, everyone, false},
+	{pb.TrustService_ReloadTrust_FullMethodName, process, operators, true},
+
 	{pb.CredentialService_PutCredential_FullMethodName, hosted, operators, true},
 	{pb.CredentialService_ListCredentials_FullMethodName, hosted, readers, false},
 	{pb.CredentialService_DeleteCredential_FullMethodName, hosted, operators, true},

@@ -113,7 +113,13 @@ func dataspace(t *testing.T, l *login) (n *network.Network, cobalt, boreal compa
 			return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
 		},
 		Change: func(_ string, cfg *connector.Config) {
-			cfg.Settings.Management.OIDC, cfg.Settings.Profile.Offered = []settings.Provider{l.provider()}, true
+			cfg.Reload = func() (settings.Settings, error) {
+				s := cfg.Settings
+				s.Profiles = slices.Clone(s.Profiles)
+				s.Profiles[0].Trust = append(slices.Clone(s.Profiles[0].Trust), settings.Trust{Issuer: "did:web:second.example", Credentials: []string{"MembershipCredential"}})
+				return s, nil
+			}
+			cfg.Settings.Management.OIDC, cfg.Settings.Profiles[0].Offered = []settings.Provider{l.provider()}, true
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -368,6 +374,13 @@ func TestEveryCallThatChangesSomethingSaysWhoMadeIt(t *testing.T) {
 	})
 	does(cobalt, "casey", "CredentialService/DeleteCredential", func() {
 		must(t, cobalt, wallet.DeleteCredential, &pb.DeleteCredentialRequest{Participant: at[cobalt], Id: held2})
+	})
+
+	does(cobalt, "casey", "TrustService/ReloadTrust", func() {
+		if got := must(t, cobalt, pb.NewTrustServiceClient(cobalt.conn).ReloadTrust, &pb.ReloadTrustRequest{}).GetChanges(); len(got) != 1 ||
+			!slices.Equal(got[0].GetAdded(), []string{"did:web:second.example issues MembershipCredential"}) || len(got[0].GetRemoved()) != 0 {
+			t.Errorf("the reload changed %v", got)
+		}
 	})
 
 	// The first events of a company are about who had it made.

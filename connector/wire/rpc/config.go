@@ -113,7 +113,7 @@ type Publisher interface {
 
 // Hosting makes participants: keys, DID document and log come into being with them.
 type Hosting interface {
-	CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error)
+	CreateParticipant(ctx context.Context, slug, name, profile, actor string) (participant.Participant, error)
 }
 
 // Wallet takes a credential (JWT) after checking it, as its holder would before showing it.
@@ -159,6 +159,7 @@ type Config struct {
 	Retire       Retire
 	Cursors      Cursors
 	Users        Users
+	Trust        Trust
 
 	Temp  string   // directory for exports on their way out
 	Hosts []string // names that the API answers to, besides its address

@@ -29,7 +29,7 @@ func (s participants) CreateParticipant(ctx context.Context, req *pb.CreateParti
 	if n := len(req.GetName()); n == 0 || n > 200 {
 		return nil, fault.New(op, fault.Malformed, "name: want 1 to 200 bytes, have %d", n)
 	}
-	p, err := s.cfg.Hosting.CreateParticipant(ctx, req.GetSlug(), req.GetName(), from(ctx).actor())
+	p, err := s.cfg.Hosting.CreateParticipant(ctx, req.GetSlug(), req.GetName(), req.GetProfile(), from(ctx).actor())
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}

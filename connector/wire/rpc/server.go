@@ -51,6 +51,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterParticipantServiceServer(r, participants{Server: s})
 	pb.RegisterTokenServiceServer(r, tokens{Server: s})
+	pb.RegisterTrustServiceServer(r, trusts{Server: s})
 	pb.RegisterCredentialServiceServer(r, credentials{Server: s})
 	pb.RegisterAssetServiceServer(r, assets{Server: s})
 	pb.RegisterPolicyServiceServer(r, policies{Server: s})
@@ -90,6 +91,7 @@ func (s *Server) newREST() (http.Handler, error) {
 	for _, mount := range []error{
 		pb.RegisterParticipantServiceHandlerClient(context.Background(), gateway, pb.NewParticipantServiceClient(conn)),
 		pb.RegisterTokenServiceHandlerClient(context.Background(), gateway, pb.NewTokenServiceClient(conn)),
+		pb.RegisterTrustServiceHandlerClient(context.Background(), gateway, pb.NewTrustServiceClient(conn)),
 		pb.RegisterCredentialServiceHandlerClient(context.Background(), gateway, pb.NewCredentialServiceClient(conn)),
 		pb.RegisterAssetServiceHandlerClient(context.Background(), gateway, pb.NewAssetServiceClient(conn)),
 		pb.RegisterPolicyServiceHandlerClient(context.Background(), gateway, pb.NewPolicyServiceClient(conn)),

@@ -34,6 +34,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/trust"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -120,8 +121,16 @@ func (p *parts) Publish(ctx context.Context, local participant.Participant, f pu
 	return out, p.done(ctx, local, "published")
 }
 
-func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
+func (p *parts) CreateParticipant(ctx context.Context, slug, name, _, _ string) (participant.Participant, error) {
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
+}
+
+func (p *parts) Trust(context.Context, participant.Participant) (trust.Terms, error) {
+	return trust.Terms{}, nil
+}
+
+func (p *parts) ReloadTrust(context.Context, string) ([]trust.Change, error) {
+	return nil, fault.New("test", fault.Conflict, "there is no file")
 }
 
 func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
@@ -208,7 +217,7 @@ func setup(t testing.TB) *bench {
 	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}, log: &written{}}
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
-		made, err := p.CreateParticipant(ctx, slug, slug, "")
+		made, err := p.CreateParticipant(ctx, slug, slug, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,8 +231,8 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
-		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
+	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Trust: p, Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: func(participant.Participant) catalog.Validator { return ecosystem }, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
