@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/dataplane"
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -97,7 +98,9 @@ type Connector struct {
 	peers      *egress.Client
 	sources    *egress.Client
 	logins     *egress.Client
+	registries *egress.Client
 	users      *identity.Users
+	directory  *directory.Reader
 
 	resolver     *identity.Resolver
 	calls        credential.Calls
@@ -175,7 +178,7 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if err := durable.Private(c.cfg.Disk, s.Data); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if c.ecosystems, err = newEcosystems(s); err != nil {
+	if c.ecosystems, err = newEcosystems(s, c.cfg.Now); err != nil {
 		return err
 	}
 	if c.models, err = aspect.NewModels(); err != nil {
@@ -184,6 +187,7 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if c.store, err = openStore(ctx, c.cfg); err != nil {
 		return err
 	}
+	c.ecosystems.groups = c.store
 	if c.cfg.Engine == nil {
 		if c.cfg.Engine, err = engine.New(ctx); err != nil {
 			return err
@@ -278,13 +282,14 @@ func (c *Connector) joinEgress() error {
 	if c.sources, err = make(upstreams, false); err != nil {
 		return err
 	}
-	return c.joinUsers(make)
+	return errors.Join(c.joinUsers(make), c.joinDirectory(make))
 }
 
 func (c *Connector) joinIdentity() error {
 	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
 	tokens := identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.ecosystems.scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	if err := c.joinVerifiers(tokens); err != nil {
@@ -310,12 +315,12 @@ func (c *Connector) joinServices() {
 		Now: cfg.Now, Rand: cfg.Rand})
 	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.ecosystems.profile, Models: c.models, Now: cfg.Now})
 	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
-		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: func(p participant.Participant) negotiation.Validator { return c.ecosystems.profile(p) },
+		Directory: addresses{c.identity, c.base}, Outbox: c.outbox, Profile: func(p participant.Participant) negotiation.Validator { return c.ecosystems.profile(p) },
 		Accepts: func(p participant.Participant) []string { return c.ecosystems.of(p).ours.Accepts }, Now: cfg.Now, Rand: cfg.Rand,
 		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: func(p participant.Participant) bool { return c.ecosystems.of(p).ours.Offered }, Hold: cfg.Hold.Negotiation,
 		Hosted: c.hosted, Patience: cfg.Settings.Limits.Approval})
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
-		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, Explain: negotiation.Refusal,
+		Directory: addresses{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
 	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
@@ -325,6 +330,7 @@ func (c *Connector) joinServices() {
 func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
+	dcphttp.NewDirectoryServer(dcphttp.DirectoryConfig{Participants: c.hosted, Numbers: c.store, Member: c.member, Log: c.cfg.Log}).Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
@@ -342,7 +348,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -466,7 +472,7 @@ func (c *Connector) listener(given net.Listener, address string, guard func(net.
 
 // Close releases in reverse order. It may be called more than once.
 func (c *Connector) Close() error {
-	for _, client := range []*egress.Client{c.peers, c.sources, c.logins} {
+	for _, client := range []*egress.Client{c.peers, c.sources, c.logins, c.registries} {
 		if client != nil {
 			client.Close()
 		}

@@ -10,11 +10,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
@@ -34,8 +36,10 @@ type ecosystem struct {
 
 // ecosystems are those of the settings. Each hosted participant belongs to one, for ever.
 type ecosystems struct {
-	all  []*ecosystem // the first is that of who names none
-	book *trust.Book
+	all    []*ecosystem // the first is that of who names none
+	book   *trust.Book
+	groups directory.Store
+	now    func() time.Time
 }
 
 // readEcosystems reads the profiles of the settings, and what is to be believed in each.
@@ -83,13 +87,13 @@ func termsOf(p *profile.Profile, ours settings.Profile) trust.Terms {
 	return t
 }
 
-func newEcosystems(s settings.Settings) (*ecosystems, error) {
+func newEcosystems(s settings.Settings, now func() time.Time) (*ecosystems, error) {
 	all, terms, err := readEcosystems(s)
 	if err != nil {
 		return nil, err
 	}
 	book, err := trust.NewBook(terms)
-	return &ecosystems{all: all, book: book}, err
+	return &ecosystems{all: all, book: book, now: now}, err
 }
 
 func (e *ecosystems) byID(id string) (*ecosystem, bool) {
@@ -128,13 +132,18 @@ func (e *ecosystems) scopes(p participant.Participant) []string {
 	return e.book.Of(p.Profile).Scopes()
 }
 
-// Claims implements the services' Evidence: each ecosystem has a verifier of its own, which believes nobody of another.
+// Claims implements the services' Evidence: each ecosystem has a verifier of its own, which believes nobody of another. In which groups a peer is,
+// is looked up each time: an operator's change of them is felt at once.
 func (e *ecosystems) Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
 	v := e.of(local).verifier
 	if v == nil {
 		return policy.Party{}, fault.New("connector.Claims", fault.Unauthenticated, "the caller is not known")
 	}
-	return v.Claims(ctx, local, peer)
+	party, err := v.Claims(ctx, local, peer)
+	if err != nil {
+		return party, err
+	}
+	return party, e.grouped(ctx, local, &party)
 }
 
 // Own are a participant's own credentials as facts.

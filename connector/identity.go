@@ -48,11 +48,11 @@ func (a authorizer) Authorize(ctx context.Context, local participant.Participant
 	return a.c.identity.Authorize(ctx, local, peer)
 }
 
-// directory is the identity with our own addresses.
-type directory struct {
+// addresses is the identity with our own addresses.
+type addresses struct {
 	Identity
 	base func(participant.Participant) string
 }
 
 // Own is our own base URL.
-func (d directory) Own(local participant.Participant) string { return d.base(local) }
+func (a addresses) Own(local participant.Participant) string { return a.base(local) }

@@ -76,8 +76,15 @@ type Profile struct {
 	Required    []string      `yaml:"required,omitempty"`     // scopes
 	ListEntries int           `yaml:"list_entries,omitempty"` // 0: ListEntries
 	ListGrace   time.Duration `yaml:"list_grace,omitempty"`
+	Directory   Directory     `yaml:"directory,omitempty"`
 	Accepts     []string      `yaml:"accepts"`
 	Offered     bool          `yaml:"offered"`
+}
+
+// Directory is where an ecosystem keeps its directory of numbers.
+type Directory struct {
+	URL string `yaml:"url"`           // "/bpn-directory" follows it
+	DID string `yaml:"did,omitempty"` // of who keeps it, when it wants proofs made for itself
 }
 
 // ListEntries is how many entries a status list must have where the settings do not say.

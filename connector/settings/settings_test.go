@@ -56,7 +56,8 @@ func filled() settings.Settings {
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profiles[0].Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}, Status: []string{"did:web:lists.example"}}}
 	s.Profiles = append(s.Profiles, settings.Profile{Use: "own.yaml", Trust: []settings.Trust{}, Accepts: []string{}, Offered: true,
-		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
+		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second,
+		Directory: settings.Directory{URL: "https://directory.example/api", DID: "did:web:directory.example"}}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
 	s.Participants[1].Profile = "factory-x"
 	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
@@ -141,6 +142,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Profiles[0].Trust = []settings.Trust{{Issuer: "authority", Status: []string{"lists"}}}
 	s.Profiles[0].Accepts = []string{""}
 	s.Profiles[0].Required, s.Profiles[0].ListEntries, s.Profiles[0].ListGrace = []string{"MembershipCredential"}, 7, 2*time.Minute
+	s.Profiles[0].Directory = settings.Directory{URL: "http://directory.example", DID: "x"}
 	s.Verification = settings.Verification{Remember: time.Hour, ListLife: time.Millisecond,
 		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}

@@ -185,6 +185,10 @@ func (c *checker) profile(at string, p Profile) {
 		c.between(at+".list_entries", p.ListEntries, 8, 8<<20)
 	}
 	c.within(at+".list_grace", p.ListGrace, 0, time.Minute)
+	if d := p.Directory; d != (Directory{}) {
+		c.expect(at+".directory.url", d.URL, isSafe(d.URL), "an https URL without query and fragment (http on this machine only)")
+		c.expect(at+".directory.did", d.DID, d.DID == "" || isDID(d.DID), "a DID of the method web, or nothing")
+	}
 	for i, purpose := range p.Accepts {
 		c.expect(fmt.Sprintf("%s.accepts[%d]", at, i), purpose, purpose != "", "a usage purpose")
 	}

@@ -3,5 +3,5 @@
 //
 // Every record is scoped by the hosted participant. The ports that cannot take one are listed here, with the reason:
 // outbox due work (due is due), Replay (issuer and jti are global), Participants themselves, API tokens by hash
-// (the hash is what the caller has), migrations.
+// (the hash is what the caller has), the profile of participants from before there were any (all of them get the same), migrations.
 package store

@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -24,6 +25,7 @@ type Store interface {
 	Tokens
 	Credentials
 	Trust
+	directory.Store
 	catalog.Store
 	negotiation.Store
 	transfer.Store

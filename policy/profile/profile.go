@@ -27,7 +27,8 @@ type Profile struct {
 	Policy      string      `yaml:"policy"`  // IRI that policies carry as their profile
 	Scopes      []string    `yaml:"scopes"`  // credentials that a caller must present
 	Credentials Credentials `yaml:"credentials"`
-	BPN         []Claim     `yaml:"bpn"` // where the business partner number is proven; all must agree
+	Directory   string      `yaml:"directory"` // scope of what a member shows to read the directory of numbers; empty: there is none
+	BPN         []Claim     `yaml:"bpn"`       // where the business partner number is proven; all must agree
 	Operands    []Operand   `yaml:"operands"`
 	Asset       Asset       `yaml:"asset"`
 	Templates   []Template  `yaml:"templates"`

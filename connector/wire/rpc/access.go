@@ -65,6 +65,16 @@ var rules = []rule{
 	{pb.TrustService_GetTrust_FullMethodName, hosted, everyone, false},
 	{pb.TrustService_ReloadTrust_FullMethodName, process, operators, true},
 
+	{pb.DirectoryService_ResolveNumber_FullMethodName, hosted, withAgent(readers), false},
+	{pb.DirectoryService_ListNumbers_FullMethodName, hosted, readers, false},
+	{pb.DirectoryService_PutNumber_FullMethodName, hosted, operators, true},
+	{pb.DirectoryService_DeleteNumber_FullMethodName, hosted, operators, true},
+
+	{pb.GroupService_ListGroups_FullMethodName, hosted, readers, false},
+	{pb.GroupService_GetGroup_FullMethodName, hosted, readers, false},
+	{pb.GroupService_PutGroup_FullMethodName, hosted, operators, true},
+	{pb.GroupService_DeleteGroup_FullMethodName, hosted, operators, true},
+
 	{pb.CredentialService_PutCredential_FullMethodName, hosted, operators, true},
 	{pb.CredentialService_ListCredentials_FullMethodName, hosted, readers, false},
 	{pb.CredentialService_DeleteCredential_FullMethodName, hosted, operators, true},

@@ -107,12 +107,18 @@ func (c company) ctx(t *testing.T) context.Context { return as(t.Context(), c.to
 
 func dataspace(t *testing.T, l *login) (n *network.Network, cobalt, boreal company) {
 	t.Helper()
+	return dataspaceWith(t, l, func(string, *connector.Config) {})
+}
+
+func dataspaceWith(t *testing.T, l *login, change func(slug string, cfg *connector.Config)) (n *network.Network, cobalt, boreal company) {
+	t.Helper()
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now,
 		Members: []network.Member{{Slug: "cobalt", Name: "Cobalt Cells", BPN: "BPNL00000000COB1", Framework: true}, {Slug: "boreal", Name: "Boreal Drives", BPN: "BPNL00000000BOR1", Framework: true}},
 		Log: func(slug string) *slog.Logger {
 			return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
 		},
-		Change: func(_ string, cfg *connector.Config) {
+		Change: func(slug string, cfg *connector.Config) {
+			change(slug, cfg)
 			cfg.Reload = func() (settings.Settings, error) {
 				s := cfg.Settings
 				s.Profiles = slices.Clone(s.Profiles)
@@ -376,6 +382,19 @@ func TestEveryCallThatChangesSomethingSaysWhoMadeIt(t *testing.T) {
 		must(t, cobalt, wallet.DeleteCredential, &pb.DeleteCredentialRequest{Participant: at[cobalt], Id: held2})
 	})
 
+	numbers, groups := pb.NewDirectoryServiceClient(cobalt.conn), pb.NewGroupServiceClient(cobalt.conn)
+	does(cobalt, "casey", "DirectoryService/PutNumber", func() {
+		must(t, cobalt, numbers.PutNumber, &pb.PutNumberRequest{Participant: at[cobalt], Number: "BPNL00000000BOR1", Did: string(boreal.Local.DID)})
+	})
+	does(cobalt, "casey", "DirectoryService/DeleteNumber", func() {
+		must(t, cobalt, numbers.DeleteNumber, &pb.DeleteNumberRequest{Participant: at[cobalt], Number: "BPNL00000000BOR1"})
+	})
+	does(cobalt, "casey", "GroupService/PutGroup", func() {
+		must(t, cobalt, groups.PutGroup, &pb.PutGroupRequest{Participant: at[cobalt], Group: &pb.Group{Name: "friends", Members: []string{"BPNL00000000BOR1"}}})
+	})
+	does(cobalt, "casey", "GroupService/DeleteGroup", func() {
+		must(t, cobalt, groups.DeleteGroup, &pb.DeleteGroupRequest{Participant: at[cobalt], Name: "friends", Version: 1})
+	})
 	does(cobalt, "casey", "TrustService/ReloadTrust", func() {
 		if got := must(t, cobalt, pb.NewTrustServiceClient(cobalt.conn).ReloadTrust, &pb.ReloadTrustRequest{}).GetChanges(); len(got) != 1 ||
 			!slices.Equal(got[0].GetAdded(), []string{"did:web:second.example issues MembershipCredential"}) || len(got[0].GetRemoved()) != 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/negotiation"
@@ -30,6 +31,7 @@ type Store interface {
 	Records
 	Shelves
 	Log
+	directory.Store
 }
 
 // Records reads what the services wrote.
@@ -160,6 +162,7 @@ type Config struct {
 	Cursors      Cursors
 	Users        Users
 	Trust        Trust
+	Directory    Directory
 
 	Temp  string   // directory for exports on their way out
 	Hosts []string // names that the API answers to, besides its address

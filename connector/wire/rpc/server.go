@@ -52,6 +52,8 @@ func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterParticipantServiceServer(r, participants{Server: s})
 	pb.RegisterTokenServiceServer(r, tokens{Server: s})
 	pb.RegisterTrustServiceServer(r, trusts{Server: s})
+	pb.RegisterDirectoryServiceServer(r, directories{Server: s})
+	pb.RegisterGroupServiceServer(r, groups{Server: s})
 	pb.RegisterCredentialServiceServer(r, credentials{Server: s})
 	pb.RegisterAssetServiceServer(r, assets{Server: s})
 	pb.RegisterPolicyServiceServer(r, policies{Server: s})
@@ -92,6 +94,8 @@ func (s *Server) newREST() (http.Handler, error) {
 		pb.RegisterParticipantServiceHandlerClient(context.Background(), gateway, pb.NewParticipantServiceClient(conn)),
 		pb.RegisterTokenServiceHandlerClient(context.Background(), gateway, pb.NewTokenServiceClient(conn)),
 		pb.RegisterTrustServiceHandlerClient(context.Background(), gateway, pb.NewTrustServiceClient(conn)),
+		pb.RegisterDirectoryServiceHandlerClient(context.Background(), gateway, pb.NewDirectoryServiceClient(conn)),
+		pb.RegisterGroupServiceHandlerClient(context.Background(), gateway, pb.NewGroupServiceClient(conn)),
 		pb.RegisterCredentialServiceHandlerClient(context.Background(), gateway, pb.NewCredentialServiceClient(conn)),
 		pb.RegisterAssetServiceHandlerClient(context.Background(), gateway, pb.NewAssetServiceClient(conn)),
 		pb.RegisterPolicyServiceHandlerClient(context.Background(), gateway, pb.NewPolicyServiceClient(conn)),

@@ -133,6 +133,17 @@ func (p *parts) ReloadTrust(context.Context, string) ([]trust.Change, error) {
 	return nil, fault.New("test", fault.Conflict, "there is no file")
 }
 
+func (p *parts) DID(_ context.Context, local participant.Participant, number string) (participant.DID, error) {
+	if number != "BPNL00000000BOR1" {
+		return "", fault.New("test", fault.NotFound, "the directory does not know this number")
+	}
+	return "did:web:boreal.example", nil
+}
+
+func (p *parts) Number(context.Context, participant.Participant, participant.DID) (string, error) {
+	return "", fault.New("test", fault.NotFound, "the directory does not know this DID")
+}
+
 func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
 	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
 }
@@ -231,7 +242,7 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Trust: p, Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Trust: p, Directory: p, Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: func(participant.Participant) catalog.Validator { return ecosystem }, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},

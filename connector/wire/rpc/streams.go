@@ -15,7 +15,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -35,8 +34,12 @@ func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(ste
 	if standing && req.GetFresh() {
 		return fault.New(op, fault.Forbidden, "a fresh agreement binds the company: that is for operators")
 	}
+	peer, err := s.peer(ctx, who.local, req.GetPeer())
+	if err != nil {
+		return err
+	}
 	var broken error
-	result, err := s.cfg.Puller.Pull(ctx, who.local, exchange.Errand{Peer: participant.DID(req.GetPeer()), Asset: req.GetAsset(), Offer: req.GetOffer(),
+	result, err := s.cfg.Puller.Pull(ctx, who.local, exchange.Errand{Peer: peer, Asset: req.GetAsset(), Offer: req.GetOffer(),
 		Path: req.GetPath(), Fresh: req.GetFresh(), Standing: standing, Actor: who.actor(), Reached: func(step exchange.Step, process string) {
 			broken = errors.Join(broken, reached(string(step), process))
 		}})
