@@ -53,7 +53,7 @@ func (s *Service) standing(ctx context.Context, local participant.Participant, c
 	if s.cfg.Statuses == nil {
 		return c.Standing
 	}
-	standing, _, err := s.cfg.Statuses.Status(ctx, read)
+	standing, _, err := s.cfg.Statuses.Status(ctx, local, read)
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "the status of a credential is not known", slog.String("credential", c.ID), attr(err))
 		return c.Standing

@@ -75,14 +75,14 @@ type Signatures interface {
 	Signature(ctx context.Context, did participant.DID, kid, token string, r identity.Relationship) error
 }
 
-// Statuses says how the issuer of a credential stands by it, and when what says so ends. It answers from its cache while that is fresh.
+// Statuses says how the issuer of a credential that local holds stands by it, and when what says so ends. It answers from its cache while that is fresh.
 type Statuses interface {
-	Status(ctx context.Context, c credential.Stored) (state Standing, until time.Time, err error)
+	Status(ctx context.Context, local participant.Participant, c credential.Stored) (state Standing, until time.Time, err error)
 }
 
-// Trust says which types an issuer is trusted for.
+// Trust says which types an issuer is trusted for by local.
 type Trust interface {
-	Types(issuer participant.DID) []string
+	Types(local participant.Participant, issuer participant.DID) []string
 }
 
 // Codec encodes an outgoing message once.
