@@ -82,10 +82,13 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	return Received{}, fault.New("negotiation.Receive", fault.Malformed, "message kind %q is not known", m.Kind)
 }
 
-// repeated reports a byte-equal repeat of the last accepted message: it gets the same answer again, except counter-offers and in
-// final states, where the protocol wants an error (section 3.6).
+// repeated reports a byte-equal repeat of the last accepted message: it gets the same answer again, except in final states, and a counter-offer
+// that was not answered yet, where the protocol wants an error (section 3.6).
 func repeated(n Negotiation, m Message) bool {
-	return m.Kind != Request && !n.State.Final() && n.Accepted == process.ReceiptOf(m.Kind, m.ID, m.Raw)
+	if n.State.Final() || n.Accepted != process.ReceiptOf(m.Kind, m.ID, m.Raw) {
+		return false
+	}
+	return m.Kind != Request || n.Accepted.Named && (n.State == Offered || n.Pending.To == Offered)
 }
 
 // effective is the negotiation as the sender of m sees it: when m is legal only after our pending transition, the peer has taken

@@ -1007,3 +1007,30 @@ func TestWhoEndsANegotiationHasNobodyToTellWhenTheAnswerNamesNoPid(t *testing.T)
 		t.Errorf("version %d, want %d, and nothing to say", got.Version, before.Version)
 	}
 }
+
+func TestACounterOfferThatComesAgainAfterTheNextOfferUndoesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	all := func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	b.cobalt.Hold, b.boreal.Hold = all, all
+	b.boreal.Begin(b.cobalt, b.offer)
+	b.Run()
+	propose(t, b.cobalt, negotiation.Offer{ID: b.offer.ID})
+	b.Run()
+	propose(t, b.boreal, b.offer)
+	counter := b.boreal.Take(request)
+	b.Deliver(counter, b.boreal)
+	if a := b.Hand(counter, b.boreal); a.Status != 400 {
+		t.Errorf("the same counter-offer before it was answered got %+v, want an error", a)
+	}
+	propose(t, b.cobalt, negotiation.Offer{ID: b.offer.ID})
+	next := b.cobalt.Take(string(negotiation.OfferMessage))
+	for _, moment := range []string{"while the next offer is on its way", "after it has arrived"} {
+		if a := b.Hand(counter, b.boreal); a.Status != 200 {
+			t.Errorf("a copy of the counter-offer %s got %+v", moment, a)
+		}
+		b.Deliver(next, b.cobalt)
+	}
+	wantState(t, b.cobalt, negotiation.Offered)
+	wantState(t, b.boreal, negotiation.Offered)
+}

@@ -53,25 +53,10 @@ func main() {
 
 // row is a line of the table.
 type row struct {
-	direction, edc, scenario string
-	took                     time.Duration
-	err                      error
+	direction, release, scenario string
+	took                         time.Duration
+	err                          error
 }
-
-// ground is an EDC to trade with.
-type ground struct {
-	release    string
-	postgreSQL bool
-}
-
-func (g ground) String() string {
-	if g.postgreSQL {
-		return g.release + " on PostgreSQL"
-	}
-	return g.release
-}
-
-var grounds = []ground{{releases[0], false}, {releases[0], true}, {releases[1], false}}
 
 func run(ctx context.Context, lib, only string) error {
 	pattern, err := regexp.Compile(only)
@@ -79,8 +64,8 @@ func run(ctx context.Context, lib, only string) error {
 		return err
 	}
 	var rows []row
-	for _, g := range grounds {
-		got, err := trade(ctx, g, filepath.Join(lib, g.release), pattern)
+	for _, release := range releases {
+		got, err := trade(ctx, release, filepath.Join(lib, release), pattern)
 		rows = append(rows, got...)
 		if err != nil {
 			return errors.Join(err, table(rows))
@@ -99,7 +84,7 @@ func table(rows []row) error {
 			verdict = "FAILED"
 			failed++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d ms\n", r.direction, r.edc, r.scenario, verdict, r.took.Milliseconds())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d ms\n", r.direction, r.release, r.scenario, verdict, r.took.Milliseconds())
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -111,9 +96,9 @@ func table(rows []row) error {
 	return nil
 }
 
-// trade runs every scenario on one ground.
-func trade(ctx context.Context, g ground, lib string, only *regexp.Regexp) (rows []row, err error) {
-	if err := check(g.release, lib); err != nil {
+// trade runs every scenario against one release.
+func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows []row, err error) {
+	if err := check(release, lib); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "interop-")
@@ -129,14 +114,6 @@ func trade(ctx context.Context, g ground, lib string, only *regexp.Regexp) (rows
 	defer listener.Close()
 	e := &edc{id: edcID, dir: dir, lib: lib, wait: 50, listener: listener.URL, topics: []string{
 		"contract.negotiation.requested", "contract.negotiation.agreed", "contract.negotiation.verified", "transfer.process.requested"}}
-	if g.postgreSQL {
-		if err := check(g.release+stores, lib+stores); err != nil {
-			return nil, err
-		}
-		if e.database, err = schema(ctx, "edc"); err != nil {
-			return nil, err
-		}
-	}
 	if f.edc, err = prepare(ctx, e); err != nil {
 		return nil, err
 	}
@@ -162,9 +139,9 @@ func trade(ctx context.Context, g ground, lib string, only *regexp.Regexp) (rows
 			}
 			begin := time.Now()
 			err := s.run(f, ctx)
-			rows = append(rows, row{part.direction, g.String(), s.name, time.Since(begin), err})
+			rows = append(rows, row{part.direction, release, s.name, time.Since(begin), err})
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", part.direction, g, s.name, err)
+				fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", part.direction, release, s.name, err)
 			}
 		}
 	}

@@ -34,7 +34,14 @@ type field struct {
 
 // hear lets us answer a step that EDC has noted.
 func (f *field) hear(e event) {
-	if err := f.us.noted(context.Background(), e); err != nil {
+	err := f.us.noted(context.Background(), e)
+	for range 20 { // a decision that took too long on a busy machine says itself that one is to try again
+		if !fault.Is(err, fault.Unavailable) {
+			break
+		}
+		err = f.us.noted(context.Background(), e)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "interop: not answered: %s: %v\n", e.Type, err)
 	}
 }
@@ -266,7 +273,7 @@ func (f *field) wePausedByEDC(ctx context.Context) error {
 	return f.fetch(ctx, t.ID)
 }
 
-// weRestart asks while EDC is away, and goes away itself. What EDC kept in memory is gone: its offers come back with the seed.
+// weRestart asks while EDC is away, and goes away itself: EDC keeps its processes in memory here, its offers come back with the seed.
 func (f *field) weRestart(ctx context.Context) error {
 	d, err := f.us.stub.client.Dataset(ctx, f.us.local, edcID, "members")
 	if err != nil {
@@ -278,10 +285,7 @@ func (f *field) weRestart(ctx context.Context) error {
 	if err = errors.Join(err, f.us.close(), f.edc.start(ctx)); err != nil {
 		return err
 	}
-	if f.edc.database == nil {
-		err = f.edc.seed(ctx, f.source)
-	}
-	if err = errors.Join(err, f.us.start(ctx)); err != nil {
+	if err = errors.Join(f.edc.seed(ctx, f.source), f.us.start(ctx)); err != nil {
 		return err
 	}
 	_, err = f.negotiationIs(ctx, n.ID, negotiation.Finalized)

@@ -112,7 +112,7 @@ func (r Result) Digest() string {
 }
 
 // events of a schedule while there is fire.
-const events = 44
+const events = 34
 
 // play plays one seed to its end, in a bubble of its own.
 func (w world) play(t *testing.T, number uint64) *Result {
