@@ -27,7 +27,7 @@ func TestOnlyTheFirstExchangeOfAPairCallsAnybodyToProveIdentity(t *testing.T) {
 	first := map[*network.Company]map[string]int64{
 		// The authority's document was looked at when its credentials came. Each list is looked at once for all credentials that stand in it.
 		cobalt: {"document": 2, "presentation": 1, "list": 2, "schema": 0}, // the peer's document, what the peer shows, and the lists of revocation and suspension
-		boreal: {"document": 2, "presentation": 0, "list": 0, "schema": 0}, // who takes what is offered asks for no credentials
+		boreal: {"document": 2, "presentation": 0, "list": 2, "schema": 0}, // the lists that its own credentials stand in, before it shows them
 	}
 	for c, want := range first {
 		if got := c.IdentityCalls(); !maps.Equal(got, want) {
