@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/dataplane"
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
@@ -51,7 +52,6 @@ import (
 	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/decisionlog/markfile"
 	"github.com/sluice-connector/sluice/policy/engine"
-	"github.com/sluice-connector/sluice/policy/profile"
 )
 
 // Config is everything a connector is made of. Settings is required; each other field has a default that the comment names, and
@@ -69,9 +69,11 @@ type Config struct {
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
 	Identity Identity         // DCP over the DIDs of the hosted participants
 	Hold     Hold             // nothing waits for an operator
-	Fresh    bool             // the data plane relies on no decision twice, not even for a second
-	Scheme   string           // https; what serves behind another's TLS, or a test, may say http
-	Log      *slog.Logger     // discarded
+	// Reload reads the settings again, for ReloadTrust; nil: they cannot be read again.
+	Reload func() (settings.Settings, error)
+	Fresh  bool         // the data plane relies on no decision twice, not even for a second
+	Scheme string       // https; what serves behind another's TLS, or a test, may say http
+	Log    *slog.Logger // discarded
 
 	Public     net.Listener     // listens at Settings.Public.Listen
 	Management net.Listener     // listens at Settings.Management.Listen
@@ -90,23 +92,25 @@ type Hold struct {
 
 // Connector hosts participants. New made it; Run serves; Close releases.
 type Connector struct {
-	cfg     Config
-	profile *profile.Profile
-	models  *aspect.Models
-	store   store.Store
-	keeper  *keyring.Keeper
-	hosted  *hosted
-	ledger  *ledger
-	peers   *egress.Client
-	sources *egress.Client
+	cfg        Config
+	ecosystems *ecosystems
+	reloading  sync.Mutex // held by who changes what is believed
+	models     *aspect.Models
+	store      store.Store
+	keeper     *keyring.Keeper
+	hosted     *hosted
+	ledger     *ledger
+	peers      *egress.Client
+	sources    *egress.Client
+	logins     *egress.Client
+	registries *egress.Client
+	users      *identity.Users
+	directory  *directory.Reader
 
 	resolver     *identity.Resolver
 	calls        credential.Calls
-	lists        *credential.Lists
-	watcher      *credential.Watcher
 	losses       losses
 	patient      *egress.Client
-	verifier     *credential.Verifier
 	tokens       *identity.Verifier
 	wallet       *wallet.Service
 	issuers      *dcphttp.Issuers
@@ -172,7 +176,10 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	for _, p := range cfg.Settings.Participants {
-		local, err := c.host(ctx, p.Slug, p.Name, "settings")
+		local, err := c.host(ctx, p.Slug, p.Name, p.Profile, "settings")
+		if err == nil && p.Profile != "" && local.Profile != p.Profile {
+			err = fmt.Errorf("it was made under the profile %s, and that never changes; the settings say %s", local.Profile, p.Profile)
+		}
 		if err == nil && p.Issuer {
 			err = c.EnableIssuer(ctx, local, "settings")
 		}
@@ -189,7 +196,7 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if err := durable.Private(c.cfg.Disk, s.Data); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if c.profile, err = loadProfile(s.Profile.File); err != nil {
+	if c.ecosystems, err = newEcosystems(s, c.cfg.Now); err != nil {
 		return err
 	}
 	if c.models, err = aspect.NewModels(); err != nil {
@@ -198,6 +205,7 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if c.store, err = openStore(ctx, c.cfg); err != nil {
 		return err
 	}
+	c.ecosystems.groups = c.store
 	if c.cfg.Engine == nil {
 		if c.cfg.Engine, err = engine.New(ctx); err != nil {
 			return err
@@ -214,10 +222,16 @@ func (c *Connector) open(ctx context.Context) (err error) {
 		return err
 	}
 	c.hosted = newHosted(c.store, c.keeper, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Now)
+	if err := c.store.AdoptProfile(ctx, c.ecosystems.all[0].ID); err != nil {
+		return err
+	}
 	if err := c.hosted.load(ctx); err != nil {
 		return err
 	}
 	for _, p := range c.hosted.all() {
+		if _, err := c.ecosystems.named(p.Profile); err != nil {
+			return fmt.Errorf("participant %s: %w", p.Slug, err)
+		}
 		keys, err := c.hosted.Keys(p)
 		if err != nil {
 			return err
@@ -225,19 +239,11 @@ func (c *Connector) open(ctx context.Context) (err error) {
 		if err := c.ledger.open(ctx, p, keys); err != nil {
 			return err
 		}
+		if err := c.enterTrust(ctx, p, c.ecosystems.book.Terms(p.Profile), "settings"); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-func loadProfile(file string) (*profile.Profile, error) {
-	if file == "" {
-		return profile.Default()
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
-	}
-	return profile.Parse(text)
 }
 
 func openStore(ctx context.Context, cfg Config) (store.Store, error) {
@@ -301,45 +307,49 @@ func (c *Connector) joinEgress() error {
 	for _, u := range c.cfg.Settings.Egress.Upstreams {
 		upstreams = append(upstreams, u.Origin)
 	}
-	c.sources, err = make(upstreams, false, 0)
-	return err
+	if c.sources, err = make(upstreams, false, 0); err != nil {
+		return err
+	}
+	return errors.Join(c.joinUsers(make), c.joinDirectory(make))
 }
 
 func (c *Connector) joinIdentity() error {
 	c.resolver = identity.NewResolver(c.calls.Documents(c.fetchDocument), c.cfg.Now)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
-		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
+		Scopes: c.ecosystems.scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	c.issuers = dcphttp.NewIssuers(c.agent, c.hosted)
-	if err := c.joinVerifier(c.tokens); err != nil {
+	if err := c.joinVerifiers(c.tokens); err != nil {
 		return err
 	}
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
 	if c.identity = c.cfg.Identity; c.identity == nil {
-		c.identity = claimed{c.agent, c.verifier, c.client}
+		c.identity = claimed{c.agent, c.ecosystems, c.client}
 	}
 	return nil
 }
 
 func (c *Connector) joinServices() {
-	cfg, id := c.cfg, c.profile.ID
+	cfg := c.cfg
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
 	c.owners, c.senders = map[commit.ProcessKind]outbox.Owner{}, senders{commit.Negotiation: c.client, commit.Transfer: c.client}
 	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders, Owners: c.owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
-	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Standing: c.lists, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
+	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Standing: c.ecosystems, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log,
 		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
-	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
+	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: func(p participant.Participant) catalog.Validator { return c.ecosystems.profile(p) },
 		Now: cfg.Now, Rand: cfg.Rand})
-	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.profile, Models: c.models, Now: cfg.Now})
+	c.publisher = publishing.New(publishing.Config{Catalog: c.catalog, Profile: c.ecosystems.profile, Models: c.models, Now: cfg.Now})
 	c.negotiations = negotiation.New(negotiation.Config{Store: c.store, Offers: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
-		Directory: directory{c.identity, c.base}, Outbox: c.outbox, Profile: c.profile, ProfileID: id, Accepts: cfg.Settings.Profile.Accepts, Now: cfg.Now, Rand: cfg.Rand,
-		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: cfg.Settings.Profile.Offered, Hold: cfg.Hold.Negotiation,
+		Directory: addresses{c.identity, c.base}, Outbox: c.outbox, Profile: func(p participant.Participant) negotiation.Validator { return c.ecosystems.profile(p) },
+		Accepts: func(p participant.Participant) []string { return c.ecosystems.of(p).ours.Accepts }, Now: cfg.Now, Rand: cfg.Rand,
+		Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Offered: func(p participant.Participant) bool { return c.ecosystems.of(p).ours.Offered }, Hold: cfg.Hold.Negotiation,
 		Hosted: c.hosted, Patience: cfg.Settings.Limits.Approval})
-	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Standing: c.lists, Codec: dsp.Codec{},
-		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
+	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Standing: c.ecosystems, Codec: dsp.Codec{},
+		Directory: addresses{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
 	c.joinRevocation()
 	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
@@ -353,6 +363,7 @@ func (c *Connector) joinWire() {
 	c.issuerService.Mount(mux)
 	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
 	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
+	dcphttp.NewDirectoryServer(dcphttp.DirectoryConfig{Participants: c.hosted, Numbers: c.store, Member: c.member, Log: c.cfg.Log}).Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
@@ -370,7 +381,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -416,7 +427,9 @@ func (c *Connector) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
 	background.Go(func() { c.keeper.Run(work) })
-	background.Go(func() { c.watcher.Run(work) })
+	for _, e := range c.ecosystems.all {
+		background.Go(func() { e.watcher.Run(work) })
+	}
 	background.Go(func() { c.losses.run(work, c.reconsider) })
 	c.sequencers.open(func(p participant.Participant) {
 		background.Go(func() {
@@ -502,7 +515,7 @@ func (c *Connector) listener(given net.Listener, address string, guard func(net.
 
 // Close releases in reverse order. It may be called more than once.
 func (c *Connector) Close() error {
-	for _, client := range []*egress.Client{c.peers, c.patient, c.sources} {
+	for _, client := range []*egress.Client{c.peers, c.patient, c.sources, c.logins, c.registries} {
 		if client != nil {
 			client.Close()
 		}

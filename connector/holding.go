@@ -10,7 +10,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 )
@@ -18,7 +17,7 @@ import (
 // joinHolding makes the wallets of the hosted participants, which owe messages and moments like everybody else. It comes after the outbox.
 func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
-	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: standings{c.lists}, Trust: issuersOf(c.cfg.Settings.Profile),
+	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: c.ecosystems, Trust: c.ecosystems,
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
 		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch})
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
@@ -55,24 +54,33 @@ func (s senders) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 	return sender.Look(ctx, o)
 }
 
-// standings asks status lists how issuers stand by what is held.
-type standings struct{ lists *credential.Lists }
-
 // Revocable implements wallet.Statuses.
-func (s standings) Revocable(c credential.Stored) bool { return credential.Revocable(c) }
+func (e *ecosystems) Revocable(c credential.Stored) bool { return credential.Revocable(c) }
 
-// AtHand implements wallet.Statuses.
-func (s standings) AtHand(c credential.Stored) (wallet.Standing, bool) {
-	ok, err := s.lists.AtHand(c)
+// AtHand implements wallet.Statuses: by the status lists of the participant's ecosystem.
+func (e *ecosystems) AtHand(local participant.Participant, c credential.Stored) (wallet.Standing, bool) {
+	lists := e.of(local).lists
+	if lists == nil {
+		return "", false
+	}
+	ok, err := lists.AtHand(c)
 	standing, _ := standingOf(err)
 	return standing, ok
 }
 
-// Status implements wallet.Statuses.
-func (s standings) Status(ctx context.Context, c credential.Stored) (wallet.Standing, time.Time, error) {
-	until, err := s.lists.Stands(ctx, c)
+// Status implements wallet.Statuses: by the status lists of the participant's ecosystem.
+func (e *ecosystems) Status(ctx context.Context, local participant.Participant, c credential.Stored) (wallet.Standing, time.Time, error) {
+	lists := e.of(local).lists
+	if lists == nil {
+		return "", time.Time{}, noProfile(local)
+	}
+	until, err := lists.Stands(ctx, c)
 	standing, err := standingOf(err)
 	return standing, until, err
+}
+
+func noProfile(local participant.Participant) error {
+	return fmt.Errorf("participant %s: there is no profile %q in the settings", local.Slug, local.Profile)
 }
 
 func standingOf(err error) (wallet.Standing, error) {
@@ -85,6 +93,11 @@ func standingOf(err error) (wallet.Standing, error) {
 	return wallet.Good, err
 }
 
+// Types implements wallet.Trust: by what the participant's ecosystem believes at the moment.
+func (e *ecosystems) Types(local participant.Participant, issuer participant.DID) []string {
+	return e.book.Of(local.Profile).Types(issuer)
+}
+
 // held is the wallet, which is joined after those who show what is in it.
 type held struct{ c *Connector }
 
@@ -92,21 +105,6 @@ type held struct{ c *Connector }
 func (h held) Held(ctx context.Context, p participant.Participant) ([]credential.Stored, error) {
 	return h.c.wallet.Held(ctx, p)
 }
-
-// trusted are the types that issuers are trusted for.
-type trusted map[participant.DID][]string
-
-func issuersOf(p settings.Profile) trusted {
-	out := trusted{}
-	for _, t := range p.Trust {
-		did := participant.DID(t.Issuer)
-		out[did] = append(out[did], t.Credentials...)
-	}
-	return out
-}
-
-// Types implements wallet.Trust.
-func (t trusted) Types(issuer participant.DID) []string { return t[issuer] }
 
 // PutCredential takes a credential into a participant's wallet.
 func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (wallet.Credential, error) {

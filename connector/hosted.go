@@ -91,12 +91,12 @@ func (h *hosted) draw(ctx context.Context, slug string) (*keyring.Ring, error) {
 }
 
 // create hosts a participant with its keys.
-func (h *hosted) create(ctx context.Context, slug, name, host string, keys *keyring.Ring) (participant.Participant, error) {
+func (h *hosted) create(ctx context.Context, slug, name, profile, host string, keys *keyring.Ring) (participant.Participant, error) {
 	did := identity.FormatDID(host, slug)
 	if _, _, err := identity.ParseDID(string(did)); err != nil {
 		return participant.Participant{}, fault.New("connector.create", fault.Malformed, "public.host: %s", err.Error())
 	}
-	p, err := h.store.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: name, Created: h.now()})
+	p, err := h.store.CreateParticipant(ctx, participant.Participant{Slug: slug, DID: did, Name: name, Profile: profile, Created: h.now()})
 	if err == nil {
 		h.add(p, keys)
 	}

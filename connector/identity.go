@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
@@ -30,7 +29,7 @@ type Identity interface {
 // claimed is the Decentralized Claims Protocol over DIDs.
 type claimed struct {
 	*dcphttp.Agent
-	*credential.Verifier
+	*ecosystems
 	client *dsphttp.Client
 }
 
@@ -49,11 +48,11 @@ func (a authorizer) Authorize(ctx context.Context, local participant.Participant
 	return a.c.identity.Authorize(ctx, local, peer)
 }
 
-// directory is the identity with our own addresses.
-type directory struct {
+// addresses is the identity with our own addresses.
+type addresses struct {
 	Identity
 	base func(participant.Participant) string
 }
 
 // Own is our own base URL.
-func (d directory) Own(local participant.Participant) string { return d.base(local) }
+func (a addresses) Own(local participant.Participant) string { return a.base(local) }

@@ -20,7 +20,7 @@ func (c *Connector) joinIssuer(ctx context.Context) error {
 	cfg := c.cfg
 	c.issuer = issuer.New(issuer.Config{Store: c.store, Decider: c.ledger, Claims: c.identity, Codec: dcp.IssuerCodec{}, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}, Keys: c.hosted.Keys, Outbox: c.outbox,
-		StatusURL: func(p participant.Participant, list string) string { return c.issuerURL(p) + "/status/" + list }, Templates: templates(c.profile),
+		StatusURL: func(p participant.Participant, list string) string { return c.issuerURL(p) + "/status/" + list }, Templates: func(p participant.Participant) []issuer.Definition { return templates(c.ecosystems.profile(p)) },
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, PerHour: cfg.Settings.Limits.Requests, Patience: cfg.Settings.Limits.Approval})
 	c.issuerService = dcphttp.NewIssuerService(dcphttp.IssuerConfig{Agent: c.agent, Issuer: c.issuer, Hosted: c.hosted, Base: c.issuerURL, Log: cfg.Log})
 	for _, kind := range []commit.ProcessKind{commit.IssuerRequest, commit.IssuerOffer} {

@@ -13,10 +13,17 @@ import (
 
 // host makes a participant ready to be served: keys, mark of its log, row, decision log, and in that log as the first record who had it made.
 // What comes first is there when the rest is, so that a log without mark is known to have lost it.
-func (c *Connector) host(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
+func (c *Connector) host(ctx context.Context, slug, name, profile, actor string) (participant.Participant, error) {
 	const op = "connector.host"
 	if p, err := c.hosted.Participant(ctx, slug); err == nil {
 		return p, nil
+	}
+	// Whom it believes is written down while nobody changes it.
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	profile, err := c.ecosystems.named(profile)
+	if err != nil {
+		return participant.Participant{}, err
 	}
 	keys, err := c.hosted.draw(ctx, slug)
 	if err != nil {
@@ -25,7 +32,7 @@ func (c *Connector) host(ctx context.Context, slug, name, actor string) (partici
 	if err := c.ledger.begin(ctx, slug, keys); err != nil {
 		return participant.Participant{}, err
 	}
-	p, err := c.hosted.create(ctx, slug, name, c.cfg.Settings.Public.Host, keys)
+	p, err := c.hosted.create(ctx, slug, name, profile, c.cfg.Settings.Public.Host, keys)
 	if err != nil {
 		return p, err
 	}
@@ -41,6 +48,9 @@ func (c *Connector) host(ctx context.Context, slug, name, actor string) (partici
 		Events: []commit.Event{{Type: "participant.created", Subject: string(p.DID), Time: now, Actor: actor}}})
 	if err != nil {
 		return p, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if err := c.enterTrust(ctx, p, c.ecosystems.book.Terms(p.Profile), actor); err != nil {
+		return p, err
 	}
 	c.cfg.Log.InfoContext(ctx, "participant hosted", slog.String("participant", slug), slog.String("actor", actor))
 	c.sequencers.start(p)
@@ -77,15 +87,15 @@ func (s *sequencers) start(p participant.Participant) {
 	}
 }
 
-// CreateParticipant hosts one more company: keys, DID document and log come into being with it.
-func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error) {
+// CreateParticipant hosts one more company: keys, DID document and log come into being with it. An empty profile is the first of the settings.
+func (c *Connector) CreateParticipant(ctx context.Context, slug, name, profile, actor string) (participant.Participant, error) {
 	if err := participant.ValidSlug(slug); err != nil {
 		return participant.Participant{}, fault.New("connector.CreateParticipant", fault.Malformed, "%s", err.Error())
 	}
 	if _, err := c.hosted.Participant(ctx, slug); err == nil {
 		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
 	}
-	return c.host(ctx, slug, name, actor)
+	return c.host(ctx, slug, name, profile, actor)
 }
 
 // VerifierKey is the public key of a participant's decision log.

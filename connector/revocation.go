@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
+	"github.com/sluice-connector/sluice/policy"
 )
 
 const (
@@ -21,15 +23,41 @@ const (
 // joinRevocation lets what is lost end what rests on it. It comes after the data plane and the transfers.
 func (c *Connector) joinRevocation() {
 	c.losses.news = make(chan struct{}, 1)
-	c.watcher = credential.NewWatcher(credential.WatcherConfig{Lists: c.lists, Hold: dcphttp.Holder(c.patient), Rand: c.cfg.Rand, Log: c.cfg.Log})
-	c.lists.OnRevoked(func(own, peer participant.DID, _ string) {
-		for _, p := range c.hosted.all() {
-			if p.DID == own {
-				c.plane.StopPeer(p.ID, string(peer)) // here and now: no byte waits for a decision to stop it
-				c.losses.add(loss{p.ID, peer})
+	for _, e := range c.ecosystems.all {
+		e.watcher = credential.NewWatcher(credential.WatcherConfig{Lists: e.lists, Hold: dcphttp.Holder(c.patient), Rand: c.cfg.Rand, Log: c.cfg.Log})
+		e.lists.OnRevoked(func(own, peer participant.DID, _ string) {
+			for _, p := range c.hosted.all() {
+				if p.DID == own && p.Profile == e.ID {
+					c.plane.StopPeer(p.ID, string(peer)) // here and now: no byte waits for a decision to stop it
+					c.losses.add(loss{p.ID, peer})
+				}
 			}
-		}
-	})
+		})
+	}
+}
+
+// Stand implements transfer.Standing and dataplane.Standing: by the status lists of the participant's ecosystem.
+func (e *ecosystems) Stand(ctx context.Context, local participant.Participant, process string, party policy.Party) (policy.Party, error) {
+	lists := e.of(local).lists
+	if lists == nil {
+		return policy.Party{}, fault.Wrap("connector.Stand", fault.Unavailable, noProfile(local))
+	}
+	return lists.Stand(ctx, local, process, party)
+}
+
+// Rely implements transfer.Standing.
+func (e *ecosystems) Rely(local participant.Participant, process string, party policy.Party) string {
+	if lists := e.of(local).lists; lists != nil {
+		return lists.Rely(local, process, party)
+	}
+	return ""
+}
+
+// Leave implements transfer.Standing. The name of a process is its own in all ecosystems.
+func (e *ecosystems) Leave(process string) {
+	for _, one := range e.all {
+		one.lists.Leave(process)
+	}
 }
 
 // loss is a peer that has lost a credential which it has shown to a hosted participant.
@@ -107,5 +135,11 @@ func (c *Connector) reconsider(ctx context.Context, it loss) error {
 	return err
 }
 
-// Watching is how many status lists are watched for changes.
-func (c *Connector) Watching() int { return c.watcher.Watching() }
+// Watching is how many status lists are watched for changes, of all ecosystems.
+func (c *Connector) Watching() int {
+	n := 0
+	for _, e := range c.ecosystems.all {
+		n += e.watcher.Watching()
+	}
+	return n
+}

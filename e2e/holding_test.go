@@ -74,7 +74,7 @@ func hold(t *testing.T, change func(*settings.Settings)) *house {
 			return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
 		},
 		Change: func(_ string, cfg *connector.Config) {
-			cfg.Settings.Profile.Trust = append(cfg.Settings.Profile.Trust, settings.Trust{Issuer: string(h.authority.did), Credentials: []string{"MembershipCredential", "SensitiveDataCredential"}})
+			cfg.Settings.Profiles[0].Trust = append(cfg.Settings.Profiles[0].Trust, settings.Trust{Issuer: string(h.authority.did), Credentials: []string{"MembershipCredential", "SensitiveDataCredential"}})
 			if change != nil {
 				change(&cfg.Settings)
 			}
@@ -82,7 +82,7 @@ func hold(t *testing.T, change func(*settings.Settings)) *house {
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
 	h.Company = n.Companies["boreal"]
-	h.aurora, err = h.CreateParticipant(t.Context(), "aurora", "Aurora Motors", "test")
+	h.aurora, err = h.CreateParticipant(t.Context(), "aurora", "Aurora Motors", "", "test")
 	check(t, err)
 	leaf, err := n.CA.Leaf("localhost", "127.0.0.1")
 	check(t, err)

@@ -21,9 +21,9 @@ const module = "github.com/sluice-connector/sluice"
 var floors = [][]string{
 	0: {"certs", "connector/fault", "connector/page", "connector/participant", "connector/turn", "policy", "policy/decisionlog", "policy/decisionlog/durable", "policy/odrl", "policy/profile", "policy/reason", "policy/rego",
 		"schemas", "schemas/ijson", "schemas/jsonld"},
-	1: {"connector/agreement", "connector/aspect", "connector/aspect/sheet", "connector/catalog", "connector/commit", "connector/credential", "connector/credential/statuslist", "connector/dataplane",
+	1: {"connector/agreement", "connector/aspect", "connector/aspect/sheet", "connector/catalog", "connector/commit", "connector/credential", "connector/credential/statuslist", "connector/dataplane", "connector/directory",
 		"connector/exchange", "connector/identity", "connector/issuer", "connector/negotiation", "connector/outbox", "connector/process", "connector/publishing", "connector/settings", "connector/transfer",
-		"connector/wallet"},
+		"connector/trust", "connector/wallet"},
 	2: {"connector/protocol/dcp", "connector/protocol/dsp", "connector/store"},
 	3: {"connector/dataplane/pull", "connector/identity/keyring", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",

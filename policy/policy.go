@@ -51,6 +51,8 @@ type Question struct {
 type Party struct {
 	DID         string
 	Credentials []Credential // verified; each counts only inside its own validity
+	// Groups are those that the side which decides puts its partners in, and whether this party is in each; nil where nobody is grouped.
+	Groups map[string]bool
 }
 
 // BPN is the business partner number that the party's credentials prove at the moment, "" when none does.

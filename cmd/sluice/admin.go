@@ -49,22 +49,23 @@ func (a *app) participantsCommand() *cobra.Command {
 	})}
 	create := &cobra.Command{Use: "create SLUG", Short: "Host one more company", Args: cobra.ExactArgs(1)}
 	name := create.Flags().String("name", "", "its name, for people (required)")
+	ecosystem := create.Flags().String("profile", "", "id of the profile of its ecosystem, for ever; empty: the first one of the settings")
 	_ = create.MarkFlagRequired("name")
 	create.RunE = a.direct(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-		p, err := pb.NewParticipantServiceClient(conn).CreateParticipant(ctx, &pb.CreateParticipantRequest{Slug: args[0], Name: *name})
+		p, err := pb.NewParticipantServiceClient(conn).CreateParticipant(ctx, &pb.CreateParticipantRequest{Slug: args[0], Name: *name, Profile: *ecosystem})
 		if err != nil {
 			return err
 		}
 		if a.json {
 			return a.message(p)
 		}
-		a.fields("slug", p.GetSlug(), "name", p.GetName(), "DID", p.GetDid(), "log key", p.GetLogKey())
+		a.fields("slug", p.GetSlug(), "name", p.GetName(), "profile", p.GetProfile(), "DID", p.GetDid(), "log key", p.GetLogKey())
 		return nil
 	})
 	return group("participants", "Companies hosted here", a.remote(list), a.remote(create))
 }
 
-var roleFlags = map[string]pb.Role{"operator": pb.Role_ROLE_OPERATOR, "reader": pb.Role_ROLE_READER, "auditor": pb.Role_ROLE_AUDITOR}
+var roleFlags = map[string]pb.Role{"operator": pb.Role_ROLE_OPERATOR, "reader": pb.Role_ROLE_READER, "auditor": pb.Role_ROLE_AUDITOR, "agent": pb.Role_ROLE_AGENT}
 
 func roleName(r pb.Role) string {
 	for name, role := range roleFlags {
@@ -89,12 +90,12 @@ func (a *app) tokensCommand() *cobra.Command {
 	})}
 	create := &cobra.Command{Use: "create LABEL", Short: "Make a token; its secret is shown once", Args: cobra.ExactArgs(1),
 		Example: "  sluice tokens create console --participant aurora --role reader --days 90"}
-	role := create.Flags().String("role", "reader", "operator, reader or auditor")
+	role := create.Flags().String("role", "reader", "operator, reader, auditor or agent")
 	days := create.Flags().Int("days", 0, "how long it lives; 0: until it is deleted")
 	create.RunE = a.direct(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 		r, ok := roleFlags[*role]
 		if !ok || *days < 0 {
-			return usage("role %q, days %d: want operator, reader or auditor, and 0 or more days", *role, *days)
+			return usage("role %q, days %d: want operator, reader, auditor or agent, and 0 or more days", *role, *days)
 		}
 		req := &pb.CreateTokenRequest{Participant: bound(), Role: r, Label: args[0]}
 		if *days > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ type system struct {
 	now            func() time.Time
 	rand           io.Reader
 	dial           func(ctx context.Context, network, address string) (net.Conn, error)
+	hangups        func() (hangups <-chan os.Signal, stop func()) // of whoever serves; nobody else outlives its terminal
 }
 
 // app is one run of the program.
@@ -88,7 +90,7 @@ func (a *app) commands() []*cobra.Command {
 		a.publishCommand(), a.catalogCommand(), a.negotiateCommand(), a.pullCommand(),
 		a.negotiationsCommand(), a.agreementsCommand(), a.transfersCommand(), a.assetsCommand(),
 		a.logCommand(), a.backupCommand(), a.restoreCommand(),
-		a.participantsCommand(), a.tokensCommand(), a.credentialsCommand(), a.keysCommand(), a.issuerCommand(), a.eventsCommand(),
+		a.participantsCommand(), a.tokensCommand(), a.trustCommand(), a.directoryCommand(), a.groupsCommand(), a.credentialsCommand(), a.keysCommand(), a.issuerCommand(), a.eventsCommand(),
 		a.versionCommand(), exitCodesTopic(),
 	}
 }

@@ -105,8 +105,8 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// maxTokenFile bounds a token file.
-const maxTokenFile = 4 << 10
+// maxTokenFile bounds a token file: tokens of identity providers can be long.
+const maxTokenFile = 17 << 10
 
 func (a *app) token() (string, error) {
 	if t := strings.TrimSpace(a.env("SLUICE_TOKEN")); t != "" && a.tokenFile == "" {

@@ -87,8 +87,10 @@ func (d *doctor) all(ctx context.Context) {
 	}
 	serving := d.listening(ctx, "address for peers", d.settings.Public.Listen)
 	d.listening(ctx, "management address", d.settings.Management.Listen)
-	if len(d.settings.Profile.Trust) == 0 {
-		d.warn("trust", "profile.trust is empty: no peer can prove anything, so every usage policy refuses")
+	for i, p := range d.settings.Profiles {
+		if len(p.Trust) == 0 {
+			d.warn("trust", fmt.Sprintf("profiles[%d].trust is empty: no peer can prove anything there, so every usage policy refuses", i))
+		}
 	}
 	for _, p := range d.settings.Participants {
 		d.did(ctx, p.Slug, roots, serving)

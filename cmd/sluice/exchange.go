@@ -23,7 +23,7 @@ func (a *app) catalogCommand() *cobra.Command {
 	return a.remote(&cobra.Command{
 		Use:     "catalog PEER",
 		Short:   "Show what a peer offers us",
-		Long:    "Catalog asks the peer with the DID PEER for its catalog and lists every offer that it shows us.",
+		Long:    "Catalog asks PEER, named by its DID or by its business partner number, for its catalog and lists every offer that it shows us.",
 		Example: `  sluice catalog did:web:boreal.example:boreal`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {

@@ -19,6 +19,11 @@ func main() {
 		now:  time.Now,
 		rand: rand.Reader,
 		dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		hangups: func() (<-chan os.Signal, func()) {
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, syscall.SIGHUP)
+			return c, func() { signal.Stop(c) }
+		},
 	})
 	stop()
 	os.Exit(code)

@@ -47,7 +47,7 @@ func TestTheCommandLine(t *testing.T) {
 var managementAddress = regexp.MustCompile(`management=(\S+)`)
 
 // serveInBackground starts "sluice serve" with its arguments, waits until it says that it serves, and points SLUICE_SERVER there.
-// It is interrupted at the end of the script, and must then end well.
+// SERVER_PID is its process. It is interrupted at the end of the script, and must then end well.
 func serveInBackground(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("serve cannot be negated")
@@ -67,6 +67,7 @@ func serveInBackground(ts *testscript.TestScript, neg bool, args []string) {
 		said.WriteString(line)
 		if m := managementAddress.FindStringSubmatch(line); m != nil {
 			ts.Setenv("SLUICE_SERVER", "http://"+m[1])
+			ts.Setenv("SERVER_PID", strconv.Itoa(cmd.Process.Pid))
 			break
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the connector",
 		Long: `Serve runs the connector of a settings file until it is interrupted. It then stops taking calls, finishes what is under way, and leaves the
-rest in its store: whatever was acknowledged goes on after the next start.`,
+rest in its store: whatever was acknowledged goes on after the next start. A hangup (SIGHUP) makes it read whom it believes again.`,
 		Example: `  sluice serve
   sluice serve --config /etc/sluice/sluice.yaml`,
 		Args: cobra.NoArgs,
@@ -28,12 +29,12 @@ rest in its store: whatever was acknowledged goes on after the next start.`,
 		if err != nil {
 			return err
 		}
-		return a.serve(cmd.Context(), s)
+		return a.serve(cmd.Context(), s, func() (settings.Settings, error) { return a.settingsFrom(*path) })
 	}
 	return c
 }
 
-func (a *app) serve(ctx context.Context, s settings.Settings) error {
+func (a *app) serve(ctx context.Context, s settings.Settings, reload func() (settings.Settings, error)) error {
 	if a.env("GOGC") == "" {
 		debug.SetGCPercent(connector.GCPercent)
 	}
@@ -41,11 +42,34 @@ func (a *app) serve(ctx context.Context, s settings.Settings) error {
 	if err != nil {
 		return err
 	}
-	c, err := connector.New(ctx, connector.Config{Settings: s, Master: master, Now: a.now, Rand: a.rand, Log: a.logger(s.Log)})
+	c, err := connector.New(ctx, connector.Config{Settings: s, Master: master, Now: a.now, Rand: a.rand, Log: a.logger(s.Log), Reload: reload})
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.Run(ctx), c.Close())
+	return errors.Join(a.run(ctx, c), c.Close())
+}
+
+// run runs the connector, and reloads whom it believes at each hangup. Why that was refused is in its log.
+func (a *app) run(ctx context.Context, c *connector.Connector) error {
+	hangups, stop := a.hangups()
+	ctx, cancel := context.WithCancel(ctx)
+	var heeding sync.WaitGroup
+	heeding.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+				_, _ = c.ReloadTrust(ctx, "SIGHUP")
+			}
+		}
+	})
+	defer func() {
+		stop()
+		cancel()
+		heeding.Wait()
+	}()
+	return c.Run(ctx)
 }
 
 // logger writes the process's own log to standard error.

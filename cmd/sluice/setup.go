@@ -133,7 +133,7 @@ func (o initOptions) settings() (settings.Settings, error) {
 		if !ok {
 			return s, usage("trust %q: want DID=Type,Type", t)
 		}
-		s.Profile.Trust = append(s.Profile.Trust, settings.Trust{Issuer: issuer, Credentials: strings.Split(kinds, ",")})
+		s.Profiles[0].Trust = append(s.Profiles[0].Trust, settings.Trust{Issuer: issuer, Credentials: strings.Split(kinds, ",")})
 	}
 	if err := s.Validate(); err != nil {
 		return s, usage("%w", err)

@@ -45,14 +45,13 @@ type Sources interface {
 
 // Config carries what a Service is made of. All fields are required.
 type Config struct {
-	Store     Store
-	Decider   Decider
-	Evidence  Evidence
-	Sources   Sources
-	Profile   Validator
-	ProfileID string
-	Now       func() time.Time
-	Rand      io.Reader
+	Store    Store
+	Decider  Decider
+	Evidence Evidence
+	Sources  Sources
+	Profile  func(participant.Participant) Validator
+	Now      func() time.Time
+	Rand     io.Reader
 }
 
 // Service shows peers what they may see, and lets operators say what that is.
@@ -121,7 +120,7 @@ func (s *Service) visible(ctx context.Context, local participant.Participant, pe
 			return nil, fault.Wrap(op, fault.Unavailable, err)
 		}
 		d, entry, err := s.cfg.Decider.Decide(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
-			Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: "provider", Policies: []odrl.Policy{p.Policy},
+			Profile: local.Profile, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: "provider", Policies: []odrl.Policy{p.Policy},
 			Process: policy.Process{MessageDigest: message}})
 		if err != nil {
 			return nil, fault.Wrap(op, fault.Unavailable, err)
@@ -340,14 +339,14 @@ func (s *Service) Define(ctx context.Context, local participant.Participant, nam
 
 func (s *Service) definition(local participant.Participant, name string, p odrl.Policy, access bool) (Definition, error) {
 	p.ID = ""
-	if faults := s.cfg.Profile.Validate(p, access); len(faults) > 0 {
+	if faults := s.cfg.Profile(local).Validate(p, access); len(faults) > 0 {
 		e := &fault.Error{Op: "catalog.Define", Kind: fault.Malformed, Code: "policy.unknown", Reason: "the policy has terms that cannot be enforced here"}
 		for _, f := range faults {
 			e.Reasons = append(e.Reasons, f.Error())
 		}
 		return Definition{}, e
 	}
-	return Definition{Participant: local.ID, Digest: odrl.Digest(p), Name: name, Access: access, Policy: p, Profile: s.cfg.ProfileID, Created: s.cfg.Now()}, nil
+	return Definition{Participant: local.ID, Digest: odrl.Digest(p), Name: name, Access: access, Policy: p, Profile: local.Profile, Created: s.cfg.Now()}, nil
 }
 
 // Offer stores a rule: the assets it selects are offered under its policies at once. A rule that is replaced keeps its Created.

@@ -34,13 +34,13 @@ type ListsConfig struct {
 	Tokens *identity.Verifier
 	Trust  Trust
 	Calls  *Calls
-	// MinEntries is the least size of a list; 0 is statuslist.MinEntries.
-	MinEntries int
+	// MinEntries is the least size of a list, asked anew each time; nil: statuslist.MinEntries.
+	MinEntries func() int
 	// Life is for how long a list is fresh when who serves it says nothing; 0 is five minutes. It never exceeds 15 minutes.
 	Life time.Duration
-	// Grace is for how long past that a list is relied upon when it cannot be fetched anew, each time with a warning; 0: not at all. A list
+	// Grace is for how long past that a list is relied upon when it cannot be fetched anew, each time with a warning; nil: not at all. A list
 	// that was fetched and is not in order gets none, and nor does one whose own end has come.
-	Grace time.Duration
+	Grace func() time.Duration
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -112,8 +112,11 @@ type place struct {
 
 // NewLists returns Lists.
 func NewLists(cfg ListsConfig) *Lists {
-	if cfg.MinEntries == 0 {
-		cfg.MinEntries = statuslist.MinEntries
+	if cfg.MinEntries == nil {
+		cfg.MinEntries = func() int { return statuslist.MinEntries }
+	}
+	if cfg.Grace == nil {
+		cfg.Grace = func() time.Duration { return 0 }
 	}
 	if cfg.Life == 0 {
 		cfg.Life = listLife
@@ -253,8 +256,8 @@ func (l *Lists) judge(v version, p place) (code string, err error) {
 	if !slices.Contains(v.purposes, p.entry.Purpose) {
 		return codeStatusPurpose, fmt.Errorf("want %q, have %q", p.entry.Purpose, v.purposes)
 	}
-	if n := v.bits.Len() / max(p.entry.Size, 1); n < l.cfg.MinEntries {
-		return codeStatusSize, fmt.Errorf("%d entries, want at least %d", n, l.cfg.MinEntries)
+	if n, least := v.bits.Len()/max(p.entry.Size, 1), l.cfg.MinEntries(); n < least {
+		return codeStatusSize, fmt.Errorf("%d entries, want at least %d", n, least)
 	}
 	set, err := p.entry.Set(v.bits)
 	switch {
@@ -318,9 +321,9 @@ func (l *Lists) usable(ctx context.Context, url string, r *record) (version, err
 	switch {
 	case v != nil && now.Before(v.fresh):
 		return *v, nil
-	case v != nil && CodeOf(r.failure) == codeStatusFetch && now.Before(v.fresh.Add(l.cfg.Grace)):
+	case v != nil && CodeOf(r.failure) == codeStatusFetch && now.Before(v.fresh.Add(l.cfg.Grace())):
 		l.cfg.Log.WarnContext(ctx, "a status list is relied upon in its grace", slog.String("list", url), slog.Time("fresh_until", v.fresh),
-			slog.Time("grace_until", v.fresh.Add(l.cfg.Grace)), slog.Any("error", r.failure))
+			slog.Time("grace_until", v.fresh.Add(l.cfg.Grace())), slog.Any("error", r.failure))
 		return *v, nil
 	case r.failure != nil:
 		return version{}, r.failure

@@ -83,7 +83,7 @@ func TestAListOfAnotherIssuerIsBelievedWhereThatWasDelegated(t *testing.T) {
 
 func TestSmallerListsAreReadWhereTheOperatorSaysSo(t *testing.T) {
 	t.Parallel()
-	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.MinEntries = 16384 }})
+	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.MinEntries = func() int { return 16384 } }})
 	for bytes, want := range map[int]string{2048: "", 2047: "credential.status.size"} {
 		w.verifier.Forget(boreal)
 		w.shows(listed(statuslist.Bitstring, subject("encodedList", packed(make([]byte, bytes))))(t, w)...)
@@ -154,7 +154,7 @@ func TestAListIsFreshForAsLongAsItAllows(t *testing.T) {
 func TestAListThatIsAwayRefusesOnceItsGraceIsOver(t *testing.T) {
 	t.Parallel()
 	for _, grace := range []time.Duration{0, 30 * time.Second} {
-		w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.Life, c.Grace = time.Minute, grace }})
+		w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.Life, c.Grace = time.Minute, func() time.Duration { return grace } }})
 		w.holds(t, statuslist.Bitstring)
 		if _, _, err := w.claims(t); err != nil {
 			t.Fatal(err)
@@ -194,7 +194,9 @@ func TestGraceIsForListsThatAreAwayAlone(t *testing.T) {
 			return says(w.sign(t, meridian, identity.UseIssue, "vc+jwt", with(w.list(w.origin+listPath, listSubject(t, statuslist.Bitstring, statuslist.Revocation)), "validUntil", now.Format(time.RFC3339))))
 		},
 	} {
-		w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.Life, c.Grace = time.Minute, time.Minute }})
+		w := setupWith(t, change{lists: func(c *credential.ListsConfig) {
+			c.Life, c.Grace = time.Minute, func() time.Duration { return time.Minute }
+		}})
 		w.holds(t, statuslist.Bitstring)
 		if _, _, err := w.claims(t); err != nil {
 			t.Fatal(err)
@@ -206,7 +208,7 @@ func TestGraceIsForListsThatAreAwayAlone(t *testing.T) {
 		}
 	}
 	// Nor does a list outlive its own end.
-	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.Grace = time.Minute }})
+	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.Grace = func() time.Duration { return time.Minute } }})
 	url := w.origin + listPath
 	w.serve(listPath, says(w.sign(t, meridian, identity.UseIssue, "vc+jwt", with(w.list(url, listSubject(t, statuslist.Bitstring, statuslist.Revocation)), "validUntil", now.Add(20*time.Second).Format(time.RFC3339)))))
 	w.presents(t, w.vc(t, inner("credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation))))

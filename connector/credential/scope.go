@@ -13,8 +13,11 @@ type Scope struct {
 	Context string // that credentials of the type must carry; "" for any
 }
 
-var typeAliases = []string{"org.eclipse.dspace.dcp.vc.type", "org.eclipse.tractusx.vc.type", "org.eclipse.edc.vc.type"}
-var idAliases = []string{"org.eclipse.dspace.dcp.vc.id", "org.eclipse.tractusx.vc.id"}
+// Every ecosystem has aliases of its own; how they end says what they mean.
+const (
+	typeAlias = ".vc.type"
+	idAlias   = ".vc.id"
+)
 
 // ParseScope reads a scope; the operation must be one that reads.
 func ParseScope(s string) (Scope, error) {
@@ -32,11 +35,11 @@ func ParseScope(s string) (Scope, error) {
 	}
 	out := Scope{Value: rest}
 	switch {
-	case slices.Contains(typeAliases, alias):
+	case strings.HasSuffix(alias, typeAlias):
 		if i := strings.LastIndexByte(rest, '#'); i >= 0 {
 			out.Context, out.Value = rest[:i], rest[i+1:]
 		}
-	case slices.Contains(idAliases, alias):
+	case strings.HasSuffix(alias, idAlias):
 		out.ByID = true
 	default:
 		return Scope{}, fmt.Errorf("scope: the alias is not known")

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ type world struct {
 	verifier  *credential.Verifier
 	lists     *credential.Lists
 	calls     *credential.Calls
-	trust     *credential.TrustList
+	trust     *trustList
 	answer    func() ([]string, error)
 	queries   atomic.Int32
 	bounded   atomic.Bool // the last query had a deadline
@@ -187,7 +188,7 @@ func setupWith(t *testing.T, c change) *world {
 		return doc, nil
 	}), w.clock)
 	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }, Replay: store, Now: w.clock, Rand: rand.Reader}
-	w.trust = &credential.TrustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}, "BpnCredential": {meridian}, "DismantlerCredential": {dusk}}}
+	w.trust = &trustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}, "BpnCredential": {meridian}, "DismantlerCredential": {dusk}}}
 	tokens := identity.NewVerifier(resolver, store, w.clock)
 	fetch := dcphttp.Fetcher(client)
 	lists := credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: w.trust, Calls: w.calls, Now: w.clock, Log: log}
@@ -206,7 +207,7 @@ func setupWith(t *testing.T, c change) *world {
 	}
 	schemas, err := credential.NewSchemas(credential.SchemasConfig{Bundled: bundled, Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
 	check(t, err)
-	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: scopes,
+	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes },
 		BPN:    []credential.Claim{{Credential: "BpnCredential", Claim: "bpn"}, {Credential: "MembershipCredential", Claim: "holderIdentifier"}},
 		Wallet: w, Remember: credential.CacheLife, Now: w.clock, Log: log}
 	if c.verifier != nil {
@@ -422,4 +423,31 @@ func (w *world) publish(t testing.TB, path string, s statuslist.Subject) string 
 		typ = "vc+jwt"
 	}
 	return w.serve(path, says(w.sign(t, meridian, identity.UseIssue, typ, w.list(w.origin+path, s))))
+}
+
+// trustList is trust that a test wrote down.
+type trustList struct {
+	Issuers   map[string][]participant.DID          // type of credential -> who may issue it
+	Profiles  []string                              // that are accepted; none: both
+	Delegated map[participant.DID][]participant.DID // issuer -> who may publish its status lists besides itself
+	Clock     time.Duration                         // leeway; 0 is identity.Leeway
+}
+
+func (t trustList) Trusts(issuer participant.DID, kind string) bool {
+	return slices.Contains(t.Issuers[kind], issuer)
+}
+
+func (t trustList) Accepts(profile string) bool {
+	return len(t.Profiles) == 0 || slices.Contains(t.Profiles, profile)
+}
+
+func (t trustList) Delegates(issuer, lister participant.DID) bool {
+	return slices.Contains(t.Delegated[issuer], lister)
+}
+
+func (t trustList) Leeway() time.Duration {
+	if t.Clock == 0 {
+		return identity.Leeway
+	}
+	return t.Clock
 }

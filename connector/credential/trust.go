@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"slices"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -24,39 +23,6 @@ type Trust interface {
 	Delegates(issuer, lister participant.DID) bool
 	// Leeway is how far a peer's clock may differ from ours. More than identity.Leeway is as much as that.
 	Leeway() time.Duration
-}
-
-// TrustList is trust that was written down once.
-type TrustList struct {
-	Issuers   map[string][]participant.DID          // type of credential -> who may issue it
-	Profiles  []string                              // that are accepted; none: both
-	Delegated map[participant.DID][]participant.DID // issuer -> who may publish its status lists besides itself
-	Clock     time.Duration                         // leeway; 0 is identity.Leeway
-}
-
-var _ Trust = TrustList{}
-
-// Trusts implements Trust.
-func (t TrustList) Trusts(issuer participant.DID, kind string) bool {
-	return slices.Contains(t.Issuers[kind], issuer)
-}
-
-// Accepts implements Trust.
-func (t TrustList) Accepts(profile string) bool {
-	return len(t.Profiles) == 0 || slices.Contains(t.Profiles, profile)
-}
-
-// Delegates implements Trust.
-func (t TrustList) Delegates(issuer, lister participant.DID) bool {
-	return slices.Contains(t.Delegated[issuer], lister)
-}
-
-// Leeway implements Trust.
-func (t TrustList) Leeway() time.Duration {
-	if t.Clock == 0 {
-		return identity.Leeway
-	}
-	return t.Clock
 }
 
 // leewayOf is the trust's leeway within the house's.

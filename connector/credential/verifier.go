@@ -53,8 +53,8 @@ type VerifierConfig struct {
 	Lists    *Lists // of one Verifier
 	Schemas  *Schemas
 	Calls    *Calls
-	Scopes   []string // what every caller is asked for
-	Required []string // scopes of which every caller must show a credential, or be a stranger; may be empty: then policies judge what is missing
+	Scopes   func() []string // what every caller is asked for, read anew each time
+	Required []string        // scopes of which every caller must show a credential, or be a stranger; may be empty: then policies judge what is missing
 	BPN      []Claim
 	Wallet   Wallet
 	// Envelope opens presentations of version 2.0 that come in a second envelope, and then does without an audience and an end where neither
@@ -78,6 +78,7 @@ type Verifier struct {
 
 	mu    sync.Mutex
 	cache map[pair]cached
+	era   int // grows when everything is forgotten: what was begun before is not remembered
 }
 
 // cached is what a peer has proven, to whoever signs with the same key: one that was replaced does not keep claims alive.
@@ -86,6 +87,7 @@ type cached struct {
 	proven  proven
 	err     error // of the query, whoever signed
 	expires time.Time
+	era     int // in which it was begun
 }
 
 // proven is what a verification came to.
@@ -176,7 +178,7 @@ func (v *Verifier) again(ctx context.Context, key pair, local participant.Partic
 
 // anew asks the peer.
 func (v *Verifier) anew(ctx context.Context, key pair, local participant.Participant, peer participant.Peer) (policy.Party, error) {
-	c := cached{key: peer.Key}
+	c := cached{key: peer.Key, era: v.now()}
 	c.proven, c.err = v.ask(ctx, local, peer)
 	if c.err != nil {
 		c.expires = v.cfg.Now().Add(failureLife)
@@ -213,6 +215,12 @@ func (v *Verifier) cached(key pair, signer string) (cached, bool) {
 	return c, ok && now.Before(c.expires) && (c.err != nil || c.key == signer)
 }
 
+func (v *Verifier) now() (era int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.era
+}
+
 func (v *Verifier) keep(key pair, c cached) {
 	now := v.cfg.Now()
 	if v.cfg.Remember == 0 {
@@ -220,6 +228,9 @@ func (v *Verifier) keep(key pair, c cached) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if c.era != v.era {
+		return
+	}
 	if len(v.cache) >= maxCached {
 		for k, old := range v.cache {
 			if !now.Before(old.expires) || len(v.cache) >= maxCached {
@@ -259,10 +270,11 @@ func (v *Verifier) Forget(peer participant.DID) {
 	}
 }
 
-// ForgetAll drops everything that is cached: whom we trust has changed.
+// ForgetAll drops everything that is cached, and what is being verified at the moment: whom we trust has changed.
 func (v *Verifier) ForgetAll() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.era++
 	clear(v.cache)
 }
 
@@ -285,7 +297,7 @@ func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer 
 		return proven{}, err
 	}
 	asking, cancel := context.WithTimeout(ctx, patience)
-	presentations, err := v.cfg.Querier.Query(asking, local, peer, v.cfg.Scopes)
+	presentations, err := v.cfg.Querier.Query(asking, local, peer, v.cfg.Scopes())
 	cancel()
 	if err != nil {
 		return proven{}, &Refusal{Code: codeQuery, Err: err}

@@ -70,7 +70,6 @@ type Config struct {
 	Now      func() time.Time
 	Rand     io.Reader
 	Log      *slog.Logger
-	Profile  string
 	Streams  int // flows that may be open at once
 	// Fresh asks the policy engine for every single request instead of relying on a lease.
 	Fresh bool

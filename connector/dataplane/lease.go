@@ -91,7 +91,7 @@ func (p *Plane) question(local participant.Participant, t transfer.Transfer, a a
 		return policy.Question{}, err
 	}
 	return policy.Question{
-		ID: id, Log: local.Slug, Door: policy.DoorData, Now: now, Action: "use", Profile: p.cfg.Profile,
+		ID: id, Log: local.Slug, Door: policy.DoorData, Now: now, Action: "use", Profile: a.Profile,
 		Own: policy.Party{DID: string(local.DID)}, Peer: t.Claims, Role: string(transfer.Provider),
 		Policies:  []odrl.Policy{a.Policy},
 		Asset:     policy.Asset{ID: asset.ID, Type: asset.Type, Version: asset.APIVersion, SemanticID: asset.SemanticID},

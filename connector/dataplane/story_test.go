@@ -107,7 +107,7 @@ func open(t *testing.T, usage odrl.Policy) *door {
 
 func (d *door) planeOf(streams int) *dataplane.Plane {
 	return dataplane.New(dataplane.Config{Store: d.store, Decider: d.cobalt.Ledger, Standing: d.cobalt.Standing, Now: d.Now, Rand: rand.Reader,
-		Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)), Profile: "test", Streams: streams})
+		Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)), Streams: streams})
 }
 
 // transfer starts one and returns its token and the provider's id.

@@ -96,7 +96,9 @@ type Errand struct {
 	Offer string // "" takes the first offer of the dataset
 	Path  string // below the asset, for an API behind it
 	Fresh bool   // negotiate even when an agreement is in force
-	Actor string
+	// Standing keeps to agreements that are there: nothing is negotiated.
+	Standing bool
+	Actor    string
 	// Reached, when set, is called at the end of each step with the id of its process ("" for Discover).
 	Reached func(Step, string)
 }
@@ -146,7 +148,7 @@ func (r *Runner) Pull(ctx context.Context, local participant.Participant, e Erra
 	}
 	if contract != "" {
 		result, err := r.fetch(ctx, changed, local, e, contract)
-		if !useEnded(err) {
+		if !useEnded(err) || e.Standing {
 			return result, err
 		}
 	}
@@ -190,6 +192,9 @@ func (r *Runner) inForce(ctx context.Context, local participant.Participant, e E
 // negotiate concludes an agreement and returns its id.
 func (r *Runner) negotiate(ctx context.Context, changed <-chan struct{}, local participant.Participant, e Errand) (string, error) {
 	const op = "exchange.negotiate"
+	if e.Standing {
+		return "", &fault.Error{Op: op, Kind: fault.Forbidden, Subject: e.Asset, Code: "agreement.none", Reason: "no agreement with this peer covers the asset now, and none may be concluded for this caller"}
+	}
 	dataset, offer, err := r.cfg.Offers.Find(ctx, local, e.Peer, e.Asset, e.Offer)
 	if err != nil {
 		return "", err

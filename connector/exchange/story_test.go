@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
@@ -50,6 +51,11 @@ func setup(t *testing.T, usage odrl.Policy) errand {
 // pull runs the errand while the network delivers.
 func (e errand) pull(ctx context.Context, d door, reached func(exchange.Step, string)) (exchange.Result, error) {
 	e.t.Helper()
+	return e.run(ctx, d, exchange.Errand{Peer: e.cobalt.Local.DID, Asset: pair.Dataset, Actor: "operator", Reached: reached})
+}
+
+func (e errand) run(ctx context.Context, d door, wanted exchange.Errand) (exchange.Result, error) {
+	e.t.Helper()
 	r := exchange.New(exchange.Config{Offers: shown{e.entry}, Negotiations: e.boreal.Negotiations, Transfers: e.boreal.Transfers, Agreements: e.boreal.Store,
 		Events: e.boreal.Store, Fetcher: d, Now: e.Now, Log: slog.New(slog.NewTextHandler(e.t.Output(), nil))})
 	type outcome struct {
@@ -58,7 +64,7 @@ func (e errand) pull(ctx context.Context, d door, reached func(exchange.Step, st
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		result, err := r.Pull(ctx, e.boreal.Local, exchange.Errand{Peer: e.cobalt.Local.DID, Asset: pair.Dataset, Actor: "operator", Reached: reached})
+		result, err := r.Pull(ctx, e.boreal.Local, wanted)
 		done <- outcome{result, err}
 	}()
 	for {
@@ -114,6 +120,35 @@ func TestACallerThatGoesAwayLeavesNoTransferOpen(t *testing.T) {
 	}
 	if e.open(e.boreal) != 0 || e.open(e.cobalt) != 0 {
 		t.Errorf("%d and %d transfers are left open", e.open(e.boreal), e.open(e.cobalt))
+	}
+}
+
+// A program that may bind nobody takes data under what was agreed by others, as long as that lasts.
+func TestAnErrandThatKeepsToWhatIsAgreedConcludesNothing(t *testing.T) {
+	t.Parallel()
+	e := setup(t, pair.Policy("use", pair.Term("Membership", "eq", "active"), pair.Term("DataUsageEndDurationDays", "eq", "1")))
+	standing := exchange.Errand{Peer: e.cobalt.Local.DID, Asset: pair.Dataset, Actor: "agent", Standing: true}
+	none := func(when string) {
+		t.Helper()
+		if _, err := e.run(t.Context(), opens, standing); err == nil {
+			t.Errorf("%s: it pulled", when)
+		}
+	}
+	none("before there is an agreement")
+	if all, err := e.boreal.Negotiations.List(t.Context(), e.boreal.Local, negotiation.Filter{}, page.Request{}); err != nil || len(all.Items) != 0 {
+		t.Errorf("%d negotiations were begun, %v", len(all.Items), err)
+	}
+	first, err := e.pull(t.Context(), opens, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.run(t.Context(), opens, standing); err != nil || got.Agreement != first.Agreement {
+		t.Errorf("under the agreement that is there: %q, %v", got.Agreement, err)
+	}
+	e.Advance(25 * time.Hour)
+	none("after its time has passed")
+	if all, err := e.boreal.Negotiations.List(t.Context(), e.boreal.Local, negotiation.Filter{}, page.Request{}); err != nil || len(all.Items) != 1 {
+		t.Errorf("%d negotiations, %v; want the first one alone", len(all.Items), err)
 	}
 }
 

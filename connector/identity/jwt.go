@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,12 +28,23 @@ type Header struct {
 	Content   string `json:"cty,omitempty"` // of what is enveloped; read, never relied on
 }
 
+// form is what a class of tokens may look like.
+type form struct {
+	refused    []string // members of the header
+	algorithms []string
+}
+
+// ours are the tokens of the dataspace: parties sign them with keys of their DID documents.
+var ours = form{refused: refusedHeaders, algorithms: []string{"ES256", "EdDSA"}}
+
 // refusedHeaders choose keys, algorithms or encodings from inside the token: none may (RFC 8725).
 var refusedHeaders = []string{"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "cty+enc"}
 
 // ParseJWT splits a compact JWS strictly and reads its header and payload. The signature is not verified: use the result to find
 // the key, then call Verify.
-func ParseJWT(token string, limit int) (Header, []byte, error) {
+func ParseJWT(token string, limit int) (Header, []byte, error) { return parseJWT(token, limit, ours) }
+
+func parseJWT(token string, limit int, f form) (Header, []byte, error) {
 	if len(token) > limit || strings.Count(token, ".") != 2 {
 		return Header{}, nil, fmt.Errorf("%w: want a compact JWS of at most %d bytes", ErrSyntax, limit)
 	}
@@ -51,7 +63,7 @@ func ParseJWT(token string, limit int) (Header, []byte, error) {
 	if err := ijson.Unmarshal(decoded[0], lim, &all); err != nil {
 		return Header{}, nil, fmt.Errorf("%w: header: %w", ErrSyntax, err)
 	}
-	for _, name := range refusedHeaders {
+	for _, name := range f.refused {
 		if _, ok := all[name]; ok {
 			return Header{}, nil, fmt.Errorf("%w: header member %s is not allowed", ErrSyntax, name)
 		}
@@ -59,7 +71,7 @@ func ParseJWT(token string, limit int) (Header, []byte, error) {
 	if err := ijson.Bind(decoded[0], &h); err != nil {
 		return Header{}, nil, fmt.Errorf("%w: header: %w", ErrSyntax, err)
 	}
-	if h.Algorithm != "ES256" && h.Algorithm != "EdDSA" {
+	if !slices.Contains(f.algorithms, h.Algorithm) {
 		return Header{}, nil, fmt.Errorf("%w: algorithm %q is not allowed", ErrSyntax, short(h.Algorithm))
 	}
 	lim = ijson.DefaultLimits()

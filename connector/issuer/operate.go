@@ -26,7 +26,7 @@ func (s *Service) Enable(ctx context.Context, local participant.Participant, act
 	}
 	now := s.cfg.Now()
 	changes := Changes{Authority: &Authority{Participant: local.ID, Since: now}}
-	for _, d := range s.cfg.Templates {
+	for _, d := range s.cfg.Templates(local) {
 		d.Participant, d.Version, d.Created, d.Updated = local.ID, 1, now, now
 		if err := d.Validate(); err != nil {
 			return err

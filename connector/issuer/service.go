@@ -31,7 +31,7 @@ type Config struct {
 	Keys      Keys
 	Outbox    Outbox
 	StatusURL func(local participant.Participant, list string) string // stable: it stands in every credential
-	Templates []Definition                                            // what an issuer begins with
+	Templates func(local participant.Participant) []Definition        // what an issuer begins with
 	Now       func() time.Time
 	Rand      io.Reader
 	Log       *slog.Logger

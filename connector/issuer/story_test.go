@@ -121,8 +121,10 @@ func setup(t *testing.T) *bench {
 			StatusURL: func(p participant.Participant, list string) string {
 				return "https://meridian.example/" + p.Slug + "/issuer/status/" + list
 			},
-			Templates: []issuer.Definition{definition("Membership", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByList}),
-				definition("Framework", issuer.ProfileVC20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()},
+			Templates: func(participant.Participant) []issuer.Definition {
+				return []issuer.Definition{definition("Membership", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByList}),
+					definition("Framework", issuer.ProfileVC20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()}
+			},
 			Now: func() time.Time { return b.now }, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), PerHour: 20, Patience: 72 * time.Hour}
 		if change != nil {
 			change(&cfg)

@@ -31,7 +31,7 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if r.Offer.ID == "" || r.Offer.Target == "" || r.Offer.Policy.IsZero() {
 		return Negotiation{}, fault.New(op, fault.Malformed, "an offer needs its id, its target and its policy, as the catalog shows them")
 	}
-	if terms := s.unknown(r.Offer.Policy); len(terms) > 0 {
+	if terms := s.unknown(local, r.Offer.Policy); len(terms) > 0 {
 		return Negotiation{}, &fault.Error{Op: op, Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that cannot be enforced here", Reasons: terms}
 	}
 	return s.begin(ctx, local, Negotiation{Role: Consumer, Peer: r.Peer, Offer: r.Offer, Actor: r.Actor, Trace: r.Trace},
@@ -261,7 +261,7 @@ func (s *Service) Propose(ctx context.Context, local participant.Participant, id
 			if o.ID == "" || o.Target != n.Offer.Target || o.Policy.IsZero() {
 				return answer{}, policy.Decision{}, fault.New(op, fault.Malformed, "want an offer with its id and policy, about the dataset that is negotiated")
 			}
-			if terms := s.unknown(o.Policy); len(terms) > 0 {
+			if terms := s.unknown(local, o.Policy); len(terms) > 0 {
 				return answer{}, policy.Decision{}, &fault.Error{Op: op, Kind: fault.Malformed, Code: codeUnknown, Reason: "the offer has terms that cannot be enforced here", Reasons: terms}
 			}
 			d, asked, err = s.own(ctx, local, *n, o)

@@ -234,7 +234,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 // it or ends it. The protocol defines little of such offers, so they are taken only where the operator says so.
 func (s *Service) openOffer(ctx context.Context, local participant.Participant, peer participant.Peer, m Message) (Received, error) {
 	const op = "negotiation.openOffer"
-	if !s.cfg.Offered {
+	if !s.cfg.Offered(local) {
 		return Received{}, &fault.Error{Op: op, Kind: fault.Refused, Code: "offer.uninvited", Reason: "offers are not taken here; request one of your catalog's"}
 	}
 	if got, done, err := s.known(ctx, local, peer, m.ProviderPID, Consumer, m); done {
@@ -260,7 +260,7 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 		}
 		return Received{}, &fault.Error{Op: op, Kind: fault.Refused, Code: code, Reason: "the offer is not taken", Reasons: reasons}
 	}
-	if terms := s.unknown(m.Offer.Policy); len(terms) > 0 {
+	if terms := s.unknown(local, m.Offer.Policy); len(terms) > 0 {
 		entry, err := s.deny(ctx, local, n, policy.DoorOffer, codeUnknown, m.Raw, m.Offer.Policy)
 		if err != nil {
 			return Received{}, err
@@ -370,7 +370,7 @@ func (s *Service) decideAccess(ctx context.Context, local participant.Participan
 	}
 	status := n.status()
 	return s.ask(ctx, local, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorCatalog, Now: s.cfg.Now(), Action: "access",
-		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a, Previous: n.LastRecord,
+		Profile: local.Profile, Own: policy.Party{DID: string(local.DID)}, Peer: claims, Role: string(Provider), Policies: []odrl.Policy{e.Access.Policy}, Asset: a, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: e.Offer.ID, MessageDigest: process.Digest(raw)}})
 }
 
@@ -440,7 +440,7 @@ func (s *Service) conclude(local participant.Participant, n *Negotiation, p odrl
 	}
 	now := s.cfg.Now().UTC().Truncate(time.Millisecond)
 	a := &agreement.Agreement{Participant: local.ID, ID: id, Negotiation: n.ID, Role: string(Provider), Provider: local.DID, Consumer: n.Peer,
-		Asset: n.Offer.Target, Policy: p, Profile: s.cfg.ProfileID, Signed: now, Created: s.cfg.Now()}
+		Asset: n.Offer.Target, Policy: p, Profile: local.Profile, Signed: now, Created: s.cfg.Now()}
 	a.Policy.ID = id
 	if a.Digest, err = agreement.DigestOf(*a); err != nil {
 		return nil, fault.Wrap("negotiation.conclude", fault.Internal, err)
@@ -496,7 +496,7 @@ func (p *step) offered() (Received, error) {
 	}
 	asked := p.next.Offer
 	p.next.Offer = *p.message.Offer
-	if terms := p.s.unknown(p.message.Offer.Policy); len(terms) > 0 {
+	if terms := p.s.unknown(p.local, p.message.Offer.Policy); len(terms) > 0 {
 		return p.refuse(policy.DoorOffer, codeUnknown, terms, p.message.Offer.Policy)
 	}
 	d, err := p.judge(policy.DoorOffer, policy.Agreement{}, p.message.Offer.Policy)
@@ -547,11 +547,11 @@ func (p *step) agreed() (Received, error) {
 		}
 		return Received{}, errors.Join(err, p.s.cfg.Offers.Record(p.ctx, p.local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}))
 	}
-	if terms := p.s.unknown(c.Policy); len(terms) > 0 {
+	if terms := p.s.unknown(p.local, c.Policy); len(terms) > 0 {
 		return p.refuse(policy.DoorAgree, codeUnknown, terms, c.Policy)
 	}
 	a := &agreement.Agreement{Participant: p.local.ID, ID: c.ID, Negotiation: p.next.ID, Role: string(Consumer), Provider: c.Assigner,
-		Consumer: c.Assignee, Asset: c.Target, Policy: c.Policy, Profile: p.s.cfg.ProfileID, Signed: c.Signed, Raw: p.message.Raw, Created: p.next.Updated}
+		Consumer: c.Assignee, Asset: c.Target, Policy: c.Policy, Profile: p.local.Profile, Signed: c.Signed, Raw: p.message.Raw, Created: p.next.Updated}
 	var err error
 	if a.Digest, err = agreement.DigestOf(*a); err != nil {
 		return Received{}, fault.Wrap("negotiation.agreed", fault.Internal, err)

@@ -34,14 +34,13 @@ type Config struct {
 	Codec     Codec
 	Directory Directory
 	Outbox    Outbox
-	Profile   Validator
-	ProfileID string
-	Accepts   []string // usage purposes that we, as consumer, allow ourselves
+	Profile   func(participant.Participant) Validator
+	Accepts   func(participant.Participant) []string // usage purposes that one, as consumer, allows itself
 	Now       func() time.Time
 	Rand      io.Reader
 	Log       *slog.Logger
-	MaxOpen   int  // 0: MaxOpen
-	Offered   bool // initial offers of providers are taken
+	MaxOpen   int                                // 0: MaxOpen
+	Offered   func(participant.Participant) bool // initial offers of providers are taken
 	Hosted    Hosted
 	Patience  time.Duration // how long something waits for an operator before it is refused; 0: for ever
 	// Hold says that a message which could be sent at once waits for an operator instead; nil: none does. It cannot let pass what a policy denied.
@@ -115,8 +114,8 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, n N
 func (s *Service) question(local participant.Participant, id string, n Negotiation, door policy.Door, peer, own policy.Party, a policy.Asset,
 	contract policy.Agreement, raw []byte, policies ...odrl.Policy) policy.Question {
 	status := n.status()
-	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: s.cfg.ProfileID, Own: own, Peer: peer,
-		Role: string(n.Role), Policies: policies, Approval: n.Approval, Accepts: s.cfg.Accepts, Asset: a, Agreement: contract, Previous: n.LastRecord,
+	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: local.Profile, Own: own, Peer: peer,
+		Role: string(n.Role), Policies: policies, Approval: n.Approval, Accepts: s.cfg.Accepts(local), Asset: a, Agreement: contract, Previous: n.LastRecord,
 		Process: policy.Process{ConsumerPID: status.ConsumerPID, ProviderPID: status.ProviderPID, OfferID: n.Offer.ID}}
 	if raw != nil {
 		q.Process.MessageDigest = process.Digest(raw)
@@ -194,9 +193,9 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 }
 
 // unknown lists the terms of a policy that cannot be enforced here.
-func (s *Service) unknown(p odrl.Policy) []string {
+func (s *Service) unknown(local participant.Participant, p odrl.Policy) []string {
 	var out []string
-	for _, f := range s.cfg.Profile.Understand(p) {
+	for _, f := range s.cfg.Profile(local).Understand(p) {
 		out = append(out, f.Error())
 	}
 	return out

@@ -203,7 +203,7 @@ func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string
 	set.Public = settings.Listener{Listen: s.public.Addr().String(), Host: hostOf(s)}
 	set.Management.Listen = s.management.Addr().String()
 	set.Participants = []settings.Participant{{Slug: s.Slug, Name: s.Name, Issuer: s.Slug == AuthoritySlug}}
-	set.Profile.Trust = []settings.Trust{trust}
+	set.Profiles[0].Trust = []settings.Trust{trust}
 	set.Egress.Peers = origins
 	n.mu.Lock() // companies are opened together; who changes one need not mind the others
 	c := connector.Config{Settings: set, Now: cfg.Now, Roots: ca.Pool(), Engine: shared, Log: cfg.Log(s.Slug), Public: s.public, Management: s.management, TLS: &leaf}

@@ -13,12 +13,13 @@ type ID int64
 // before it becomes a DID here.
 type DID string
 
-// Participant is a company hosted by this process. Slug and DID never change.
+// Participant is a company hosted by this process. Slug, DID and profile never change.
 type Participant struct {
 	ID      ID
 	Slug    string // [a-z0-9-]{1,63}, the path element of all its addresses
 	DID     DID
 	Name    string // for people
+	Profile string // id of its ecosystem's profile
 	Created time.Time
 }
 

@@ -22,7 +22,7 @@ type Catalog interface {
 // Config carries what a Publisher is made of. All fields are required.
 type Config struct {
 	Catalog Catalog
-	Profile *profile.Profile
+	Profile func(participant.Participant) *profile.Profile
 	Models  *aspect.Models
 	Now     func() time.Time
 }
@@ -54,7 +54,7 @@ type Outcome struct {
 // Publish reads a file, checks it and publishes each part as an asset, offered under the template: all or nothing, unless f.Partial is
 // set, and in one transaction in any case. Faults in the file are no error: they are in the outcome. progress may be nil.
 func (p *Publisher) Publish(ctx context.Context, local participant.Participant, f File, r io.Reader, progress func(done, total int)) (Outcome, error) {
-	terms, err := p.terms(f.Template, f.Approval)
+	terms, err := p.terms(local, f.Template, f.Approval)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -71,7 +71,7 @@ func (p *Publisher) Publish(ctx context.Context, local participant.Participant, 
 	for _, part := range read.Parts {
 		content := catalog.Content{Digest: catalog.DigestOf(part.Payload), MediaType: "application/json", Bytes: part.Payload, Created: now}
 		lot.Contents = append(lot.Contents, content)
-		lot.Assets = append(lot.Assets, catalog.Asset{ID: sheet.AssetID(part.ID), Title: part.Name, Type: p.cfg.Profile.Asset.Taxonomy + "Submodel",
+		lot.Assets = append(lot.Assets, catalog.Asset{ID: sheet.AssetID(part.ID), Title: part.Name, Type: p.cfg.Profile(local).Asset.Taxonomy + "Submodel",
 			APIVersion: "3.0", SemanticID: schemas.PCF, Properties: map[string]string{"manufacturerPartId": part.ID},
 			Address: catalog.Address{Content: content.Digest, MediaType: content.MediaType}})
 		out.Assets = append(out.Assets, sheet.AssetID(part.ID))
@@ -83,16 +83,16 @@ func (p *Publisher) Publish(ctx context.Context, local participant.Participant, 
 }
 
 // terms makes a template the terms of what is published: members may see it, and use it as the template says.
-func (p *Publisher) terms(name string, approval bool) (*catalog.Terms, error) {
+func (p *Publisher) terms(local participant.Participant, name string, approval bool) (*catalog.Terms, error) {
 	const op = "publishing.terms"
 	if name == "" {
 		return nil, nil
 	}
-	usage, access, ok := p.cfg.Profile.Template(name)
+	usage, access, ok := p.cfg.Profile(local).Template(name)
 	if !ok || access {
 		return nil, fault.New(op, fault.Malformed, "there is no policy template %q for using data", name)
 	}
-	visible, access, ok := p.cfg.Profile.Template("members")
+	visible, access, ok := p.cfg.Profile(local).Template("members")
 	if !ok || !access {
 		return nil, fault.New(op, fault.Internal, "the profile has no template for who may see an offer")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/e2e/pair"
 	"github.com/sluice-connector/sluice/policy/profile"
@@ -37,7 +38,7 @@ func open(t *testing.T) desk {
 		t.Fatal(err)
 	}
 	d := desk{Network: n, cobalt: n.Side("cobalt"), aurora: n.Side("aurora")}
-	d.publisher = publishing.New(publishing.Config{Catalog: d.cobalt.Catalog, Profile: ecosystem, Models: models, Now: n.Now})
+	d.publisher = publishing.New(publishing.Config{Catalog: d.cobalt.Catalog, Profile: func(participant.Participant) *profile.Profile { return ecosystem }, Models: models, Now: n.Now})
 	return d
 }
 

@@ -25,8 +25,8 @@ type Settings struct {
 	Public       Listener      `yaml:"public"`
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
-	Profile      Profile       `yaml:"profile"`
 	Wallet       Wallet        `yaml:"wallet"`
+	Profiles     []Profile     `yaml:"profiles"` // the first is that of who names none
 	Verification Verification  `yaml:"verification"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
@@ -70,31 +70,55 @@ type Listener struct {
 
 // Management is where the management API listens.
 type Management struct {
-	Listen string   `yaml:"listen"`
-	Hosts  []string `yaml:"hosts"` // names without port
-	Cert   string   `yaml:"cert"`
-	Key    string   `yaml:"key"`
+	Listen string     `yaml:"listen"`
+	Hosts  []string   `yaml:"hosts"` // names without port
+	Cert   string     `yaml:"cert"`
+	Key    string     `yaml:"key"`
+	OIDC   []Provider `yaml:"oidc"`
 }
 
 // Participant is a company to host.
 type Participant struct {
-	Slug   string `yaml:"slug"`
-	Name   string `yaml:"name"`
-	Issuer bool   `yaml:"issuer,omitempty"` // switched on at start; it is never switched off
+	Slug    string `yaml:"slug"`
+	Name    string `yaml:"name"`
+	Profile string `yaml:"profile,omitempty"` // id of one of the profiles
+	Issuer  bool   `yaml:"issuer,omitempty"`  // switched on at start; it is never switched off
 }
 
-// Profile is the ecosystem and the place of this connector in it.
+// Profile is an ecosystem and our place in it.
 type Profile struct {
-	File    string   `yaml:"file"`
-	Trust   []Trust  `yaml:"trust"`
-	Accepts []string `yaml:"accepts"`
-	Offered bool     `yaml:"offered"`
+	Use         string        `yaml:"use"` // one that comes with the binary, or a file; empty: the default one
+	Trust       []Trust       `yaml:"trust"`
+	Required    []string      `yaml:"required,omitempty"`     // scopes
+	ListEntries int           `yaml:"list_entries,omitempty"` // 0: ListEntries
+	ListGrace   time.Duration `yaml:"list_grace,omitempty"`
+	Directory   Directory     `yaml:"directory,omitempty"`
+	Accepts     []string      `yaml:"accepts"`
+	Offered     bool          `yaml:"offered"`
+}
+
+// Directory is where an ecosystem keeps its directory of numbers.
+type Directory struct {
+	URL string `yaml:"url"`           // "/bpn-directory" follows it
+	DID string `yaml:"did,omitempty"` // of who keeps it, when it wants proofs made for itself
+}
+
+// ListEntries is how many entries a status list must have where the settings do not say.
+const ListEntries = 131072
+
+// File is the file that Use names; "" when it names none.
+func (p Profile) File() string {
+	if ext := filepath.Ext(p.Use); ext == ".yaml" || ext == ".yml" {
+		return p.Use
+	}
+	return ""
 }
 
 // Trust says which types of credential an issuer may issue.
 type Trust struct {
 	Issuer      string   `yaml:"issuer"` // DID
 	Credentials []string `yaml:"credentials"`
+	Status      []string `yaml:"status,omitempty"` // DIDs that may publish its status lists besides itself
 }
 
 // Wallet says what is done about credentials without an operator.
@@ -108,13 +132,10 @@ type Wallet struct {
 
 // Verification says how peers' credentials are checked.
 type Verification struct {
-	Required    []string      `yaml:"required"` // scopes
-	Remember    time.Duration `yaml:"remember"`
-	ListEntries int           `yaml:"list_entries"`
-	ListLife    time.Duration `yaml:"list_life"`
-	ListGrace   time.Duration `yaml:"list_grace"`
-	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
-	Envelope    bool          `yaml:"envelope"`
+	Remember time.Duration `yaml:"remember"`
+	ListLife time.Duration `yaml:"list_life"`
+	Schemas  []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Envelope bool          `yaml:"envelope"`
 }
 
 // Egress says where this process may connect to, beyond public addresses of peers.
@@ -191,11 +212,11 @@ func Default() Settings {
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
 		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443", Proxies: []string{}},
-		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
+		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}, OIDC: []Provider{}},
 		Participants: []Participant{},
-		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour},
-		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
+		Profiles:     []Profile{{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}}},
+		Verification: Verification{Remember: 5 * time.Minute, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
 			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},
@@ -237,9 +258,15 @@ func Parse(r io.Reader) (Settings, error) {
 // In returns the settings with relative paths made relative to dir, the directory of the file.
 func (s Settings) In(dir string) Settings {
 	for _, path := range []*string{&s.Data, &s.Keys.Master, &s.Public.Cert, &s.Public.Key, &s.Management.Cert, &s.Management.Key,
-		&s.Profile.File, &s.Egress.Roots} {
+		&s.Egress.Roots} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
+		}
+	}
+	s.Profiles = slices.Clone(s.Profiles)
+	for i, p := range s.Profiles {
+		if file := p.File(); file != "" && !filepath.IsAbs(file) {
+			s.Profiles[i].Use = filepath.Join(dir, file)
 		}
 	}
 	s.Egress.Secrets = slices.Clone(s.Egress.Secrets)

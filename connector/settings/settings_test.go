@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluice-connector/sluice/connector/settings"
 )
@@ -49,10 +50,16 @@ func filled() settings.Settings {
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem", Proxies: []string{"10.1.0.0/16"}}
 	s.Management.Hosts = []string{"console.aurora.example"}
+	s.Management.OIDC = []settings.Provider{{Issuer: "https://login.example/realms/a", Audience: "sluice", Beside: []string{"account"}, Keys: "https://login.example/keys", Algorithms: []string{"RS256"},
+		Roles:        settings.Mapping{Claim: "/realm_access/roles", Values: map[string]string{"admins": "operator", "all: of #them": "reader"}},
+		Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"platform": "*"}}}}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
-	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
-	s.Verification = settings.Verification{Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, Remember: time.Minute, ListEntries: 16384, ListLife: time.Minute,
-		ListGrace: 30 * time.Second, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}, Status: []string{"did:web:lists.example"}}}
+	s.Profiles = append(s.Profiles, settings.Profile{Use: "own.yaml", Trust: []settings.Trust{}, Accepts: []string{}, Offered: true,
+		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second,
+		Directory: settings.Directory{URL: "https://directory.example/api", DID: "did:web:directory.example"}}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
+	s.Participants[1].Profile = "factory-x"
+	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
 	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
@@ -103,7 +110,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"an unknown key", "dta: x\n", "line 1: field dta not found"},
-		{"operator's own rules, which nothing would read", "profile:\n  bundle: rules\n", "line 2: field bundle not found"},
+		{"operator's own rules, which nothing would read", "profiles:\n  - bundle: rules\n", "line 2: field bundle not found"},
 		{"an unknown nested key", "log:\n  levl: info\n", "line 2: field levl not found"},
 		{"a key that stands there twice", "data: a\ndata: b\n", "already defined"},
 		{"a wrong type", "limits:\n  streams: many\n", "line 2: cannot unmarshal"},
@@ -127,10 +134,16 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem", Proxies: []string{"::1", "proxy.example", "10.1.0.1/16"}}
 	s.Management.Listen = "0.0.0.0:8444"
 	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
+	s.Management.OIDC = []settings.Provider{{Issuer: "http://login.example", Keys: "https://login.example/keys?x=1", Algorithms: []string{"HS256"}},
+		{Issuer: "https://login.example", Audience: "sluice", Roles: settings.Mapping{Claim: "roles", Values: map[string]string{"a": "root", "b": "operator"}},
+			Participants: settings.Mapping{Claim: "companies", Values: map[string]string{"all": "*", "x": "X"}}},
+		{Issuer: "https://login.example", Audience: "sluice", Roles: settings.Mapping{Claim: "roles", Values: map[string]string{"b": "agent"}}}}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
-	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
-	s.Profile.Accepts = []string{""}
-	s.Verification = settings.Verification{Required: []string{"MembershipCredential"}, Remember: time.Hour, ListLife: time.Millisecond, ListGrace: 2 * time.Minute,
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: "authority", Status: []string{"lists"}}}
+	s.Profiles[0].Accepts = []string{""}
+	s.Profiles[0].Required, s.Profiles[0].ListEntries, s.Profiles[0].ListGrace = []string{"MembershipCredential"}, 7, 2*time.Minute
+	s.Profiles[0].Directory = settings.Directory{URL: "http://directory.example", DID: "x"}
+	s.Verification = settings.Verification{Remember: time.Hour, ListLife: time.Millisecond,
 		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
@@ -151,8 +164,8 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 
 func TestPathsAreRelativeToTheFile(t *testing.T) {
 	s := filled().In("/etc/sluice")
-	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profile.File != "" {
-		t.Errorf("got cert %q, data %q, profile %q", s.Public.Cert, s.Data, s.Profile.File)
+	if s.Public.Cert != "/etc/sluice/tls/chain.pem" || s.Data != "/var/lib/sluice" || s.Profiles[0].Use != "" || s.Profiles[1].Use != "/etc/sluice/own.yaml" || s.Profiles[2].Use != "factory-x" {
+		t.Errorf("got cert %q, data %q, profiles %+v", s.Public.Cert, s.Data, s.Profiles)
 	}
 }
 
@@ -183,6 +196,7 @@ func TestWhatNamesNobodyBelongsToTheOnlyParticipantOrToNobody(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("data: x\n"))
 	f.Add([]byte("participants: [{slug: a, name: b}]\n"))
+	f.Add([]byte("management: {oidc: [{issuer: 'https://x', roles: {claim: r, values: {a: operator}}}]}\n"))
 	f.Add([]byte("&a [*a]"))
 	f.Add([]byte("a: &x [1]\nb: *x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -199,9 +213,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("printed but not parsable: %v\n%s", err, b.String())
 		}
-		if diff := cmp.Diff(s, again, cmp.Comparer(func(a, b []string) bool {
-			return len(a) == len(b) && strings.Join(a, "\x00") == strings.Join(b, "\x00")
-		})); diff != "" {
+		if diff := cmp.Diff(s, again, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("(-accepted +printed and parsed):\n%s", diff)
 		}
 	})

@@ -50,9 +50,10 @@ func (s Settings) Validate() error {
 	for i, name := range s.Management.Hosts {
 		c.expect(fmt.Sprintf("management.hosts[%d]", i), name, isHost(name) && !strings.Contains(name, ":"), "a lower-case host name without a port")
 	}
+	c.providers(s.Management.OIDC, len(s.Participants))
 	c.participants(s.Participants)
-	c.profile(s.Profile)
 	c.wallet(s.Wallet)
+	c.profiles(s.Profiles)
 	c.verification(s.Verification)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.upstreams(s.Egress.Upstreams, len(s.Participants))
@@ -160,15 +161,38 @@ func (c *checker) participants(all []Participant) {
 	}
 }
 
-func (c *checker) profile(p Profile) {
+func (c *checker) profiles(all []Profile) {
+	c.expect("profiles", "", len(all) > 0, "at least one")
+	for i, p := range all {
+		c.profile(fmt.Sprintf("profiles[%d]", i), p)
+	}
+}
+
+func isDID(s string) bool { return strings.HasPrefix(s, "did:web:") && len(s) > len("did:web:") }
+
+func (c *checker) profile(at string, p Profile) {
 	for i, t := range p.Trust {
-		key := fmt.Sprintf("profile.trust[%d]", i)
-		c.expect(key+".issuer", t.Issuer, strings.HasPrefix(t.Issuer, "did:web:") && len(t.Issuer) > len("did:web:"), "a DID of the method web")
+		key := fmt.Sprintf("%s.trust[%d]", at, i)
+		c.expect(key+".issuer", t.Issuer, isDID(t.Issuer), "a DID of the method web")
+		for j, lister := range t.Status {
+			c.expect(fmt.Sprintf("%s.status[%d]", key, j), lister, isDID(lister), "a DID of the method web")
+		}
 		c.expect(key+".credentials", strings.Join(t.Credentials, ", "), len(t.Credentials) > 0 && !slices.Contains(t.Credentials, ""),
 			"at least one type of credential")
 	}
+	for i, scope := range p.Required {
+		c.expect(fmt.Sprintf("%s.required[%d]", at, i), scope, strings.Count(scope, ":") >= 1, "a scope like alias:Type:read")
+	}
+	if p.ListEntries != 0 {
+		c.between(at+".list_entries", p.ListEntries, 8, 8<<20)
+	}
+	c.within(at+".list_grace", p.ListGrace, 0, time.Minute)
+	if d := p.Directory; d != (Directory{}) {
+		c.expect(at+".directory.url", d.URL, isSafe(d.URL), "an https URL without query and fragment (http on this machine only)")
+		c.expect(at+".directory.did", d.DID, d.DID == "" || isDID(d.DID), "a DID of the method web, or nothing")
+	}
 	for i, purpose := range p.Accepts {
-		c.expect(fmt.Sprintf("profile.accepts[%d]", i), purpose, purpose != "", "a usage purpose")
+		c.expect(fmt.Sprintf("%s.accepts[%d]", at, i), purpose, purpose != "", "a usage purpose")
 	}
 }
 
@@ -183,13 +207,8 @@ func (c *checker) wallet(w Wallet) {
 }
 
 func (c *checker) verification(v Verification) {
-	for i, scope := range v.Required {
-		c.expect(fmt.Sprintf("verification.required[%d]", i), scope, strings.Count(scope, ":") >= 1, "a scope like alias:Type:read")
-	}
 	c.within("verification.remember", v.Remember, 0, 5*time.Minute)
-	c.between("verification.list_entries", v.ListEntries, 1, 8<<20)
 	c.within("verification.list_life", v.ListLife, time.Second, 15*time.Minute)
-	c.within("verification.list_grace", v.ListGrace, 0, time.Minute)
 	for i, schema := range v.Schemas {
 		u, err := url.Parse(schema)
 		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "" && u.User == nil

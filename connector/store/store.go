@@ -8,12 +8,14 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/trust"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
@@ -25,6 +27,8 @@ type Store interface {
 	Tokens
 	wallet.Store
 	Keys
+	Trust
+	directory.Store
 	catalog.Store
 	negotiation.Store
 	transfer.Store
@@ -49,11 +53,13 @@ type Store interface {
 	Close() error
 }
 
-// Participants keeps who is hosted. Slug and DID never change.
+// Participants keeps who is hosted. Slug, DID and profile never change.
 type Participants interface {
 	// CreateParticipant gives the participant its ID. Conflict when slug or DID exists.
 	CreateParticipant(ctx context.Context, p participant.Participant) (participant.Participant, error)
 	Participant(ctx context.Context, slug string) (participant.Participant, error)
+	// AdoptProfile gives the profile to those who were made before participants had one.
+	AdoptProfile(ctx context.Context, profile string) error
 	Participants(ctx context.Context) ([]participant.Participant, error)
 }
 
@@ -61,7 +67,7 @@ type Participants interface {
 type Token struct {
 	Hash        string         // SHA-256, hex
 	Participant participant.ID // 0: every participant of the process
-	Role        string         // "operator", "reader", "auditor"
+	Role        string         // one of participant.Roles
 	Label       string
 	Created     time.Time
 	Expires     time.Time // zero: never
@@ -73,6 +79,14 @@ type Tokens interface {
 	Token(ctx context.Context, hash string) (Token, error)
 	Tokens(ctx context.Context, p participant.ID) ([]Token, error)
 	DeleteToken(ctx context.Context, p participant.ID, hash string) error
+}
+
+// Trust keeps what was last put on record about whom a participant believes.
+type Trust interface {
+	// Trusted returns it; NotFound when nothing was put on record yet.
+	Trusted(ctx context.Context, p participant.ID) (trust.Recorded, error)
+	// PutTrusted replaces the one of the digest before, "" for none, with its records; Conflict when another one is there.
+	PutTrusted(ctx context.Context, p participant.ID, before string, r trust.Recorded, e commit.Effects) error
 }
 
 // Agreements keeps concluded agreements (written through commit.Effects) and retirements.

@@ -211,7 +211,7 @@ func (s *Service) denied(ctx context.Context, local participant.Participant, t T
 		return fault.Wrap("transfer.denied", fault.Unavailable, err)
 	}
 	entry, err := s.cfg.Decider.Deny(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorTransfer, Now: s.cfg.Now(), Action: "use",
-		Profile: s.cfg.ProfileID, Own: policy.Party{DID: string(local.DID)}, Peer: policy.Party{DID: string(t.Peer)}, Role: string(t.Role),
+		Profile: local.Profile, Own: policy.Party{DID: string(local.DID)}, Peer: policy.Party{DID: string(t.Peer)}, Role: string(t.Role),
 		Asset: policy.Asset{ID: t.Asset}, Agreement: policy.Agreement{ID: t.AgreementID}, Previous: t.LastRecord, Process: policy.Process{
 			ConsumerPID: t.status().ConsumerPID, ProviderPID: t.status().ProviderPID, MessageDigest: process.Digest(raw)}}, e.Code)
 	if err == nil {

@@ -129,7 +129,7 @@ func (s *Service) loss(ctx context.Context, local participant.Participant, t Tra
 	if err != nil {
 		return decisionlog.Entry{}, err
 	}
-	return s.cfg.Decider.Deny(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorIdentity, Now: s.cfg.Now(), Profile: s.cfg.ProfileID,
+	return s.cfg.Decider.Deny(ctx, policy.Question{ID: id, Log: local.Slug, Door: policy.DoorIdentity, Now: s.cfg.Now(), Profile: local.Profile,
 		Own: policy.Party{DID: string(local.DID)}, Peer: t.Claims, Role: string(t.Role), Policies: []odrl.Policy{}, Asset: policy.Asset{ID: t.Asset},
 		Agreement: policy.Agreement{ID: t.AgreementID}, Process: policy.Process{ConsumerPID: t.status().ConsumerPID, ProviderPID: t.status().ProviderPID},
 		Previous: t.LastRecord}, code)

@@ -44,7 +44,6 @@ type Config struct {
 	Flows      Flows
 	Outbox     Outbox
 	Endpoint   func(participant.Participant) string // public address of the data plane
-	ProfileID  string
 	Explain    func(policy.Decision) (code string, reasons []string)
 	Now        func() time.Time
 	Rand       io.Reader
@@ -235,7 +234,7 @@ func (s *Service) decide(ctx context.Context, local participant.Participant, t T
 	if err != nil {
 		return policy.Decision{}, decisionlog.Entry{}, fault.Wrap("transfer.decide", fault.Unavailable, err)
 	}
-	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: s.cfg.ProfileID,
+	q := policy.Question{ID: id, Log: local.Slug, Door: door, Now: s.cfg.Now(), Action: "use", Profile: a.Profile,
 		Own: policy.Party{DID: string(local.DID)}, Peer: t.Claims, Role: string(t.Role), Policies: []odrl.Policy{a.Policy},
 		Asset:     policy.Asset{ID: asset.ID, Type: asset.Type, Version: asset.APIVersion, SemanticID: asset.SemanticID},
 		Agreement: policy.Agreement{ID: a.ID, Digest: a.Digest, Signed: a.Signed}, Previous: t.LastRecord,

@@ -38,7 +38,7 @@ func (s *Service) Held(ctx context.Context, local participant.Participant) ([]cr
 		}
 		standing := c.Standing
 		if s.cfg.Statuses != nil {
-			if at, ok := s.cfg.Statuses.AtHand(read); ok && at != standing {
+			if at, ok := s.cfg.Statuses.AtHand(local, read); ok && at != standing {
 				standing = at
 				s.noted(ctx, local, c, at)
 			}
@@ -55,7 +55,7 @@ func (s *Service) asked(ctx context.Context, local participant.Participant, c Cr
 	read, err := credential.Read(string(c.Raw), local.DID)
 	if err == nil {
 		var standing Standing
-		if standing, _, err = s.cfg.Statuses.Status(ctx, read); err == nil && standing != c.Standing {
+		if standing, _, err = s.cfg.Statuses.Status(ctx, local, read); err == nil && standing != c.Standing {
 			s.noted(ctx, local, c, standing)
 		}
 	}

@@ -30,7 +30,7 @@ func (s *Service) Offered(ctx context.Context, local participant.Participant, is
 	if named != string(issuer.DID) {
 		return stranger("it is not who sends it")
 	}
-	if len(s.cfg.Trust.Types(issuer.DID)) == 0 {
+	if len(s.cfg.Trust.Types(local, issuer.DID)) == 0 {
 		return stranger("it is trusted for nothing")
 	}
 	open, err := s.cfg.Store.OpenCredentialOffers(ctx, local.ID, issuer.DID, MaxOffers)
@@ -226,7 +226,7 @@ func (s *Service) attractive(ctx context.Context, local participant.Participant,
 	if err != nil || len(open) >= MaxOpen {
 		return nil, err
 	}
-	trusted := s.cfg.Trust.Types(o.Issuer)
+	trusted := s.cfg.Trust.Types(local, o.Issuer)
 	var out []Wanted
 	for _, offered := range o.Objects {
 		at := slices.IndexFunc(issued, func(x Object) bool { return x.ID == offered.ID })

@@ -75,19 +75,19 @@ type Signatures interface {
 	Signature(ctx context.Context, did participant.DID, kid, token string, r identity.Relationship) error
 }
 
-// Statuses says how the issuer of a credential stands by it.
+// Statuses says how the issuer of a credential that local holds stands by it.
 type Statuses interface {
 	// Revocable reports whether an issuer can take the credential back at all.
 	Revocable(c credential.Stored) bool
 	// AtHand answers from what is remembered and asks nobody; ok is false when that says nothing.
-	AtHand(c credential.Stored) (state Standing, ok bool)
+	AtHand(local participant.Participant, c credential.Stored) (state Standing, ok bool)
 	// Status asks where that is needed; until is when what says so comes to its end.
-	Status(ctx context.Context, c credential.Stored) (state Standing, until time.Time, err error)
+	Status(ctx context.Context, local participant.Participant, c credential.Stored) (state Standing, until time.Time, err error)
 }
 
-// Trust says which types an issuer is trusted for.
+// Trust says which types an issuer is trusted for by local.
 type Trust interface {
-	Types(issuer participant.DID) []string
+	Types(local participant.Participant, issuer participant.DID) []string
 }
 
 // Codec encodes an outgoing message once.

@@ -247,7 +247,9 @@ func (b *bench) ByID(_ context.Context, id participant.ID) (participant.Particip
 }
 
 // Types is the trust.
-func (b *bench) Types(issuer participant.DID) []string { return b.trust[issuer] }
+func (b *bench) Types(_ participant.Participant, issuer participant.DID) []string {
+	return b.trust[issuer]
+}
 
 // EncodeRequest is the codec.
 func (b *bench) EncodeRequest(id string, definitions []string) ([]byte, error) {
@@ -412,14 +414,14 @@ func (s statuses) Revocable(c credential.Stored) bool {
 }
 
 // AtHand is what was seen last.
-func (s statuses) AtHand(c credential.Stored) (wallet.Standing, bool) {
+func (s statuses) AtHand(_ participant.Participant, c credential.Stored) (wallet.Standing, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	standing, ok := s.seen[c.ID]
 	return standing, ok
 }
 
-func (s statuses) Status(_ context.Context, c credential.Stored) (wallet.Standing, time.Time, error) {
+func (s statuses) Status(_ context.Context, _ participant.Participant, c credential.Stored) (wallet.Standing, time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.standing[c.ID] == "?" {

@@ -173,7 +173,7 @@ func (s *side) prepare(t *testing.T, n *network.Network, sides []*side) {
 	}
 	in := func(name string) string { return filepath.Join(s.settings.Data, name) }
 	s.settings.Public.Cert, s.settings.Public.Key, s.settings.Egress.Roots = in("tls.pem"), in("tls.key"), in("ca.pem")
-	s.settings.Profile.Trust = []settings.Trust{n.Trust()}
+	s.settings.Profiles[0].Trust = []settings.Trust{n.Trust()}
 	host, _, _ := strings.Cut(strings.TrimPrefix(string(n.Authority.Local.DID), "did:web:"), ":")
 	s.settings.Egress.Peers = []string{"https://" + strings.Replace(host, "%3A", ":", 1)}
 	for _, other := range sides {

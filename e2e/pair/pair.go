@@ -178,7 +178,7 @@ func (n *Network) join(slug string) *Side {
 		n.t.Fatal(err)
 	}
 	s.vault = identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: s.rand}
-	s.Local = participant.Participant{Slug: slug, DID: did, Name: slug, Created: n.Now()}
+	s.Local = participant.Participant{Slug: slug, DID: did, Name: slug, Profile: n.profile.ID, Created: n.Now()}
 	s.Start()
 	return s
 }
@@ -224,12 +224,12 @@ func (s *Side) services(vault identity.Vault) {
 	if n.parts.Outbox != nil {
 		outbox = n.parts.Outbox(s)
 	}
-	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: s.rand})
+	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: func(participant.Participant) catalog.Validator { return n.profile }, Now: n.Now, Rand: s.rand})
 	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: outbox,
-		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
-		Hosted: hosted{s}, Patience: Patience, Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
+		Profile: func(participant.Participant) negotiation.Validator { return n.profile }, Accepts: func(participant.Participant) []string { return []string{"cx.pcf.base:1"} }, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
+		Hosted: hosted{s}, Patience: Patience, Offered: func(participant.Participant) bool { return s.Local.Slug != "dusk" }, Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
 	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Standing: s.Standing, Codec: dsp.Codec{}, Directory: directory{n},
-		Tokens: vault, Flows: s.Flows, Outbox: outbox, Endpoint: func(p participant.Participant) string { return n.parts.Root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
+		Tokens: vault, Flows: s.Flows, Outbox: outbox, Endpoint: func(p participant.Participant) string { return n.parts.Root(p.Slug) + "/data" },
 		Explain: negotiation.Refusal, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hold: func(t transfer.Transfer) bool { return s.HoldStart != nil && s.HoldStart(t) }})
 	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,

@@ -15,4 +15,5 @@ type Action struct {
 	Previous  string // id of the previous record of the same process
 	Now       time.Time
 	Details   map[string]string // committed with salt
+	Data      *Object           // what is in force from now on, outside the bundle: named by digest and archived
 }

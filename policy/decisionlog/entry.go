@@ -16,7 +16,7 @@ type Entry struct {
 // Object is a content-addressed object kept beside the log for as long as the records that name it.
 type Object struct {
 	Digest string // SHA-256, hex, of Bytes under the domain Type; of an input: the root that its record holds
-	Type   string // "input", "result", "bundle", "bundle-file", "capabilities", "input-schema"
+	Type   string // "input", "result", "bundle", "bundle-file", "capabilities", "input-schema", "trust"
 	Bytes  []byte
 }
 

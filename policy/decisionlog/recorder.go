@@ -177,7 +177,11 @@ func (r *Recorder) Action(a Action) (Entry, error) {
 		}
 		rec.Action.Details = hex.EncodeToString(commitTo(o.salt("details"), "details", details))
 	}
-	return seal(rec, a.Process, a.Now)
+	if a.Data == nil {
+		return seal(rec, a.Process, a.Now)
+	}
+	rec.Data = a.Data.Digest
+	return seal(rec, a.Process, a.Now, *a.Data)
 }
 
 // Bundle is all that evaluates a question, by digest, and the objects that those digests name.

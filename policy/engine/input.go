@@ -34,7 +34,11 @@ type party struct {
 	BPN         string       `json:"bpn"`
 	Credentials []credential `json:"credentials"`
 	DID         string       `json:"did"`
+	Groups      groups       `json:"groups"`
 }
+
+// groups are those that the policies name, of those that there are, and whether the party is in each.
+type groups map[string]bool
 
 type credential struct {
 	Digest    string            `json:"digest"`
@@ -100,11 +104,27 @@ func documentOf(q policy.Question) document {
 	for _, p := range q.Policies {
 		doc.Policies = append(doc.Policies, inForce(p, q.Action))
 	}
+	doc.Own.Groups, doc.Peer.Groups = doc.named(q.Own.Groups), doc.named(q.Peer.Groups)
 	if q.Approval != "" && len(doc.Policies) > 0 {
 		first := &doc.Policies[0]
 		first.Clauses = append(first.Clauses, clause{Clause: "approval", Operand: "approval", Operator: "eq", Values: []string{string(policy.Given)}})
 	}
 	return doc
+}
+
+// named keeps of a party's groups what the policies speak of: the rest decides nothing.
+func (d document) named(all map[string]bool) groups {
+	out := groups{}
+	for _, p := range d.Policies {
+		for _, c := range p.Clauses {
+			for _, value := range c.Values {
+				if in, there := all[value]; there {
+					out[value] = in
+				}
+			}
+		}
+	}
+	return out
 }
 
 // partyOf is a party as it stands now: a number that was proven by a credential does not outlive it.

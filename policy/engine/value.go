@@ -34,7 +34,16 @@ func (d document) value() ast.Value {
 }
 
 func (p party) term() *ast.Term {
-	return object(member("bpn", text(p.BPN)), member("credentials", list(p.Credentials, credential.term)), member("did", text(p.DID)))
+	return object(member("bpn", text(p.BPN)), member("credentials", list(p.Credentials, credential.term)), member("did", text(p.DID)),
+		member("groups", p.Groups.term()))
+}
+
+func (g groups) term() *ast.Term {
+	members := make([][2]*ast.Term, 0, len(g))
+	for name, in := range g {
+		members = append(members, [2]*ast.Term{text(name), ast.BooleanTerm(in)})
+	}
+	return object(members...)
 }
 
 func (c credential) term() *ast.Term {
@@ -58,7 +67,7 @@ func (c clause) term() *ast.Term {
 var names = func() map[string]*ast.Term {
 	out := map[string]*ast.Term{}
 	for _, name := range []string{"accepts", "action", "agreement", "approval", "asset", "bpn", "clause", "clauses", "code", "consumer_pid", "credentials", "did", "digest",
-		"door", "effect", "format", "id", "issuer", "limits", "message", "method", "not_after", "not_before", "now", "offer_id", "operand", "operator", "outcome",
+		"door", "effect", "format", "groups", "id", "issuer", "limits", "message", "method", "not_after", "not_before", "now", "offer_id", "operand", "operator", "outcome",
 		"own", "params", "path", "peer", "policies", "process", "profile", "provider_pid", "query", "reasons", "request", "role", "rule", "semantic_id", "signed",
 		"subject", "type", "values", "version"} {
 		out[name] = ast.StringTerm(name)

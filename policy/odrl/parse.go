@@ -1,6 +1,7 @@
 package odrl
 
 import (
+	_ "embed" // the namespaces
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -301,15 +302,15 @@ func (p *parser) scalar(clause string, raw json.RawMessage, number bool) string 
 	return ""
 }
 
-// namespaces that peers write before a term, longest first.
-var namespaces = []string{
-	"https://w3id.org/catenax/2025/9/policy/", "http://www.w3.org/ns/odrl/2/", "cx-policy:", "odrl:",
-}
+// namespaces that peers write before a term, one a line.
+//
+//go:embed namespaces.txt
+var namespaces string
 
 // local strips the namespaces that every profile of this protocol shares; other IRIs stay whole and match no operand. So does what
 // is no plain name behind a namespace: a second prefix, or nothing.
 func local(term string) string {
-	for _, ns := range namespaces {
+	for ns := range strings.FieldsSeq(namespaces) {
 		if name, ok := strings.CutPrefix(term, ns); ok && name != "" && !strings.ContainsAny(name, ":/#") {
 			return name
 		}

@@ -2,31 +2,43 @@ package profile
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
 
-//go:embed catena-x.yaml
-var catenaX []byte
+//go:embed *.yaml
+var files embed.FS
 
 // Profile is one ecosystem.
 type Profile struct {
-	ID        string     `yaml:"id"`
-	Policy    string     `yaml:"policy"` // IRI that policies carry as their profile
-	Scopes    []string   `yaml:"scopes"` // credentials that a caller must present
-	BPN       []Claim    `yaml:"bpn"`    // where the business partner number is proven; all must agree
-	Operands  []Operand  `yaml:"operands"`
-	Asset     Asset      `yaml:"asset"`
-	Templates []Template `yaml:"templates"`
-	Issuance  []Issuance `yaml:"issuance"` // what an issuer of the ecosystem begins with
+	ID          string      `yaml:"id"`
+	Default     bool        `yaml:"default"` // of those that come with the binary: the one when nobody says otherwise
+	Policy      string      `yaml:"policy"`  // IRI that policies carry as their profile
+	Scopes      []string    `yaml:"scopes"`  // credentials that a caller must present
+	Credentials Credentials `yaml:"credentials"`
+	Directory   string      `yaml:"directory"` // scope of what a member shows to read the directory of numbers; empty: there is none
+	BPN         []Claim     `yaml:"bpn"`       // where the business partner number is proven; all must agree
+	Operands    []Operand   `yaml:"operands"`
+	Asset       Asset       `yaml:"asset"`
+	Templates   []Template  `yaml:"templates"`
+	Issuance    []Issuance  `yaml:"issuance"` // what an issuer of the ecosystem begins with
+}
+
+// Credentials says what a credential must be to be believed, whoever issued it.
+type Credentials struct {
+	Profiles []string      `yaml:"profiles"` // of DCP 1.0: data model, proof and status
+	Leeway   time.Duration `yaml:"leeway"`   // how far a peer's clock may differ
 }
 
 // Claim is a member of a credential's subject.
@@ -90,7 +102,44 @@ type Constraint struct {
 }
 
 // Default returns the profile that is used when the settings name none.
-func Default() (*Profile, error) { return Parse(catenaX) }
+func Default() (*Profile, error) {
+	names, err := Names()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if p, err := Builtin(name); err != nil || p.Default {
+			return p, err
+		}
+	}
+	return nil, errors.New("profile: none is the default")
+}
+
+// Names lists the profiles that come with the binary.
+func Names() ([]string, error) {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return out, nil
+}
+
+// Builtin returns a profile that comes with the binary.
+func Builtin(name string) (*Profile, error) {
+	text, err := files.ReadFile(name + ".yaml")
+	if err != nil {
+		names, _ := Names()
+		return nil, fmt.Errorf("profile %q: want one of %s, or a file", name, strings.Join(names, ", "))
+	}
+	return Parse(text)
+}
+
+// idPattern is what a profile may be called.
+var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // Parse reads a profile; unknown keys are refused.
 func Parse(data []byte) (*Profile, error) {
@@ -99,6 +148,12 @@ func Parse(data []byte) (*Profile, error) {
 	var p Profile
 	if err := dec.Decode(&p); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("profile: the file has a second document")
+	}
+	if !idPattern.MatchString(p.ID) || p.Policy == "" {
+		return nil, fmt.Errorf("profile: id %q, policy %q: want 1 to 63 of a-z, 0-9 and '-', and the IRI that policies carry", p.ID, p.Policy)
 	}
 	for i := range p.Operands {
 		if p.Operands[i].Pattern == "" {

@@ -99,6 +99,26 @@ verdict("BusinessPartnerNumber", operator, values) := ["partner.unproven", "part
 	consumer.bpn
 } else := ["partner.term", "partner", "error"]
 
+# Groups are those of the company that decides. A member is one by its DID or by its number. One that proved no number is never vacuously outside a
+# group, and a group that is not there excludes nobody: a policy that names one cannot be evaluated.
+verdict("BusinessPartnerGroup", operator, values) := ["group.member", "group", "satisfied"] if {
+	operator == "isAnyOf"
+	some value in values
+	consumer.groups[value]
+} else := ["partner.unproven", "group", "violated"] if {
+	consumer.bpn == ""
+} else := ["group.stranger", "group", "violated"] if {
+	operator == "isAnyOf"
+} else := ["group.excluded", "group", "violated"] if {
+	operator == "isNoneOf"
+	some value in values
+	consumer.groups[value]
+} else := ["group.not-excluded", "group", "satisfied"] if {
+	operator == "isNoneOf"
+	count(values) > 0
+	every value in values { consumer.groups[value] == false }
+} else := ["group.term", "group", "error"]
+
 # An operator's word, where the offer wants one beside its terms.
 verdict("approval", _, _) := ["approval.given", "approval", "satisfied"] if {
 	input.approval == "given"

@@ -12,9 +12,9 @@ membership := held("MembershipCredential", {"memberOf": "Meridian"})
 
 governance := held("DataExchangeGovernanceCredential", {"contractVersion": "1.0"})
 
-nobody := {"did": "", "bpn": "", "credentials": []}
+nobody := {"did": "", "bpn": "", "credentials": [], "groups": {}}
 
-aurora := {"did": "did:web:aurora", "bpn": "BPNL00000000AUR1", "credentials": [membership, governance]}
+aurora := {"did": "did:web:aurora", "bpn": "BPNL00000000AUR1", "credentials": [membership, governance], "groups": {}}
 
 question := {
 	"door": "negotiation.request", "now": now, "action": "use", "profile": "", "role": "provider", "own": nobody, "peer": aurora,
@@ -104,6 +104,31 @@ test_partner[note] if {
 		"another operator": ["eq", ["BPNL00000000AUR1"], "partner.term", "error", {}],
 	}
 	answered("BusinessPartnerNumber", operator, values, code, outcome, changes)
+}
+
+test_group[note] if {
+	groups := {"friends": true, "rivals": false}
+	known := peer({"groups": groups})
+	nameless := peer({"groups": groups, "bpn": ""})
+	some note, [operator, values, code, outcome, changes] in {
+		"in one of them": ["isAnyOf", ["rivals", "friends"], "group.member", "satisfied", known],
+		"in one of them by its DID alone": ["isAnyOf", ["friends"], "group.member", "satisfied", nameless],
+		"in none of them": ["isAnyOf", ["rivals"], "group.stranger", "violated", known],
+		"in one that is not there": ["isAnyOf", ["friend"], "group.stranger", "violated", known],
+		"in other letters": ["isAnyOf", ["Friends"], "group.stranger", "violated", known],
+		"in one of none": ["isAnyOf", [], "group.stranger", "violated", known],
+		"where nobody is grouped": ["isAnyOf", ["friends"], "group.stranger", "violated", {}],
+		"excluded": ["isNoneOf", ["rivals", "friends"], "group.excluded", "violated", known],
+		"not excluded": ["isNoneOf", ["rivals"], "group.not-excluded", "satisfied", known],
+		"excluded from what is not there": ["isNoneOf", ["rivals", "foes"], "group.term", "error", known],
+		"excluded where nobody is grouped": ["isNoneOf", ["rivals"], "group.term", "error", {}],
+		"excluded from nothing": ["isNoneOf", [], "group.term", "error", known],
+		"unproven outside a group": ["isNoneOf", ["rivals"], "partner.unproven", "violated", nameless],
+		"unproven in none": ["isAnyOf", ["rivals"], "partner.unproven", "violated", nameless],
+		"no role": ["isNoneOf", ["rivals"], "group.term", "error", object.union(known, {"role": ""})],
+		"another operator": ["eq", ["friends"], "group.term", "error", known],
+	}
+	answered("BusinessPartnerGroup", operator, values, code, outcome, changes)
 }
 
 test_purpose[note] if {

@@ -72,7 +72,7 @@ func open(t *testing.T, upstream string, sources pull.Sources, transport http.Ro
 	}
 	d.token = a.Properties[transfer.PropertyToken]
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	d.plane = dataplane.New(dataplane.Config{Store: d.cobalt.Store, Decider: d.cobalt.Ledger, Standing: d.cobalt.Standing, Now: n.Now, Rand: rand.Reader, Log: log, Profile: "test", Streams: 4 * dataplane.PeerShare})
+	d.plane = dataplane.New(dataplane.Config{Store: d.cobalt.Store, Decider: d.cobalt.Ledger, Standing: d.cobalt.Standing, Now: n.Now, Rand: rand.Reader, Log: log, Streams: 4 * dataplane.PeerShare})
 	mux := http.NewServeMux()
 	pull.New(pull.Config{Plane: d.plane, Participants: d, Sources: sources, Upstream: transport, Log: log}).Mount(mux)
 	d.handler = mux

@@ -22,7 +22,8 @@ import (
 // that was deleted since. Keys are in it as they are in the store: wrapped.
 var tables = []string{"data_keys", "keys", "participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
 	"agreements", "retirements", "transfers", "credential_requests", "credential_offers", "issuers", "issuer_definitions", "issuer_holders", "issuer_requests", "issuer_lists",
-	"issuer_credentials", "issuer_places", "issuer_offers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
+	"issuer_credentials", "issuer_places", "issuer_offers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive",
+	"trusted", "numbers", "partner_groups"}
 
 // archiveHead is the first line of a backup.
 type archiveHead struct {

@@ -17,8 +17,8 @@ func (s *Store) CreateParticipant(ctx context.Context, p participant.Participant
 	}
 	err := s.update(ctx, func(ctx context.Context, t *tx) error {
 		var id int64
-		err := t.row(ctx, []any{&id}, `INSERT INTO participants (id, slug, did, name, created)
-			SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4 FROM participants RETURNING id`, p.Slug, string(p.DID), p.Name, micros(p.Created))
+		err := t.row(ctx, []any{&id}, `INSERT INTO participants (id, slug, did, name, profile, created)
+			SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5 FROM participants RETURNING id`, p.Slug, string(p.DID), p.Name, p.Profile, micros(p.Created))
 		p.ID = participant.ID(id)
 		return err
 	})
@@ -29,7 +29,7 @@ func scanParticipant(row scanner) (participant.Participant, error) {
 	var p participant.Participant
 	var id, created int64
 	var did string
-	err := row.Scan(&id, &p.Slug, &did, &p.Name, &created)
+	err := row.Scan(&id, &p.Slug, &did, &p.Name, &p.Profile, &created)
 	p.ID, p.DID, p.Created = participant.ID(id), participant.DID(did), fromMicros(created)
 	return p, err
 }
@@ -40,7 +40,7 @@ func (s *Store) Participant(ctx context.Context, slug string) (participant.Parti
 	err := s.get(ctx, func(row scanner) (err error) {
 		p, err = scanParticipant(row)
 		return err
-	}, `SELECT id, slug, did, name, created FROM participants WHERE slug = $1`, slug)
+	}, `SELECT id, slug, did, name, profile, created FROM participants WHERE slug = $1`, slug)
 	return p, err
 }
 
@@ -51,7 +51,7 @@ func (s *Store) Participants(ctx context.Context) ([]participant.Participant, er
 		p, err := scanParticipant(row)
 		out = append(out, p)
 		return err
-	}, `SELECT id, slug, did, name, created FROM participants ORDER BY id`)
+	}, `SELECT id, slug, did, name, profile, created FROM participants ORDER BY id`)
 	return out, err
 }
 

@@ -89,6 +89,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"requests and offers page in order":                 walletPages,
 		"a wallet is in the backup, its clients are not":    walletBackup,
 		"keys change one version at a time":                 keys,
+		"tokens have a role that there is":                  tokens,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

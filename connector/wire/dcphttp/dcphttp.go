@@ -45,7 +45,7 @@ type Config struct {
 	Holder       *credential.Holder
 	Services     Services
 	HTTP         Doer
-	Scopes       []string // granted with every message we send
+	Scopes       func(participant.Participant) []string // granted with every message we send
 	Endpoints    func(participant.Participant) []identity.Service
 	Now          func() time.Time
 	Rand         io.Reader
@@ -103,7 +103,7 @@ func (a *Agent) stranger(ctx context.Context, why error) error {
 
 // Authorize makes the Authorization header of one request to a peer: a self-issued token with leave to ask for our credentials.
 func (a *Agent) Authorize(ctx context.Context, local participant.Participant, peer participant.DID) (string, error) {
-	access, err := a.cfg.Holder.Grant(local, peer, a.cfg.Scopes)
+	access, err := a.cfg.Holder.Grant(local, peer, a.cfg.Scopes(local))
 	if err != nil {
 		return "", err
 	}

@@ -108,7 +108,7 @@ func (i *Issuers) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	access, err := i.agent.cfg.Holder.GrantWriting(local, o.Peer, i.agent.cfg.Scopes)
+	access, err := i.agent.cfg.Holder.GrantWriting(local, o.Peer, i.agent.cfg.Scopes(local))
 	if err != nil {
 		return outbox.Answer{}, err
 	}

@@ -80,7 +80,9 @@ func authorityOf(t *testing.T, local participant.Participant, keys issuer.Keys, 
 	}
 	s := issuer.New(issuer.Config{Store: store, Decider: ledger{recorder}, Claims: nobody{}, Codec: dcp.IssuerCodec{}, Hosted: hosted, Seals: identity.Vault{Keys: keys, Rand: rand.Reader},
 		Keys: keys, Outbox: out, StatusURL: func(_ participant.Participant, list string) string { return base + "/status/" + list },
-		Templates: []issuer.Definition{def("MembershipCredential"), def("SensitiveDataCredential")}, Now: now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), PerHour: 100, Patience: time.Hour})
+		Templates: func(participant.Participant) []issuer.Definition {
+			return []issuer.Definition{def("MembershipCredential"), def("SensitiveDataCredential")}
+		}, Now: now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), PerHour: 100, Patience: time.Hour})
 	check(t, s.Enable(t.Context(), local, "operator"))
 	return s, store
 }

@@ -99,7 +99,7 @@ func newCaller(t *testing.T, callbacks ...string) *caller {
 		TLS: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}})
 	t.Cleanup(way.Close)
 	keysOf := func(participant.Participant) (identity.Keys, error) { return keys, nil }
-	agent := dcphttp.New(dcphttp.Config{Keys: keysOf, Holder: &credential.Holder{Keys: keysOf, Now: clock, Rand: rand.Reader}, Now: clock, Rand: rand.Reader, Log: log})
+	agent := dcphttp.New(dcphttp.Config{Keys: keysOf, Scopes: func(participant.Participant) []string { return nil }, Holder: &credential.Holder{Keys: keysOf, Now: clock, Rand: rand.Reader}, Now: clock, Rand: rand.Reader, Log: log})
 	c.Client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: way, Authorizer: agent, Services: identity.NewResolver(way.Fetch, clock), Hosted: c,
 		Base:      func(p participant.Participant) string { return "https://boreal.example/" + p.Slug + "/dsp/2025-1" },
 		Callbacks: callbacks, Now: clock, Log: log})

@@ -4,22 +4,24 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/store"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
 
-// The roles of a token, as the store keeps them.
+// The roles, as tokens carry them.
 const (
-	Operator = "operator" // everything
-	Reader   = "reader"   // everything that changes nothing
-	Auditor  = "auditor"  // decisions, agreements and events
+	Operator = participant.Operator
+	Reader   = participant.Reader
+	Auditor  = participant.Auditor
+	Agent    = participant.Agent
 )
 
 // scope says which tokens a method is for, besides their role.
@@ -44,18 +46,34 @@ var (
 	operators = []string{Operator}
 	readers   = []string{Operator, Reader}
 	everyone  = []string{Operator, Reader, Auditor}
+	// withAgent adds agents. An agent may find out who it acts for and what peers offer, take data under agreements that are there, and see these
+	// agreements and its transfers. It may neither bind the company nor change or read what is set up here.
+	withAgent = func(roles []string) []string { return append(slices.Clone(roles), Agent) }
 )
 
-// rules is the whole table: role × method. What has no row is refused. A pull concludes contracts, so it is for operators;
-// asking a peer for its catalog changes nothing here, but speaks in the company's name: operators and readers.
+// rules is the whole table: role × method. What has no row is refused. A pull may conclude a contract, so it is for operators, and for agents
+// under a contract that is there. Asking a peer for its catalog changes nothing here, but speaks in the company's name: not for auditors.
 var rules = []rule{
 	{pb.ParticipantService_CreateParticipant_FullMethodName, process, operators, true},
-	{pb.ParticipantService_GetParticipant_FullMethodName, hosted, everyone, false},
-	{pb.ParticipantService_ListParticipants_FullMethodName, visible, everyone, false},
+	{pb.ParticipantService_GetParticipant_FullMethodName, hosted, withAgent(everyone), false},
+	{pb.ParticipantService_ListParticipants_FullMethodName, visible, withAgent(everyone), false},
 
 	{pb.TokenService_CreateToken_FullMethodName, either, operators, true},
 	{pb.TokenService_ListTokens_FullMethodName, either, operators, false},
 	{pb.TokenService_DeleteToken_FullMethodName, either, operators, true},
+
+	{pb.TrustService_GetTrust_FullMethodName, hosted, everyone, false},
+	{pb.TrustService_ReloadTrust_FullMethodName, process, operators, true},
+
+	{pb.DirectoryService_ResolveNumber_FullMethodName, hosted, withAgent(readers), false},
+	{pb.DirectoryService_ListNumbers_FullMethodName, hosted, readers, false},
+	{pb.DirectoryService_PutNumber_FullMethodName, hosted, operators, true},
+	{pb.DirectoryService_DeleteNumber_FullMethodName, hosted, operators, true},
+
+	{pb.GroupService_ListGroups_FullMethodName, hosted, readers, false},
+	{pb.GroupService_GetGroup_FullMethodName, hosted, readers, false},
+	{pb.GroupService_PutGroup_FullMethodName, hosted, operators, true},
+	{pb.GroupService_DeleteGroup_FullMethodName, hosted, operators, true},
 
 	{pb.CredentialService_PutCredential_FullMethodName, hosted, operators, true},
 	{pb.CredentialService_ListCredentials_FullMethodName, hosted, readers, false},
@@ -113,8 +131,8 @@ var rules = []rule{
 	{pb.OfferService_DeleteRule_FullMethodName, hosted, operators, true},
 	{pb.OfferService_ListOffers_FullMethodName, hosted, readers, false},
 
-	{pb.CatalogService_RequestCatalog_FullMethodName, hosted, readers, false},
-	{pb.CatalogService_RequestDataset_FullMethodName, hosted, readers, false},
+	{pb.CatalogService_RequestCatalog_FullMethodName, hosted, withAgent(readers), false},
+	{pb.CatalogService_RequestDataset_FullMethodName, hosted, withAgent(readers), false},
 
 	{pb.NegotiationService_BeginNegotiation_FullMethodName, hosted, operators, true},
 	{pb.NegotiationService_GetNegotiation_FullMethodName, hosted, readers, false},
@@ -124,18 +142,18 @@ var rules = []rule{
 	{pb.NegotiationService_ApproveNegotiation_FullMethodName, hosted, operators, true},
 	{pb.NegotiationService_TerminateNegotiation_FullMethodName, hosted, operators, true},
 
-	{pb.AgreementService_GetAgreement_FullMethodName, hosted, everyone, false},
-	{pb.AgreementService_ListAgreements_FullMethodName, hosted, everyone, false},
+	{pb.AgreementService_GetAgreement_FullMethodName, hosted, withAgent(everyone), false},
+	{pb.AgreementService_ListAgreements_FullMethodName, hosted, withAgent(everyone), false},
 	{pb.AgreementService_RetireAgreement_FullMethodName, hosted, operators, true},
 
 	{pb.TransferService_BeginTransfer_FullMethodName, hosted, operators, true},
-	{pb.TransferService_GetTransfer_FullMethodName, hosted, readers, false},
-	{pb.TransferService_ListTransfers_FullMethodName, hosted, readers, false},
+	{pb.TransferService_GetTransfer_FullMethodName, hosted, withAgent(readers), false},
+	{pb.TransferService_ListTransfers_FullMethodName, hosted, withAgent(readers), false},
 	{pb.TransferService_SuspendTransfer_FullMethodName, hosted, operators, true},
 	{pb.TransferService_ResumeTransfer_FullMethodName, hosted, operators, true},
 	{pb.TransferService_CompleteTransfer_FullMethodName, hosted, operators, true},
 	{pb.TransferService_TerminateTransfer_FullMethodName, hosted, operators, true},
-	{pb.TransferService_Pull_FullMethodName, hosted, operators, true},
+	{pb.TransferService_Pull_FullMethodName, hosted, withAgent(operators), true},
 
 	{pb.DecisionService_GetLog_FullMethodName, hosted, everyone, false},
 	{pb.DecisionService_GetDecision_FullMethodName, hosted, everyone, false},
@@ -147,12 +165,27 @@ var rules = []rule{
 
 // caller is who calls, about which participant. local is zero where the call is about the whole process.
 type caller struct {
-	token store.Token
-	local participant.Participant
+	id      string // the same in each call of the same token, or of the same user
+	name    string
+	roles   []string
+	whole   bool             // may act for the whole process
+	ids     []participant.ID // may act for these …
+	slugs   []string         // … and these
+	expires time.Time        // zero: never
+	again   func(context.Context) error
+	local   participant.Participant
 }
 
 // actor names the caller in events and in the log.
-func (c caller) actor() string { return c.token.Label }
+func (c caller) actor() string { return c.name }
+
+// sees reports whether the caller may act for the participant.
+func (c caller) sees(p participant.Participant) bool {
+	return c.whole || slices.Contains(c.ids, p.ID) || slices.Contains(c.slugs, p.Slug)
+}
+
+// is reports whether the caller has the role.
+func (c caller) is(role string) bool { return slices.Contains(c.roles, role) }
 
 type callerKey struct{}
 
@@ -165,13 +198,15 @@ func from(ctx context.Context) caller {
 // gate lets a call in or refuses it.
 type gate struct {
 	store Store
+	users Users
 	now   func() time.Time
 	rules map[string]rule
 	every time.Duration // between two looks at the token of a stream
+	log   *slog.Logger
 }
 
-func newGate(s Store, now func() time.Time) *gate {
-	g := &gate{store: s, now: now, rules: map[string]rule{}, every: 30 * time.Second}
+func newGate(cfg Config) *gate {
+	g := &gate{store: cfg.Store, users: cfg.Users, now: cfg.Now, rules: map[string]rule{}, every: 30 * time.Second, log: cfg.Log}
 	for _, r := range rules {
 		g.rules[r.method] = r
 	}
@@ -185,49 +220,74 @@ func (g *gate) enter(ctx context.Context, method, authorization, slug string) (c
 	if !ok {
 		return nil, rule{}, fault.New(op, fault.Forbidden, "this method is not open to anyone")
 	}
-	token, err := g.authenticate(ctx, authorization)
+	who, err := g.authenticate(ctx, authorization)
 	if err != nil {
 		return nil, rule{}, err
 	}
-	local, err := g.locate(ctx, r.scope, token, slug)
-	if err != nil {
+	if who.local, err = g.locate(ctx, r.scope, who, slug); err != nil {
 		return nil, rule{}, err
 	}
-	if !slices.Contains(r.roles, token.Role) {
-		return nil, rule{}, fault.New(op, fault.Forbidden, "a token of the role %s may not do this", token.Role)
+	if !slices.ContainsFunc(r.roles, who.is) {
+		return nil, rule{}, fault.New(op, fault.Forbidden, "a token of the role %s may not do this", strings.Join(who.roles, " and "))
 	}
-	return context.WithValue(ctx, callerKey{}, caller{token: token, local: local}), r, nil
+	return context.WithValue(ctx, callerKey{}, who), r, nil
 }
 
-// authenticate finds the token. Every failure that is the caller's looks the same.
-func (g *gate) authenticate(ctx context.Context, authorization string) (store.Token, error) {
+// maxSecret bounds our own tokens; maxBearer those of identity providers.
+const (
+	maxSecret = 256
+	maxBearer = identity.MaxToken
+)
+
+// authenticate finds out who calls: by a token of our own, or by one that an identity provider made, which alone has dots in it. Every failure
+// that is the caller's looks the same.
+func (g *gate) authenticate(ctx context.Context, authorization string) (caller, error) {
 	scheme, secret, ok := strings.Cut(authorization, " ")
-	if !ok || !strings.EqualFold(scheme, "bearer") || secret == "" || len(secret) > 256 {
-		return store.Token{}, errUnknown
+	switch {
+	case !ok || !strings.EqualFold(scheme, "bearer") || secret == "" || len(secret) > maxBearer:
+		return caller{}, errUnknown
+	case strings.Contains(secret, "."):
+		return g.user(ctx, secret)
+	case len(secret) > maxSecret:
+		return caller{}, errUnknown
 	}
-	return g.valid(ctx, HashToken(secret))
+	return g.holder(ctx, HashToken(secret))
 }
 
 var errUnknown = fault.New("rpc.authenticate", fault.Unauthenticated, "a valid bearer token is needed")
 
-func (g *gate) valid(ctx context.Context, hash string) (store.Token, error) {
+// holder is who holds a token of our own.
+func (g *gate) holder(ctx context.Context, hash string) (caller, error) {
 	token, err := g.store.Token(ctx, hash)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return store.Token{}, errUnknown
+		return caller{}, errUnknown
 	case err != nil:
-		return store.Token{}, fault.Wrap("rpc.authenticate", fault.Unavailable, err)
+		return caller{}, fault.Wrap("rpc.authenticate", fault.Unavailable, err)
 	case !token.Expires.IsZero() && !g.now().Before(token.Expires):
-		return store.Token{}, errUnknown
+		return caller{}, errUnknown
 	}
-	return token, nil
+	who := caller{id: token.Hash, name: token.Label, roles: []string{token.Role}, whole: token.Participant == 0, expires: token.Expires,
+		again: func(ctx context.Context) error { _, err := g.holder(ctx, hash); return err }}
+	if !who.whole {
+		who.ids = []participant.ID{token.Participant}
+	}
+	return who, nil
+}
+
+// user is whom an identity provider vouches for. Why it was refused is for the operator alone.
+func (g *gate) user(ctx context.Context, token string) (caller, error) {
+	u, err := g.users.Verify(ctx, token)
+	if err != nil {
+		g.log.WarnContext(ctx, "bearer token refused", logError(err))
+		return caller{}, errUnknown
+	}
+	return caller{id: u.ID, name: u.Actor, roles: u.Roles, whole: u.Whole, slugs: u.Participants, expires: u.Expires,
+		again: func(ctx context.Context) error { _, err := g.user(ctx, token); return err }}, nil
 }
 
 // again judges the token of a caller that entered before: streams outlive the moment in which it was good.
-func (g *gate) again(ctx context.Context) error {
-	_, err := g.valid(ctx, from(ctx).token.Hash)
-	return err
-}
+func (g *gate) again(ctx context.Context) error { return from(ctx).again(ctx) }
 
 // hold lets a stream last as long as its token: the context ends, with the reason as its cause, when the token expires, and at the next look
 // after it was deleted or could not be read. stop ends the looking and must be called.
@@ -238,7 +298,7 @@ func (g *gate) hold(ctx context.Context) (held context.Context, stop func()) {
 		look := time.NewTicker(g.every)
 		defer look.Stop()
 		var expired <-chan time.Time
-		if expires := from(held).token.Expires; !expires.IsZero() {
+		if expires := from(held).expires; !expires.IsZero() {
 			timer := time.NewTimer(expires.Sub(g.now()))
 			defer timer.Stop()
 			expired = timer.C
@@ -271,14 +331,14 @@ func ended(ctx context.Context, err error) error {
 }
 
 // locate finds the participant. One that the token must not see is as absent as one that does not exist.
-func (g *gate) locate(ctx context.Context, s scope, token store.Token, slug string) (participant.Participant, error) {
+func (g *gate) locate(ctx context.Context, s scope, who caller, slug string) (participant.Participant, error) {
 	const op = "rpc.locate"
 	absent := fault.New(op, fault.NotFound, "there is no such participant")
 	switch {
 	case s == visible:
 		return participant.Participant{}, nil
 	case s == process || s == either && slug == "":
-		if token.Participant != 0 {
+		if !who.whole {
 			return participant.Participant{}, fault.New(op, fault.Forbidden, "a token of the whole process is needed")
 		}
 		return participant.Participant{}, nil
@@ -291,7 +351,7 @@ func (g *gate) locate(ctx context.Context, s scope, token store.Token, slug stri
 		return local, absent
 	case err != nil:
 		return local, fault.Wrap(op, fault.Unavailable, err)
-	case token.Participant != 0 && token.Participant != local.ID:
+	case !who.sees(local):
 		return participant.Participant{}, absent
 	}
 	return local, nil

@@ -9,7 +9,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -31,6 +33,7 @@ type Store interface {
 	Records
 	Shelves
 	Log
+	directory.Store
 }
 
 // Records reads what the services wrote.
@@ -112,7 +115,7 @@ type Publisher interface {
 
 // Hosting makes participants: keys, DID document and log come into being with them.
 type Hosting interface {
-	CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error)
+	CreateParticipant(ctx context.Context, slug, name, profile, actor string) (participant.Participant, error)
 }
 
 // Wallet is what a participant holds, asks for and is offered, and who may have tokens made. A *wallet.Service implements it.
@@ -152,6 +155,11 @@ type Cursors interface {
 	Open(local participant.Participant, token, bind string) (page.Key, error)
 }
 
+// Users verifies the bearer tokens of identity providers. An *identity.Users implements it.
+type Users interface {
+	Verify(ctx context.Context, token string) (identity.User, error)
+}
+
 // Retire ends an agreement early and stops what runs under it before it returns.
 type Retire func(ctx context.Context, local participant.Participant, id, actor, reason string) error
 
@@ -173,6 +181,9 @@ type Config struct {
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors
+	Users        Users
+	Trust        Trust
+	Directory    Directory
 
 	Temp  string   // directory for exports on their way out
 	Hosts []string // names that the API answers to, besides its address

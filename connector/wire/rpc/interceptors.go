@@ -147,7 +147,7 @@ func (s *Server) claim(ctx context.Context, key, method string, req any) (claime
 	}
 	who := from(ctx)
 	// Two callers may choose the same key: it is theirs alone.
-	key = who.token.Hash[:min(16, len(who.token.Hash))] + ":" + key
+	key = who.id[:min(16, len(who.id))] + ":" + key
 	unlock = s.keys.lock(who.local.ID, key)
 	kept, answer, err := s.cfg.Store.Answered(ctx, who.local.ID, key)
 	switch {

@@ -152,6 +152,7 @@ func TestWhoGetsWhere(t *testing.T) {
 	callers := []struct{ name, token string }{
 		{"nobody", ""}, {"unknown", rpc.TokenPrefix + "x"}, {"expired", b.expired}, {"operator", b.operator}, {"reader", b.reader}, {"auditor", b.auditor},
 		{"foreign", b.foreign}, {"process", b.process}, {"process-reader", b.token(t, 0, rpc.Reader, time.Time{})},
+		{"agent", b.token(t, from(t, b, "aurora"), rpc.Agent, time.Time{})},
 	}
 	over := routes(t)
 	var lines []string

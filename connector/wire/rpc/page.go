@@ -35,7 +35,7 @@ func (p pager) open(c caller, req proto.Message, token string) (page.Key, error)
 	return at, nil
 }
 
-// binding is the caller's token and the request without its page fields.
+// binding is the caller and the request without its page fields.
 func binding(c caller, req proto.Message) string {
 	query := proto.Clone(req)
 	m := query.ProtoReflect()
@@ -46,7 +46,7 @@ func binding(c caller, req proto.Message) string {
 	}
 	encoded, _ := proto.MarshalOptions{Deterministic: true}.Marshal(query) // an encoded message can be encoded
 	h := sha256.New()
-	for _, part := range []string{c.token.Hash, string(m.Descriptor().FullName()), string(encoded)} {
+	for _, part := range []string{c.id, string(m.Descriptor().FullName()), string(encoded)} {
 		sum := sha256.Sum256([]byte(part))
 		h.Write(sum[:])
 	}

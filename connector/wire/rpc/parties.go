@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -26,7 +27,7 @@ func (s participants) CreateParticipant(ctx context.Context, req *pb.CreateParti
 	if n := len(req.GetName()); n == 0 || n > 200 {
 		return nil, fault.New(op, fault.Malformed, "name: want 1 to 200 bytes, have %d", n)
 	}
-	p, err := s.cfg.Hosting.CreateParticipant(ctx, req.GetSlug(), req.GetName(), from(ctx).actor())
+	p, err := s.cfg.Hosting.CreateParticipant(ctx, req.GetSlug(), req.GetName(), req.GetProfile(), from(ctx).actor())
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -42,8 +43,8 @@ func (s participants) ListParticipants(ctx context.Context, _ *pb.ListParticipan
 	if err != nil {
 		return nil, fault.Wrap("rpc.ListParticipants", fault.Unavailable, err)
 	}
-	bound := from(ctx).token.Participant
-	all = slices.DeleteFunc(slices.Clone(all), func(p participant.Participant) bool { return bound != 0 && p.ID != bound })
+	who := from(ctx)
+	all = slices.DeleteFunc(slices.Clone(all), func(p participant.Participant) bool { return !who.sees(p) })
 	slices.SortFunc(all, func(a, b participant.Participant) int { return strings.Compare(a.Slug, b.Slug) })
 	out, err := each(all, func(p participant.Participant) (*pb.Participant, error) { return s.show(ctx, p) })
 	return &pb.ListParticipantsResponse{Participants: out}, err
@@ -81,10 +82,13 @@ func (s tokens) CreateToken(ctx context.Context, req *pb.CreateTokenRequest) (*p
 	who := from(ctx)
 	role, ok := roleNames[req.GetRole()]
 	if !ok {
-		return nil, fault.New(op, fault.Malformed, "role: want ROLE_OPERATOR, ROLE_READER or ROLE_AUDITOR")
+		return nil, fault.New(op, fault.Malformed, "role: want ROLE_OPERATOR, ROLE_READER, ROLE_AUDITOR or ROLE_AGENT")
 	}
 	if n := len(req.GetLabel()); n == 0 || n > 64 {
 		return nil, fault.New(op, fault.Malformed, "label: want 1 to 64 bytes, have %d", n)
+	}
+	if strings.HasPrefix(req.GetLabel(), identity.ActorPrefix) {
+		return nil, fault.New(op, fault.Malformed, "label: %s begins the names of an identity provider's users", identity.ActorPrefix)
 	}
 	now, expires := s.cfg.Now(), timeOf(req.GetExpires())
 	if !expires.IsZero() && !expires.After(now) {

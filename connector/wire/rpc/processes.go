@@ -24,13 +24,17 @@ func (s catalogs) RequestCatalog(ctx context.Context, req *pb.RequestCatalogRequ
 	const op = "rpc.RequestCatalog"
 	who := from(ctx)
 	if req.GetPeer() == "" {
-		return nil, fault.New(op, fault.Malformed, "peer: want the DID of a peer")
+		return nil, fault.New(op, fault.Malformed, "peer: want the DID or the number of a peer")
 	}
 	at, err := s.pager.open(who, req, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	remote, err := s.cfg.Peers.Catalog(ctx, who.local, participant.DID(req.GetPeer()), at.ID)
+	peer, err := s.peer(ctx, who.local, req.GetPeer())
+	if err != nil {
+		return nil, err
+	}
+	remote, err := s.cfg.Peers.Catalog(ctx, who.local, peer, at.ID)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -45,9 +49,13 @@ func (s catalogs) RequestCatalog(ctx context.Context, req *pb.RequestCatalogRequ
 func (s catalogs) RequestDataset(ctx context.Context, req *pb.RequestDatasetRequest) (*pb.Dataset, error) {
 	const op = "rpc.RequestDataset"
 	if req.GetPeer() == "" || req.GetId() == "" {
-		return nil, fault.New(op, fault.Malformed, "want the DID of a peer and the id of a dataset")
+		return nil, fault.New(op, fault.Malformed, "want the DID or the number of a peer and the id of a dataset")
 	}
-	d, err := s.cfg.Peers.Dataset(ctx, from(ctx).local, participant.DID(req.GetPeer()), req.GetId())
+	peer, err := s.peer(ctx, from(ctx).local, req.GetPeer())
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.cfg.Peers.Dataset(ctx, from(ctx).local, peer, req.GetId())
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -62,14 +70,19 @@ type negotiations struct {
 func (s negotiations) BeginNegotiation(ctx context.Context, req *pb.BeginNegotiationRequest) (*pb.Negotiation, error) {
 	const op = "rpc.BeginNegotiation"
 	if req.GetPeer() == "" || req.GetOffer() == "" && req.GetAsset() == "" {
-		return nil, fault.New(op, fault.Malformed, "want the DID of a peer, and the id of an offer or of an asset")
+		return nil, fault.New(op, fault.Malformed, "want the DID or the number of a peer, and the id of an offer or of an asset")
 	}
 	who := from(ctx)
+	peer, err := s.peer(ctx, who.local, req.GetPeer())
+	if err != nil {
+		return nil, err
+	}
+	req.Peer = string(peer)
 	offer, err := s.terms(ctx, who.local, req)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	n, err := s.cfg.Negotiations.Begin(ctx, who.local, negotiation.BeginRequest{Peer: participant.DID(req.GetPeer()), Offer: offer, Actor: who.actor()})
+	n, err := s.cfg.Negotiations.Begin(ctx, who.local, negotiation.BeginRequest{Peer: peer, Offer: offer, Actor: who.actor()})
 	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
 }
 
@@ -138,7 +151,11 @@ func (s negotiations) OfferNegotiation(ctx context.Context, req *pb.OfferNegotia
 		return nil, fault.New(op, fault.Malformed, "want the DID of a peer and the id of one of our offers")
 	}
 	who := from(ctx)
-	n, err := s.cfg.Negotiations.BeginOffer(ctx, who.local, participant.DID(req.GetPeer()), req.GetOffer(), who.actor())
+	peer, err := s.peer(ctx, who.local, req.GetPeer())
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.cfg.Negotiations.BeginOffer(ctx, who.local, peer, req.GetOffer(), who.actor())
 	return negotiationOut(n), fault.Wrap(op, fault.Internal, err)
 }
 

@@ -36,7 +36,7 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, gate: newGate(cfg.Store, cfg.Now), pager: pager{cfg.Cursors}, keys: keyLocks{held: map[heldKey]*heldLock{}}}
+	s := &Server{cfg: cfg, gate: newGate(cfg), pager: pager{cfg.Cursors}, keys: keyLocks{held: map[heldKey]*heldLock{}}}
 	s.grpc = grpc.NewServer(grpc.ChainUnaryInterceptor(s.toStatus, s.unary), grpc.StreamInterceptor(s.stream), grpc.MaxRecvMsgSize(MaxBody))
 	s.register(s.grpc)
 	var err error
@@ -51,6 +51,9 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterParticipantServiceServer(r, participants{Server: s})
 	pb.RegisterTokenServiceServer(r, tokens{Server: s})
+	pb.RegisterTrustServiceServer(r, trusts{Server: s})
+	pb.RegisterDirectoryServiceServer(r, directories{Server: s})
+	pb.RegisterGroupServiceServer(r, groups{Server: s})
 	pb.RegisterCredentialServiceServer(r, credentials{Server: s})
 	pb.RegisterIssuerServiceServer(r, issuers{Server: s})
 	pb.RegisterKeyServiceServer(r, keys{Server: s})
@@ -92,6 +95,9 @@ func (s *Server) newREST() (http.Handler, error) {
 	for _, mount := range []error{
 		pb.RegisterParticipantServiceHandlerClient(context.Background(), gateway, pb.NewParticipantServiceClient(conn)),
 		pb.RegisterTokenServiceHandlerClient(context.Background(), gateway, pb.NewTokenServiceClient(conn)),
+		pb.RegisterTrustServiceHandlerClient(context.Background(), gateway, pb.NewTrustServiceClient(conn)),
+		pb.RegisterDirectoryServiceHandlerClient(context.Background(), gateway, pb.NewDirectoryServiceClient(conn)),
+		pb.RegisterGroupServiceHandlerClient(context.Background(), gateway, pb.NewGroupServiceClient(conn)),
 		pb.RegisterCredentialServiceHandlerClient(context.Background(), gateway, pb.NewCredentialServiceClient(conn)),
 		pb.RegisterIssuerServiceHandlerClient(context.Background(), gateway, pb.NewIssuerServiceClient(conn)),
 		pb.RegisterKeyServiceHandlerClient(context.Background(), gateway, pb.NewKeyServiceClient(conn)),

@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/trust"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
@@ -134,8 +135,27 @@ func (p *parts) Publish(ctx context.Context, local participant.Participant, f pu
 	return out, p.done(ctx, local, "published")
 }
 
-func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
+func (p *parts) CreateParticipant(ctx context.Context, slug, name, _, _ string) (participant.Participant, error) {
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
+}
+
+func (p *parts) Trust(context.Context, participant.Participant) (trust.Terms, error) {
+	return trust.Terms{}, nil
+}
+
+func (p *parts) ReloadTrust(context.Context, string) ([]trust.Change, error) {
+	return nil, fault.New("test", fault.Conflict, "there is no file")
+}
+
+func (p *parts) DID(_ context.Context, local participant.Participant, number string) (participant.DID, error) {
+	if number != "BPNL00000000BOR1" {
+		return "", fault.New("test", fault.NotFound, "the directory does not know this number")
+	}
+	return "did:web:boreal.example", nil
+}
+
+func (p *parts) Number(context.Context, participant.Participant, participant.DID) (string, error) {
+	return "", fault.New("test", fault.NotFound, "the directory does not know this DID")
 }
 
 func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
@@ -228,7 +248,7 @@ func setup(t testing.TB) *bench {
 		Changed: func(participant.Participant, bool) {}})
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
-		made, err := p.CreateParticipant(ctx, slug, slug, "")
+		made, err := p.CreateParticipant(ctx, slug, slug, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,12 +269,14 @@ func setup(t testing.TB) *bench {
 	}
 	keys := cursors(t).Keys
 	p.issuer = issuer.New(issuer.Config{Store: st, Decider: p, Codec: dcp.IssuerCodec{}, Keys: keys, Outbox: p, StatusURL: func(l participant.Participant, list string) string { return p.IssuerURL(l) + "/status/" + list },
-		Templates: []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
-			Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}},
+		Templates: func(participant.Participant) []issuer.Definition {
+			return []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
+				Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}}
+		},
 		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Keeper: keeper, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Trust: p, Directory: p, Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Keeper: keeper, Logs: p,
 		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
-		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
+		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: func(participant.Participant) catalog.Validator { return ecosystem }, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },

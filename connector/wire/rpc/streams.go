@@ -15,7 +15,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -31,9 +30,17 @@ func (s *Server) pull(ctx context.Context, req *pb.PullRequest, reached func(ste
 		return fault.New(op, fault.Malformed, "want the DID of a peer and the id of an asset")
 	}
 	who := from(ctx)
+	standing := !who.is(Operator)
+	if standing && req.GetFresh() {
+		return fault.New(op, fault.Forbidden, "a fresh agreement binds the company: that is for operators")
+	}
+	peer, err := s.peer(ctx, who.local, req.GetPeer())
+	if err != nil {
+		return err
+	}
 	var broken error
-	result, err := s.cfg.Puller.Pull(ctx, who.local, exchange.Errand{Peer: participant.DID(req.GetPeer()), Asset: req.GetAsset(), Offer: req.GetOffer(),
-		Path: req.GetPath(), Fresh: req.GetFresh(), Actor: who.actor(), Reached: func(step exchange.Step, process string) {
+	result, err := s.cfg.Puller.Pull(ctx, who.local, exchange.Errand{Peer: peer, Asset: req.GetAsset(), Offer: req.GetOffer(),
+		Path: req.GetPath(), Fresh: req.GetFresh(), Standing: standing, Actor: who.actor(), Reached: func(step exchange.Step, process string) {
 			broken = errors.Join(broken, reached(string(step), process))
 		}})
 	if err != nil {

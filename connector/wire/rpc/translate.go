@@ -36,10 +36,10 @@ func timeOf(t *timestamppb.Timestamp) time.Time {
 }
 
 func participantOut(p participant.Participant, key string) *pb.Participant {
-	return &pb.Participant{Slug: p.Slug, Did: string(p.DID), Name: p.Name, Created: stampOf(p.Created), LogKey: key}
+	return &pb.Participant{Slug: p.Slug, Did: string(p.DID), Name: p.Name, Created: stampOf(p.Created), LogKey: key, Profile: p.Profile}
 }
 
-var roleNames = map[pb.Role]string{pb.Role_ROLE_OPERATOR: Operator, pb.Role_ROLE_READER: Reader, pb.Role_ROLE_AUDITOR: Auditor}
+var roleNames = map[pb.Role]string{pb.Role_ROLE_OPERATOR: Operator, pb.Role_ROLE_READER: Reader, pb.Role_ROLE_AUDITOR: Auditor, pb.Role_ROLE_AGENT: Agent}
 
 func roleOut(name string) pb.Role {
 	for role, n := range roleNames {

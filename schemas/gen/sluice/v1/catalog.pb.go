@@ -182,7 +182,7 @@ type RequestCatalogRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug of the participant that asks.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// DID of the peer.
+	// DID or business partner number of the peer.
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	// See ParticipantService.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -301,7 +301,7 @@ type RequestDatasetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug of the participant that asks.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// DID of the peer.
+	// DID or business partner number of the peer.
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	// Asset id at the peer.
 	Id            string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`

@@ -236,7 +236,7 @@ type BeginNegotiationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// DID of the provider.
+	// DID or business partner number of the provider.
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	// Id of an offer in its catalog; empty: the first offer of the asset.
 	Offer string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`
@@ -537,7 +537,7 @@ type OfferNegotiationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// DID of the consumer.
+	// DID or business partner number of the consumer.
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	// Id of one of our published offers.
 	Offer         string `protobuf:"bytes,3,opt,name=offer,proto3" json:"offer,omitempty"`

@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Participant is a company hosted by this process. Slug and DID never change.
+// Participant is a company hosted by this process. Slug, DID and profile never change.
 type Participant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The path element of all its addresses: 1 to 63 of a-z, 0-9 and '-'.
@@ -34,7 +34,9 @@ type Participant struct {
 	// When it was created here.
 	Created *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
 	// The public key of its decision log, as "log verify --key" takes it.
-	LogKey        string `protobuf:"bytes,5,opt,name=log_key,json=logKey,proto3" json:"log_key,omitempty"`
+	LogKey string `protobuf:"bytes,5,opt,name=log_key,json=logKey,proto3" json:"log_key,omitempty"`
+	// Id of the profile of its ecosystem.
+	Profile       string `protobuf:"bytes,6,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -104,13 +106,22 @@ func (x *Participant) GetLogKey() string {
 	return ""
 }
 
+func (x *Participant) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
 // CreateParticipantRequest names the company.
 type CreateParticipantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// See Participant.
 	Slug string `protobuf:"bytes,1,opt,name=slug,proto3" json:"slug,omitempty"`
 	// For people.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the profile of its ecosystem, for ever; empty: the first one of the settings.
+	Profile       string `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +166,13 @@ func (x *CreateParticipantRequest) GetSlug() string {
 func (x *CreateParticipantRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateParticipantRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
 	}
 	return ""
 }
@@ -292,16 +310,18 @@ var File_sluice_v1_participants_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_participants_proto_rawDesc = "" +
 	"\n" +
-	"\x1csluice/v1/participants.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x01\n" +
+	"\x1csluice/v1/participants.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x01\n" +
 	"\vParticipant\x12\x12\n" +
 	"\x04slug\x18\x01 \x01(\tR\x04slug\x12\x10\n" +
 	"\x03did\x18\x02 \x01(\tR\x03did\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x124\n" +
 	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x17\n" +
-	"\alog_key\x18\x05 \x01(\tR\x06logKey\"B\n" +
+	"\alog_key\x18\x05 \x01(\tR\x06logKey\x12\x18\n" +
+	"\aprofile\x18\x06 \x01(\tR\aprofile\"\\\n" +
 	"\x18CreateParticipantRequest\x12\x12\n" +
 	"\x04slug\x18\x01 \x01(\tR\x04slug\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"9\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aprofile\x18\x03 \x01(\tR\aprofile\"9\n" +
 	"\x15GetParticipantRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\"\x19\n" +
 	"\x17ListParticipantsRequest\"V\n" +

@@ -34,6 +34,8 @@ const (
 	Role_ROLE_READER Role = 2
 	// Decisions, agreements and events, and the export of the log.
 	Role_ROLE_AUDITOR Role = 3
+	// For programs: catalogs of peers, and pulls under agreements that are there. Nothing that binds the company or changes what is set up.
+	Role_ROLE_AGENT Role = 4
 )
 
 // Enum value maps for Role.
@@ -43,12 +45,14 @@ var (
 		1: "ROLE_OPERATOR",
 		2: "ROLE_READER",
 		3: "ROLE_AUDITOR",
+		4: "ROLE_AGENT",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"ROLE_OPERATOR":    1,
 		"ROLE_READER":      2,
 		"ROLE_AUDITOR":     3,
+		"ROLE_AGENT":       4,
 	}
 )
 
@@ -509,12 +513,14 @@ const file_sluice_v1_tokens_proto_rawDesc = "" +
 	"\x12DeleteTokenRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x15\n" +
-	"\x13DeleteTokenResponse*R\n" +
+	"\x13DeleteTokenResponse*b\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROLE_OPERATOR\x10\x01\x12\x0f\n" +
 	"\vROLE_READER\x10\x02\x12\x10\n" +
-	"\fROLE_AUDITOR\x10\x032\xf5\x01\n" +
+	"\fROLE_AUDITOR\x10\x03\x12\x0e\n" +
+	"\n" +
+	"ROLE_AGENT\x10\x042\xf5\x01\n" +
 	"\fTokenService\x12L\n" +
 	"\vCreateToken\x12\x1d.sluice.v1.CreateTokenRequest\x1a\x1e.sluice.v1.CreateTokenResponse\x12I\n" +
 	"\n" +

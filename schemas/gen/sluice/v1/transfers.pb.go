@@ -756,7 +756,7 @@ type PullRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug.
 	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	// DID of the provider.
+	// DID or business partner number of the provider.
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
 	// Asset id.
 	Asset string `protobuf:"bytes,3,opt,name=asset,proto3" json:"asset,omitempty"`
