@@ -28,7 +28,7 @@ var floors = [][]string{
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},
-	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
+	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
 // trees may be imported by those to their left, never back.
@@ -37,7 +37,7 @@ var trees = []string{"cmd", "e2e", "connector", "policy", "schemas"}
 // importers says who may import what carries a technology; nobody else may. A path stands for what is below it too.
 var importers = map[string][]string{
 	"github.com/open-policy-agent/opa": {"policy/engine"},
-	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/tck/kit"},
+	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/kits"},
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},
@@ -47,7 +47,7 @@ var importers = map[string][]string{
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
 	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
-		"connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/interop", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit"},
+		"connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit"},
 }
 
 // modules are those that the product stands on directly: one more is a decision.

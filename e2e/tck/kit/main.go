@@ -8,30 +8,21 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/e2e/kits"
 	"github.com/sluice-connector/sluice/e2e/tck"
 )
 
@@ -55,7 +46,7 @@ func main() {
 }
 
 func run(ctx context.Context, lib, cases string) error {
-	if err := check(lib); err != nil {
+	if err := kits.Check(lib, sums); err != nil {
 		return err
 	}
 	for _, kind := range []string{settings.Embedded, settings.Postgres} {
@@ -63,37 +54,6 @@ func run(ctx context.Context, lib, cases string) error {
 		if err := once(ctx, kind, lib, cases); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
-	}
-	return nil
-}
-
-// check compares the jars with the pinned bytes: none changed, none missing, none too many.
-func check(lib string) error {
-	want := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(sums))
-	for lines.Scan() {
-		sum, name, ok := strings.Cut(lines.Text(), "  ")
-		if !ok {
-			return fmt.Errorf("jars.sha256: %q is no line of sha256sum", lines.Text())
-		}
-		want[name] = sum
-	}
-	have, err := filepath.Glob(filepath.Join(lib, "*.jar"))
-	if err != nil {
-		return err
-	}
-	for _, path := range have {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		if name := filepath.Base(path); want[name] != hex.EncodeToString(sum[:]) {
-			return fmt.Errorf("%s is not the jar that jars.sha256 names", name)
-		}
-	}
-	if len(have) != len(want) {
-		return fmt.Errorf("%d jars in %s, jars.sha256 names %d", len(have), lib, len(want))
 	}
 	return nil
 }
@@ -106,11 +66,11 @@ func once(ctx context.Context, kind, lib, cases string) (err error) {
 	defer os.RemoveAll(dir)
 	store := settings.Store{Kind: kind}
 	if kind == settings.Postgres {
-		if store.URL, err = schema(ctx); err != nil {
+		if store.URL, err = kits.Schema(ctx, "kit"); err != nil {
 			return err
 		}
 	}
-	port, err := free()
+	port, err := kits.Free()
 	if err != nil {
 		return err
 	}
@@ -128,46 +88,16 @@ func once(ctx context.Context, kind, lib, cases string) (err error) {
 	server := &http.Server{Handler: company.Triggers(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(triggers) }()
 	defer server.Close()
-	file := filepath.Join(dir, "tck.properties")
-	if err := os.WriteFile(file, []byte(properties(company, callback, port, "http://"+triggers.Addr().String())), 0o600); err != nil {
-		return err
-	}
-	java := filepath.Join(dir, "Kit.java")
-	if err := os.WriteFile(java, runner, 0o600); err != nil {
-		return err
-	}
-	return play(ctx, lib, java, file, cases)
-}
-
-// play runs the kit and believes its summary alone: all active cases passed, none failed.
-func play(ctx context.Context, lib, java, file, cases string) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
-	defer cancel()
-	args := []string{"-cp", filepath.Join(lib, "*"), java, file}
+	r := kits.Run{Lib: lib, Launcher: runner, Properties: properties(company, callback, port, "http://"+triggers.Addr().String()), Dir: dir, Want: active}
 	if cases != "" {
-		args = append(args, cases)
+		r.Args, r.Want = []string{cases}, 0
 	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "java", args...)
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &out), os.Stderr
-	err := cmd.Run()
-	summary := regexp.MustCompile(`(?m)^(\d+) passed, (\d+) failed$`).FindStringSubmatch(out.String())
-	switch {
-	case summary == nil:
-		return errors.Join(err, errors.New("the kit printed no summary"))
-	case err != nil:
-		return fmt.Errorf("the kit ended with: %w", err)
-	case cases == "" && summary[1] != fmt.Sprint(active):
-		return fmt.Errorf("%s cases passed, want all %d", summary[1], active)
-	}
-	return nil
+	return r.Play(ctx)
 }
 
 // properties are the kit's settings.
-func properties(c *tck.Company, callback string, port int, triggers string) string {
-	var b strings.Builder
-	set := func(name, value string) { fmt.Fprintf(&b, "%s=%s\n", name, strings.ReplaceAll(value, ":", `\:`)) }
-	for name, value := range map[string]string{
+func properties(c *tck.Company, callback string, port int, triggers string) map[string]string {
+	set := map[string]string{
 		"dataspacetck.debug": "false", "dataspacetck.ansi": "false", "dataspacetck.dsp.local.connector": "false",
 		"dataspacetck.dsp.connector.agent.id":                   string(c.Local.DID),
 		"dataspacetck.dsp.connector.http.url":                   c.Root + "/dsp/2025-1",
@@ -178,45 +108,19 @@ func properties(c *tck.Company, callback string, port int, triggers string) stri
 		"dataspacetck.callback.address":                         callback,
 		"dataspacetck.host":                                     "127.0.0.1", "dataspacetck.port": fmt.Sprint(port),
 		"dataspacetck.dsp.default.wait": "15",
-	} {
-		set(name, value)
 	}
 	for i, id := range append(tck.Datasets, "CAT0103") {
-		set(fmt.Sprintf("CAT_01_%02d_DATASETID", i+1), id)
+		set[fmt.Sprintf("CAT_01_%02d_DATASETID", i+1)] = id
 	}
 	for _, tc := range tck.Cases {
 		prefix := strings.NewReplacer(":", "_", "-", "_").Replace(tc.ID)
 		if tc.Transfer() {
-			set(prefix+"_AGREEMENTID", tc.Key())
-			set(prefix+"_FORMAT", "HttpData-PULL")
+			set[prefix+"_AGREEMENTID"] = tc.Key()
+			set[prefix+"_FORMAT"] = "HttpData-PULL"
 			continue
 		}
-		set(prefix+"_DATASETID", tc.Key())
-		set(prefix+"_OFFERID", c.Offers[tc.Key()])
+		set[prefix+"_DATASETID"] = tc.Key()
+		set[prefix+"_OFFERID"] = c.Offers[tc.Key()]
 	}
-	return b.String()
-}
-
-// free is a port that nobody listens at now.
-func free() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-func schema(ctx context.Context) (string, error) {
-	url := os.Getenv("SLUICE_TEST_POSTGRES")
-	if url == "" {
-		return "", errors.New("SLUICE_TEST_POSTGRES is not set; run the kit with make tck-dsp")
-	}
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, "CREATE SCHEMA kit")
-	return url + "&search_path=kit", err
+	return set
 }
