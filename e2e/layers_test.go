@@ -21,7 +21,7 @@ const module = "github.com/sluice-connector/sluice"
 var floors = [][]string{
 	0: {"certs", "connector/fault", "connector/page", "connector/participant", "policy", "policy/decisionlog", "policy/decisionlog/durable", "policy/odrl", "policy/profile", "policy/reason", "policy/rego",
 		"schemas", "schemas/ijson", "schemas/jsonld"},
-	1: {"connector/agreement", "connector/aspect", "connector/aspect/sheet", "connector/catalog", "connector/commit", "connector/credential", "connector/dataplane",
+	1: {"connector/agreement", "connector/aspect", "connector/aspect/sheet", "connector/catalog", "connector/commit", "connector/credential", "connector/credential/statuslist", "connector/dataplane",
 		"connector/exchange", "connector/identity", "connector/negotiation", "connector/outbox", "connector/process", "connector/publishing", "connector/settings", "connector/transfer"},
 	2: {"connector/protocol/dcp", "connector/protocol/dsp", "connector/store"},
 	3: {"connector/dataplane/pull", "connector/identity/keyfile", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",

@@ -1,12 +1,11 @@
-// Package dcp turns the messages of the Decentralized Claims Protocol 1.0 into values and back (section 3.1). It does no I/O.
+// Package dcp turns the messages of the Decentralized Claims Protocol 1.0 into values and back (sections 3.1 and 4.1). It does
+// no I/O.
 package dcp
 
 import (
 	"encoding/json"
-	"slices"
 
 	"github.com/sluice-connector/sluice/connector/fault"
-	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 // Context is the JSON-LD context that every message carries.
@@ -27,27 +26,15 @@ const (
 )
 
 type message struct {
-	Context      []string          `json:"@context"`
-	Type         string            `json:"type"`
+	head
 	Scope        []string          `json:"scope,omitempty"`
 	Definition   json.RawMessage   `json:"presentationDefinition,omitempty"`
 	Presentation []json.RawMessage `json:"presentation"`
 }
 
 func read(body []byte, want string, limit int) (message, error) {
-	lim := ijson.DefaultLimits()
-	lim.MaxBytes, lim.String = limit, limit
 	var m message
-	if err := ijson.Unmarshal(body, lim, &m); err != nil {
-		return m, fault.New("dcp", fault.Malformed, "%s", err.Error())
-	}
-	if !slices.Contains(m.Context, Context) {
-		return m, fault.New("dcp", fault.Malformed, "@context: want an array that contains %s", Context)
-	}
-	if m.Type != want {
-		return m, fault.New("dcp", fault.Malformed, "type: want %s", want)
-	}
-	return m, nil
+	return m, readAs(body, want, limit, &m, &m.head)
 }
 
 // ParseQuery returns the scopes of a presentation query. A presentation definition is well-formed and not served: ok is false then.
@@ -75,15 +62,14 @@ func ParseQuery(body []byte) (scopes []string, ok bool, err error) {
 // EncodeQuery writes a presentation query by scope.
 func EncodeQuery(scopes []string) ([]byte, error) {
 	return json.Marshal(struct {
-		Context []string `json:"@context"`
-		Type    string   `json:"type"`
-		Scope   []string `json:"scope"`
-	}{[]string{Context}, queryType, scopes})
+		head
+		Scope []string `json:"scope"`
+	}{headOf(queryType), scopes})
 }
 
 // EncodeResponse writes the presentations; none is an empty list.
 func EncodeResponse(presentations []string) ([]byte, error) {
-	m := message{Context: []string{Context}, Type: responseType, Presentation: []json.RawMessage{}}
+	m := message{head: headOf(responseType), Presentation: []json.RawMessage{}}
 	for _, p := range presentations {
 		raw, err := json.Marshal(p)
 		if err != nil {
