@@ -28,7 +28,7 @@ var floors = [][]string{
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},
-	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
+	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/dcptck", "e2e/dcptck/kit", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
 // trees may be imported by those to their left, never back.
