@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -35,9 +38,12 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/store/postgres"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/turn"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -92,7 +98,12 @@ type Connector struct {
 	sources *egress.Client
 
 	resolver     *identity.Resolver
+	calls        credential.Calls
+	lists        *credential.Lists
 	verifier     *credential.Verifier
+	tokens       *identity.Verifier
+	wallet       *wallet.Service
+	issuers      *dcphttp.Issuers
 	agent        *dcphttp.Agent
 	identity     Identity
 	client       *dsphttp.Client
@@ -101,10 +112,16 @@ type Connector struct {
 	transfers    *transfer.Service
 	outbox       *outbox.Outbox
 	plane        *dataplane.Plane
+	owners       map[commit.ProcessKind]outbox.Owner
+	senders      senders
+	issuer       *issuer.Service
 	runner       *exchange.Runner
 	publisher    *publishing.Publisher
 	rpc          *rpc.Server
 
+	issuerService *dcphttp.IssuerService
+
+	gate       *gate.Gate
 	public     http.Handler
 	sequencers sequencers
 }
@@ -145,11 +162,15 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	if err := c.join(); err != nil {
+	if err := c.join(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	for _, p := range cfg.Settings.Participants {
-		if _, err := c.host(ctx, p.Slug, p.Name, "settings"); err != nil {
+		local, err := c.host(ctx, p.Slug, p.Name, "settings")
+		if err == nil && p.Issuer {
+			err = c.EnableIssuer(ctx, local, "settings")
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("participant %s: %w", p.Slug, err), c.Close())
 		}
 	}
@@ -180,7 +201,8 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.ledger = &ledger{engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
+	cores := runtime.GOMAXPROCS(0)
+	c.ledger = &ledger{turns: turn.New(cores, cores, math.MaxInt), engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
 	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Rand, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
@@ -217,12 +239,18 @@ func openStore(ctx context.Context, cfg Config) (store.Store, error) {
 }
 
 // join makes the services, top to bottom: the way out, identity, decision, state, wire.
-func (c *Connector) join() error {
+func (c *Connector) join(ctx context.Context) error {
 	if err := c.joinEgress(); err != nil {
 		return err
 	}
-	c.joinIdentity()
+	if err := c.joinIdentity(); err != nil {
+		return err
+	}
 	c.joinServices()
+	c.joinHolding()
+	if err := c.joinIssuer(ctx); err != nil {
+		return err
+	}
 	c.joinWire()
 	return c.joinManagement()
 }
@@ -265,37 +293,30 @@ func (c *Connector) joinEgress() error {
 	return err
 }
 
-func (c *Connector) joinIdentity() {
-	c.resolver = identity.NewResolver(c.peers.Fetch, c.cfg.Now)
-	tokens := &identity.Verifier{Documents: c.resolver, Replay: c.store, Now: c.cfg.Now}
-	holder := &credential.Holder{Wallet: c.hosted, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
+func (c *Connector) joinIdentity() error {
+	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
+	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
+	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.profile.Scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
-	trust := credential.Trust{}
-	for _, t := range c.cfg.Settings.Profile.Trust {
-		for _, kind := range t.Credentials {
-			trust[kind] = append(trust[kind], participant.DID(t.Issuer))
-		}
+	c.issuers = dcphttp.NewIssuers(c.agent, c.hosted)
+	if err := c.joinVerifier(c.tokens); err != nil {
+		return err
 	}
-	var bpn []credential.Claim
-	for _, claim := range c.profile.BPN {
-		bpn = append(bpn, credential.Claim(claim))
-	}
-	c.verifier = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: trust, Scopes: c.profile.Scopes, BPN: bpn,
-		Wallet: c.hosted, Now: c.cfg.Now, Log: c.cfg.Log})
 	c.client = dsphttp.NewClient(dsphttp.ClientConfig{HTTP: c.peers, Authorizer: authorizer{c}, Services: c.resolver, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: c.cfg.Rand}, Base: c.base,
 		Callbacks: c.cfg.Settings.Egress.Callbacks, Now: c.cfg.Now, Log: c.cfg.Log})
 	if c.identity = c.cfg.Identity; c.identity == nil {
 		c.identity = claimed{c.agent, c.verifier, c.client}
 	}
+	return nil
 }
 
 func (c *Connector) joinServices() {
 	cfg, id := c.cfg, c.profile.ID
 	vault := identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}
-	owners := map[commit.ProcessKind]outbox.Owner{}
-	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.client, Owners: owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
+	c.owners, c.senders = map[commit.ProcessKind]outbox.Owner{}, senders{commit.Negotiation: c.client, commit.Transfer: c.client}
+	c.outbox = outbox.New(outbox.Config{Store: c.store, Sender: c.senders, Owners: c.owners, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Deadline: cfg.Settings.Limits.GiveUp})
 	c.plane = dataplane.New(dataplane.Config{Store: c.store, Decider: c.ledger, Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, Profile: id,
 		Streams: cfg.Settings.Limits.Streams, Fresh: cfg.Fresh})
 	c.catalog = catalog.New(catalog.Config{Store: c.store, Decider: c.ledger, Evidence: c.identity, Sources: sources{cfg.Settings}, Profile: c.profile, ProfileID: id,
@@ -308,7 +329,7 @@ func (c *Connector) joinServices() {
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Codec: dsp.Codec{},
 		Directory: directory{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, ProfileID: id, Explain: negotiation.Refusal,
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
-	owners[commit.Negotiation], owners[commit.Transfer] = c.negotiations, c.transfers
+	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
 		Fetcher: pull.Fetcher{HTTP: c.peers}, Now: cfg.Now, Log: cfg.Log})
 }
@@ -316,10 +337,17 @@ func (c *Connector) joinServices() {
 func (c *Connector) joinWire() {
 	mux := http.NewServeMux()
 	c.agent.Mount(mux)
+	c.issuerService.Mount(mux)
+	dcphttp.NewCredentialService(c.agent, c.wallet).Mount(mux)
+	dcphttp.NewTokenService(c.agent, c.wallet).Mount(mux)
 	dsphttp.New(dsphttp.Config{Participants: c.hosted, Authenticator: c.identity, Negotiations: c.negotiations, Transfers: c.transfers, Catalogs: c.catalog,
 		Cursors: c.cursors(), Base: c.base, Log: c.cfg.Log}).Mount(mux)
 	pull.New(pull.Config{Plane: c.plane, Participants: c.hosted, Sources: sources{c.cfg.Settings}, Upstream: c.sources, Log: c.cfg.Log}).Mount(mux)
-	c.public = problem.WithIncidents(mux, c.cfg.Log, c.cfg.Rand)
+	limits := c.cfg.Settings.Limits
+	c.gate = gate.New(gate.Config{Connections: limits.Connections, AddressConnections: limits.AddressConnections, AddressRate: limits.AddressRate,
+		AddressBurst: limits.AddressBurst, PeerRate: limits.PeerRate, PeerBurst: limits.PeerBurst, Proxies: c.cfg.Settings.Public.Networks(),
+		Now: c.cfg.Now, Log: c.cfg.Log})
+	c.public = c.gate.Handler(problem.WithIncidents(mux, c.cfg.Log, c.cfg.Rand))
 }
 
 func (c *Connector) joinManagement() error {
@@ -329,7 +357,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -347,11 +375,15 @@ func (c *Connector) base(p participant.Participant) string    { return c.root(p)
 func (c *Connector) dataURL(p participant.Participant) string { return c.root(p) + "/data" }
 
 func (c *Connector) endpoints(p participant.Participant) []identity.Service {
-	return []identity.Service{
+	all := []identity.Service{
 		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
 		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
 		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: c.base(p) + "/catalog"},
 	}
+	if c.issuer.Enabled(p.ID) {
+		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: c.issuerURL(p)})
+	}
+	return all
 }
 
 // Run serves until the context ends, then stops: listeners first, then what is under way, then the background work.
@@ -406,6 +438,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
+	c.issuerService.Release()
 	for _, s := range servers {
 		s.drain(grace)
 	}
@@ -415,16 +448,18 @@ func (c *Connector) Run(ctx context.Context) error {
 // listen opens what Config did not bring.
 func (c *Connector) listen() (public, management net.Listener, err error) {
 	s := c.cfg.Settings
-	if public, err = c.listener(c.cfg.Public, s.Public.Listen, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
+	if public, err = c.listener(c.cfg.Public, s.Public.Listen, c.gate.Listener, c.cfg.TLS, s.Public.Cert, s.Public.Key); err != nil {
 		return nil, nil, err
 	}
-	if management, err = c.listener(c.cfg.Management, s.Management.Listen, nil, s.Management.Cert, s.Management.Key); err != nil {
+	open := func(l net.Listener) net.Listener { return l }
+	if management, err = c.listener(c.cfg.Management, s.Management.Listen, open, nil, s.Management.Cert, s.Management.Key); err != nil {
 		return nil, nil, errors.Join(err, public.Close())
 	}
 	return public, management, nil
 }
 
-func (c *Connector) listener(given net.Listener, address string, cert *tls.Certificate, chain, key string) (net.Listener, error) {
+// listener is TLS behind what guards the listener, or that alone.
+func (c *Connector) listener(given net.Listener, address string, guard func(net.Listener) net.Listener, cert *tls.Certificate, chain, key string) (net.Listener, error) {
 	var err error
 	l := given
 	if l == nil {
@@ -432,6 +467,7 @@ func (c *Connector) listener(given net.Listener, address string, cert *tls.Certi
 			return nil, err
 		}
 	}
+	l = guard(l)
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	switch {
 	case cert != nil:

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
@@ -131,21 +130,4 @@ func (h *hosted) Keys(p participant.Participant) (identity.Keys, error) {
 		return nil, fmt.Errorf("participant %s has no keys", p.Slug)
 	}
 	return k, nil
-}
-
-// Held implements credential.Wallet over the store; reading a credential's form is cheap next to verifying it.
-func (h *hosted) Held(ctx context.Context, p participant.Participant) ([]credential.Stored, error) {
-	rows, err := h.store.Credentials(ctx, p.ID)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]credential.Stored, 0, len(rows))
-	for _, row := range rows {
-		c, err := credential.Read(string(row.Raw), p.DID)
-		if err != nil {
-			return nil, fmt.Errorf("credential %s: %w", row.ID, err)
-		}
-		out = append(out, c)
-	}
-	return out, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/connector/turn"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/engine"
@@ -29,6 +30,7 @@ type ledger struct {
 	rand   io.Reader
 	now    func() time.Time
 	log    *slog.Logger
+	turns  *turn.Queue // of decisions: whoever asks for many delays its own
 
 	mu         sync.RWMutex
 	recorders  map[string]*decisionlog.Recorder
@@ -155,7 +157,12 @@ func (l *ledger) Decide(ctx context.Context, q policy.Question) (policy.Decision
 	if err != nil {
 		return policy.Decision{}, decisionlog.Entry{}, err
 	}
+	leave, err := l.turns.Enter(ctx)
+	if err != nil {
+		return policy.Decision{}, decisionlog.Entry{}, err
+	}
 	d := l.engine.Decide(ctx, q)
+	leave()
 	entry, err := recorder.Decision(q, d)
 	if err != nil {
 		return policy.Decision{}, decisionlog.Entry{}, err

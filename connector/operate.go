@@ -4,13 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -89,28 +86,6 @@ func (c *Connector) CreateParticipant(ctx context.Context, slug, name, actor str
 		return participant.Participant{}, &fault.Error{Op: "connector.CreateParticipant", Kind: fault.Conflict, Subject: slug, Reason: "a participant of this slug is hosted already"}
 	}
 	return c.host(ctx, slug, name, actor)
-}
-
-// PutCredential takes a credential into a participant's wallet.
-func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (store.Credential, error) {
-	read, err := credential.Read(string(jwt), local.DID)
-	if err != nil {
-		return store.Credential{}, fault.New("connector.PutCredential", fault.Malformed, "%s", err.Error())
-	}
-	row := store.Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: jwt,
-		NotAfter: read.Fact.NotAfter, Created: c.cfg.Now()}
-	return row, c.store.PutCredential(ctx, row)
-}
-
-// Issue signs a credential as a hosted authority.
-func (c *Connector) Issue(_ context.Context, authority participant.Participant, holder participant.DID, kind string, subject map[string]string, life time.Duration) ([]byte, error) {
-	keys, err := c.hosted.Keys(authority)
-	if err != nil {
-		return nil, err
-	}
-	issuer := credential.Issuer{DID: authority.DID, Keys: keys, Now: c.cfg.Now, Rand: c.cfg.Rand}
-	_, token, err := issuer.Issue(holder, kind, subject, life)
-	return []byte(token), err
 }
 
 // VerifierKey is the public key of a participant's decision log.

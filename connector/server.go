@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 )
 
 // drained is a server that stops when no request is under way. Shutdown alone would also wait for connections on which nothing was
@@ -26,7 +28,7 @@ const arrival = 10 * time.Second
 func (c *Connector) server(h http.Handler, protocols *http.Protocols, arrival time.Duration) *drained {
 	d := &drained{active: map[net.Conn]struct{}{}}
 	d.Server = &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: arrival, IdleTimeout: 60 * time.Second,
-		MaxHeaderBytes: 32 << 10, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100}, Protocols: protocols, ConnState: d.state,
+		MaxHeaderBytes: 32 << 10, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100}, Protocols: protocols, ConnState: d.state, ConnContext: gate.ConnContext,
 		ErrorLog: slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelDebug)}
 	return d
 }

@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -97,6 +98,42 @@ func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
 					t.Errorf("half a message was answered %d", res.StatusCode)
 				}
 				_ = more.CloseWithError(errors.New("given up"))
+			})
+		})
+	}
+}
+
+// T-43: nor is the rest of a header waited for, nor of a handshake.
+func TestAHeaderThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, over := range map[string]func(net.Listener) net.Listener{
+		"without TLS": func(l net.Listener) net.Listener { return l },
+		"with TLS": func(l net.Listener) net.Listener {
+			return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return nil, errors.New("nobody gets that far")
+			}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				listener := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+				server := connector.Public(http.NotFoundHandler(), nil, slog.New(slog.NewTextHandler(t.Output(), nil)))
+				go func() { _ = server.Serve(over(listener)) }()
+				defer func() { _ = server.Close(); synctest.Wait() }()
+				conn, err := listener.dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				begin := map[string]string{"without TLS": "GET / HTTP/1.1\r\nX-Slow: ", "with TLS": "\x16\x03\x01\x01\x00\x01"}[name]
+				began := time.Now()
+				go func() { _, _ = io.Copy(io.Discard, conn) }()
+				for _, err = io.WriteString(conn, begin); err == nil; _, err = conn.Write([]byte("x")) {
+					time.Sleep(500 * time.Millisecond)
+				}
+				if took := time.Since(began); took > 6*time.Second {
+					t.Errorf("held for %v", took)
+				}
 			})
 		})
 	}

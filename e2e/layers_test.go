@@ -19,13 +19,14 @@ const module = "github.com/sluice-connector/sluice"
 // floors is the house, floor by floor: imports point down, or sideways within one floor. Each package has its row; a new one gets one by a
 // decision, not by a pattern. What is generated (schemas/gen) is judged by importers alone.
 var floors = [][]string{
-	0: {"certs", "connector/fault", "connector/page", "connector/participant", "policy", "policy/decisionlog", "policy/decisionlog/durable", "policy/odrl", "policy/profile", "policy/reason", "policy/rego",
+	0: {"certs", "connector/fault", "connector/page", "connector/participant", "connector/turn", "policy", "policy/decisionlog", "policy/decisionlog/durable", "policy/odrl", "policy/profile", "policy/reason", "policy/rego",
 		"schemas", "schemas/ijson", "schemas/jsonld"},
 	1: {"connector/agreement", "connector/aspect", "connector/aspect/sheet", "connector/catalog", "connector/commit", "connector/credential", "connector/credential/statuslist", "connector/dataplane",
-		"connector/exchange", "connector/identity", "connector/negotiation", "connector/outbox", "connector/process", "connector/publishing", "connector/settings", "connector/transfer"},
+		"connector/exchange", "connector/identity", "connector/issuer", "connector/negotiation", "connector/outbox", "connector/process", "connector/publishing", "connector/settings", "connector/transfer",
+		"connector/wallet"},
 	2: {"connector/protocol/dcp", "connector/protocol/dsp", "connector/store"},
 	3: {"connector/dataplane/pull", "connector/identity/keyfile", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
-		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/problem",
+		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},
 	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/dcptck", "e2e/dcptck/kit", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
@@ -37,7 +38,7 @@ var trees = []string{"cmd", "e2e", "connector", "policy", "schemas"}
 // importers says who may import what carries a technology; nobody else may. A path stands for what is below it too.
 var importers = map[string][]string{
 	"github.com/open-policy-agent/opa": {"policy/engine"},
-	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/kits"},
+	"github.com/jackc/pgx":             {"connector/store/postgres", "e2e/bench", "e2e/interop", "e2e/kits"},
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},
@@ -47,7 +48,7 @@ var importers = map[string][]string{
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
 	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
-		"connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/interop", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit"},
+		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
 }
 
 // modules are those that the product stands on directly: one more is a decision.

@@ -22,6 +22,7 @@ const (
 	DoorIssue    Door = "edr.issue"           // an access token is issued
 	DoorData     Door = "data.request"        // one request of the data plane
 	DoorReeval   Door = "data.reeval"         // what runs is judged again
+	DoorIdentity Door = "identity"            // what a peer has proven is believed; asked of nobody, refused where a credential is not valid
 	DoorManage   Door = "management"          // an operator acts
 )
 

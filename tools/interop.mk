@@ -2,14 +2,19 @@
 INTEROP_LIB := $(CURDIR)/.cache/interop
 
 .PHONY: interop
-interop: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.15.1 ## trade with Eclipse EDC both ways, two releases
-	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop
+interop: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.14.1-sql $(INTEROP_LIB)/0.15.1 ## trade with Eclipse EDC both ways, two releases, in memory and on PostgreSQL
+	INTEROP_LIB=$(INTEROP_LIB) $(PGTEST) -- $(GO) run ./e2e/interop
 
 $(INTEROP_LIB)/%: e2e/interop/pom.xml
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
 	rm -rf $@
 	mvn -q -B -f $< -Dedc=$* $(if $(filter-out 0.14.1,$*),-Dmock=$*) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@
 
+$(INTEROP_LIB)/%-sql: e2e/interop/sql.xml
+	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
+	rm -rf $@
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@
+
 .PHONY: interop-rate
-interop-rate: $(INTEROP_LIB)/0.14.1 ## whole exchanges of EDC with EDC and of us with us, measured in one run
-	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop rate
+interop-rate: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.14.1-sql ## whole exchanges of EDC with EDC and of us with us, measured in one run: the tables of docs/benchmarks.md
+	INTEROP_LIB=$(INTEROP_LIB) $(PGTEST) --fsync -- $(GO) run ./e2e/interop rate

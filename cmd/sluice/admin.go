@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,38 +115,6 @@ func (a *app) tokensCommand() *cobra.Command {
 		return err
 	})}
 	return group("tokens", "Bearer tokens of the management API", a.remote(list), a.remote(create), a.remote(remove))
-}
-
-func (a *app) credentialsCommand() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List the wallet", Args: cobra.NoArgs, RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, _ []string) error {
-		all, err := pb.NewCredentialServiceClient(conn).ListCredentials(ctx, &pb.ListCredentialsRequest{Participant: slug})
-		if err != nil {
-			return err
-		}
-		return printList(a, []string{"TYPES", "ISSUER", "NOT AFTER", "ID"}, all.GetCredentials(), func(c *pb.Credential) []string {
-			return []string{strings.Join(c.GetTypes(), ", "), c.GetIssuer(), when(c.GetNotAfter()), c.GetId()}
-		})
-	})}
-	put := &cobra.Command{Use: "put FILE", Short: "Store a credential in JWT form; - reads standard input", Args: cobra.ExactArgs(1), RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
-		jwt, err := a.input(args[0], 64<<10)
-		if err != nil {
-			return err
-		}
-		c, err := pb.NewCredentialServiceClient(conn).PutCredential(ctx, &pb.PutCredentialRequest{Participant: slug, Jwt: strings.TrimSpace(string(jwt))})
-		if err != nil {
-			return err
-		}
-		if a.json {
-			return a.message(c)
-		}
-		a.fields("id", c.GetId(), "types", strings.Join(c.GetTypes(), ", "), "issuer", c.GetIssuer(), "not after", when(c.GetNotAfter()))
-		return nil
-	})}
-	remove := &cobra.Command{Use: "delete ID", Short: "Remove one", Args: cobra.ExactArgs(1), RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, slug string, args []string) error {
-		_, err := pb.NewCredentialServiceClient(conn).DeleteCredential(ctx, &pb.DeleteCredentialRequest{Participant: slug, Id: args[0]})
-		return err
-	})}
-	return group("credentials", "What we show to peers to prove who we are", a.remote(list), a.remote(put), a.remote(remove))
 }
 
 // input reads a small file, or standard input for "-".

@@ -29,6 +29,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/schemas"
 )
@@ -191,7 +192,7 @@ func (d *demo) story(ctx context.Context) error {
 		name string
 		do   func(context.Context) (string, error)
 	}{
-		{"publish", d.publish}, {"discover", d.discover}, {"negotiate", d.negotiate}, {"transfer", d.transfer}, {"pull", d.pull},
+		{"onboard", d.onboard}, {"publish", d.publish}, {"discover", d.discover}, {"negotiate", d.negotiate}, {"transfer", d.transfer}, {"pull", d.pull},
 		{"validate", d.validate}, {"refuse", d.refuse}, {"revoke", d.revoke}, {"verify", d.verify},
 	}
 	for _, s := range steps {
@@ -229,6 +230,42 @@ func (d *demo) tell(s demoStep, told string) {
 		mark, told = d.paint(d.stdout, red, "✗"), lines(s.Error)
 	}
 	d.say("  %s %-9s %8.1f ms  %s\n", mark, s.Name, s.MS, strings.ReplaceAll(told, "\n", "\n"+strings.Repeat(" ", 26)))
+}
+
+// onboard looks at what the members asked the authority for, and lets the rival ask for what it may not have.
+func (d *demo) onboard(ctx context.Context) (string, error) {
+	authority := d.net.Authority
+	given := 0
+	for _, c := range d.companies()[1:] {
+		held, err := c.Wallet().Credentials(ctx, c.Local)
+		if err != nil {
+			return "", err
+		}
+		for _, h := range held {
+			if h.Issuer != authority.Local.DID || h.Request == "" {
+				return "", fmt.Errorf("%s holds a credential that it did not ask the authority for", c.Local.Name)
+			}
+			given++
+		}
+	}
+	dusk := d.net.Companies["dusk"]
+	told := dusk.Store().Notify(ctx, dusk.Local.ID)
+	r, err := dusk.Wallet().Ask(ctx, dusk.Local, wallet.Ask{Issuer: authority.Local.DID, Types: []string{"DataExchangeGovernanceCredential"}, Actor: "demo"})
+	for err == nil && !r.State.Over() {
+		select {
+		case <-told:
+			r, err = dusk.Wallet().Request(ctx, dusk.Local, r.ID)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if r.State == wallet.Issued {
+		return "", errors.New("Dusk Trading got a credential that it is not on the list for")
+	}
+	return fmt.Sprintf("Each member asks Meridian for its credentials, and gets %d delivered. Dusk Trading is not on the list for the framework agreement and gets none.", given), nil
 }
 
 func (d *demo) publish(ctx context.Context) (string, error) {

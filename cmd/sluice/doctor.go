@@ -79,6 +79,9 @@ func (d *doctor) all(ctx context.Context) {
 	roots := d.roots()
 	d.certificate("certificate for peers", d.settings.Public.Cert, d.settings.Public.Key, roots, hostOnly(d.settings.Public.Host))
 	d.certificate("certificate of the management API", d.settings.Management.Cert, d.settings.Management.Key, nil, "")
+	if p := d.settings.Public; p.Cert == "" && len(p.Proxies) == 0 && hostOnly(p.Host) != "localhost" {
+		d.warn("proxies", "no TLS here and public.proxies is empty: the proxy in front stands for all peers, who then share what limits give one address")
+	}
 	serving := d.listening(ctx, "address for peers", d.settings.Public.Listen)
 	d.listening(ctx, "management address", d.settings.Management.Listen)
 	if len(d.settings.Profile.Trust) == 0 {

@@ -74,6 +74,7 @@ type initOptions struct {
 	storeURL, cert, key, roots, tokenOut      string
 	managementCert, managementKey             string
 	trust, peers                              []string
+	issuer                                    bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -99,6 +100,7 @@ Init never overwrites: it refuses when the settings file is there.`,
 	f.StringVar(&o.management, "management", d.Management.Listen, "address of the management API")
 	f.StringVar(&o.slug, "participant", "", "slug of the first participant (required)")
 	f.StringVar(&o.name, "name", "", "its name, for people (default: the slug)")
+	f.BoolVar(&o.issuer, "issuer", false, "the first participant issues credentials to others")
 	f.StringVar(&o.storeURL, "store-url", "", "use PostgreSQL at this URL instead of the embedded store")
 	f.StringVar(&o.cert, "cert", "", "PEM file of the certificate chain that peers see")
 	f.StringVar(&o.key, "key", "", "PEM file of its private key")
@@ -120,7 +122,7 @@ func (o initOptions) settings() (settings.Settings, error) {
 	if name == "" {
 		name = o.slug
 	}
-	s.Participants = []settings.Participant{{Slug: o.slug, Name: name}}
+	s.Participants = []settings.Participant{{Slug: o.slug, Name: name, Issuer: o.issuer}}
 	if o.storeURL != "" {
 		s.Store = settings.Store{Kind: settings.Postgres, URL: o.storeURL}
 	}

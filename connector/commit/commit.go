@@ -28,6 +28,13 @@ type ProcessKind string
 const (
 	Negotiation ProcessKind = "negotiation"
 	Transfer    ProcessKind = "transfer"
+
+	IssuerRequest ProcessKind = "issuer.request" // of a holder, for credentials
+	IssuerOffer   ProcessKind = "issuer.offer"   // to a holder
+
+	WalletRequest    ProcessKind = "wallet.request"    // credentials asked for
+	WalletCredential ProcessKind = "wallet.credential" // a credential, which ends
+	WalletOffer      ProcessKind = "wallet.offer"      // an offer that the settings may take
 )
 
 // Owed is a message to a peer that is retried until delivered or refused. Body is encoded once and

@@ -1,13 +1,10 @@
 package credential
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +12,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
-	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 const (
@@ -86,142 +82,29 @@ func (i *Issuer) Issue(holder participant.DID, kind string, subject Subject, lif
 	return id, token, err
 }
 
-// Trust says who may issue which type of credential.
-type Trust map[string][]participant.DID // type -> issuers
-
-// Trusts reports whether the issuer may issue the type.
-func (t Trust) Trusts(issuer, kind string) bool {
-	return slices.Contains(t[kind], participant.DID(issuer))
-}
-
-// read is a credential that was parsed and not yet believed.
-type read struct {
-	token  string
-	header identity.Header
-	claims vcClaims
-	issuer string
-	fact   policy.Credential
-}
-
-// parse reads a credential's form; the signature is not checked.
-func parse(token string) (read, error) {
-	r := read{token: token}
-	header, payload, err := identity.ParseJWT(token, maxCredential)
-	if err != nil {
-		return r, fmt.Errorf("credential.syntax: %w", err)
-	}
-	r.header = header
-	if err := ijson.Bind(payload, &r.claims); err != nil {
-		return r, fmt.Errorf("credential.syntax: %w", err)
-	}
-	c := r.claims
-	if r.issuer, err = issuerOf(c.VC.Issuer); err != nil {
-		return r, err
-	}
-	if c.Issuer != "" && c.Issuer != r.issuer {
-		return r, errors.New("credential.issuer: iss and issuer differ")
-	}
-	if !slices.Contains(c.VC.Type, baseType) || len(c.VC.Type) < 2 || len(c.VC.Context) == 0 || c.VC.Context[0] != contextV1 {
-		return r, errors.New("credential.type: want a VerifiableCredential of data model 1.1 with a type of its own")
-	}
-	return r, r.facts()
-}
-
-func issuerOf(raw json.RawMessage) (string, error) {
-	var s string
-	var o struct {
-		ID string `json:"id"`
-	}
-	if json.Unmarshal(raw, &s) == nil && s != "" {
-		return s, nil
-	}
-	if json.Unmarshal(raw, &o) == nil && o.ID != "" {
-		return o.ID, nil
-	}
-	return "", errors.New("credential.issuer: want a DID")
-}
-
-// facts takes over what a policy may read: the narrower of both validity windows, and the string members of the subject.
-func (r *read) facts() error {
-	c := r.claims
-	subjects := []map[string]any{}
-	if json.Unmarshal(c.VC.Subject, &subjects) != nil {
-		var one map[string]any
-		if err := json.Unmarshal(c.VC.Subject, &one); err != nil {
-			return errors.New("credential.subject: want an object")
-		}
-		subjects = append(subjects, one)
-	}
-	r.fact = policy.Credential{Issuer: r.issuer, ID: c.VC.ID, Subject: map[string]string{}}
-	for _, kind := range c.VC.Type {
-		if kind != baseType {
-			r.fact.Type = kind
-		}
-	}
-	for _, s := range subjects {
-		for name, value := range s {
-			if text, ok := value.(string); ok {
-				r.fact.Subject[name] = text
-			}
-		}
-		if id, _ := s["id"].(string); id != c.Subject {
-			return errors.New("credential.subject: its id is not the token's subject")
-		}
-	}
-	notBefore, err := instant(c.VC.Issued, max(c.NotBefore, c.IssuedAt), later)
-	if err != nil {
-		return err
-	}
-	notAfter, err := instant(c.VC.Expires, c.Expires, earlier)
-	if err != nil {
-		return err
-	}
-	r.fact.NotBefore, r.fact.NotAfter = notBefore, notAfter
-	sum := sha256.Sum256([]byte(r.token))
-	r.fact.Digest = hex.EncodeToString(sum[:])
-	return nil
-}
-
-func later(a, b time.Time) bool   { return a.After(b) }
-func earlier(a, b time.Time) bool { return a.Before(b) }
-
-// instant combines a date of the credential with a claim of the token; one of them must be there.
-func instant(text string, seconds int64, prefer func(a, b time.Time) bool) (time.Time, error) {
-	var out time.Time
-	if text != "" {
-		t, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return out, errors.New("credential.validity: want dates like 2026-11-24T09:00:00Z")
-		}
-		out = t.UTC()
-	}
-	if seconds != 0 {
-		if t := time.Unix(seconds, 0).UTC(); out.IsZero() || prefer(t, out) {
-			out = t
-		}
-	}
-	if out.IsZero() {
-		return out, errors.New("credential.validity: issuance and expiration are required")
-	}
-	return out, nil
-}
-
 // Stored is a credential in a wallet.
 type Stored struct {
-	ID    string
-	Types []string
-	Token string
-	Fact  policy.Credential
+	ID       string
+	Profile  string // Profile11 or Profile20
+	Types    []string
+	Contexts []string
+	Token    string
+	Fact     policy.Credential // under its last type
 }
 
 // Read takes a credential into a wallet: its form is checked, its signature is the business of those it is shown to.
 func Read(token string, holder participant.DID) (Stored, error) {
-	r, err := parse(token)
+	r, err := parse(token, maxCredential)
 	if err != nil {
 		return Stored{}, err
 	}
-	if r.claims.Subject != string(holder) {
+	facts, err := r.facts(r.types)
+	if err != nil {
+		return Stored{}, err
+	}
+	fact := facts[len(facts)-1]
+	if fact.Subject["id"] != string(holder) {
 		return Stored{}, errors.New("credential.subject: it was issued to somebody else")
 	}
-	return Stored{ID: r.fact.ID, Types: r.claims.VC.Type, Token: token, Fact: r.fact}, nil
+	return Stored{ID: r.id, Profile: r.profile, Types: append([]string{baseType}, r.types...), Contexts: r.contexts, Token: token, Fact: fact}, nil
 }

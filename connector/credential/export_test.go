@@ -1,12 +1,30 @@
 package credential
 
-import "encoding/json"
-
-// ParsePresentation reads the presentation inside a token, for the fuzzer.
-func ParsePresentation(raw []byte) (again []byte, err error) {
-	p, err := oneVP(raw)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(p)
+// ParsePresentation reads a presentation, for the fuzzer.
+func ParsePresentation(token string) (profile string, credentials []string, err error) {
+	p, err := parsePresentation(token)
+	return p.profile, p.credentials, err
 }
+
+// ParseList reads a list credential, for the fuzzer.
+func ParseList(token string) (entries int, err error) {
+	c, err := parse(token, maxList)
+	if err != nil {
+		return 0, err
+	}
+	v, _, err := subjectOf(c)
+	return v.bits.Len(), err
+}
+
+// Waiting is how many fetch the list or wait for it.
+func (l *Lists) Waiting(url string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.records[url].users
+}
+
+// Bounds that the cases go beyond.
+const (
+	MaxCalls  = maxCalls
+	MaxSchema = maxSchema
+)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +20,7 @@ import (
 
 // Wallet keeps the credentials of hosted participants.
 type Wallet interface {
+	// Held returns those that may be shown: none that is known to be revoked or suspended.
 	Held(ctx context.Context, p participant.Participant) ([]Stored, error)
 }
 
@@ -35,39 +35,9 @@ type Holder struct {
 
 const (
 	accessLife       = identity.TokenLife
-	presentationLife = time.Minute
+	presentationLife = identity.TokenLife // a verifier remembers what it was shown no longer than that
 	accessPrefix     = "sluice-at1."
 )
-
-// access is our own presentation access token: who may ask for which scopes until when. Only we read it, so it carries a MAC.
-type access struct {
-	Holder   string   `json:"h"`
-	Verifier string   `json:"v"`
-	Scopes   []string `json:"s"`
-	ID       string   `json:"j"`
-	Expires  int64    `json:"e"`
-}
-
-// Grant makes the access token that a self-issued token to the verifier carries.
-func (h *Holder) Grant(local participant.Participant, verifier participant.DID, scopes []string) (string, error) {
-	keys, err := h.Keys(local)
-	if err != nil {
-		return "", err
-	}
-	id, err := uuid.NewRandomFromReader(h.Rand)
-	if err != nil {
-		return "", err
-	}
-	body, err := json.Marshal(access{string(local.DID), string(verifier), scopes, id.String(), h.Now().Add(accessLife).Unix()})
-	if err != nil {
-		return "", err
-	}
-	mac, err := accessMAC(keys, body)
-	if err != nil {
-		return "", err
-	}
-	return accessPrefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(mac), nil
-}
 
 func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
 	key, err := keys.Secret(identity.SecretHolder)
@@ -81,36 +51,32 @@ func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
 }
 
 // granted opens an access token for the verifier that presents it, once.
-func (h *Holder) granted(ctx context.Context, local participant.Participant, keys identity.Keys, verifier participant.DID, token string) ([]Scope, error) {
-	refused := fault.New("credential.granted", fault.Unauthenticated, "the caller is not known") // the words of every refusal of a token
-	rest, ok := strings.CutPrefix(token, accessPrefix)
-	body64, mac64, ok2 := strings.Cut(rest, ".")
-	if !ok || !ok2 || len(token) > identity.MaxToken {
-		return nil, refused
+func (h *Holder) granted(ctx context.Context, local participant.Participant, verifier participant.DID, token string) ([]Scope, error) {
+	refused := func(err error) error { // the words of every refusal of a token
+		return &fault.Error{Op: "credential.granted", Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: err}
 	}
-	body, err1 := base64.RawURLEncoding.Strict().DecodeString(body64)
-	mac, err2 := base64.RawURLEncoding.Strict().DecodeString(mac64)
-	want, err3 := accessMAC(keys, body)
-	var a access
-	if errors.Join(err1, err2, err3) != nil || !hmac.Equal(mac, want) || json.Unmarshal(body, &a) != nil {
-		return nil, refused
-	}
+	a, err := h.open(local, verifier, token)
 	now := h.Now()
-	if a.Holder != string(local.DID) || a.Verifier != string(verifier) || now.Unix() >= a.Expires {
-		return nil, refused
+	switch {
+	case err != nil:
+		return nil, refused(err)
+	case a.Purpose != forPresentation && a.Purpose != forIssuance:
+		return nil, refused(errors.New("access.purpose: it is not for presentations"))
+	case now.Unix() >= a.Expires:
+		return nil, refused(errors.New("access.expired"))
 	}
 	fresh, err := h.Replay.Remember(ctx, "at|"+a.Holder, a.ID, time.Unix(a.Expires, 0), now)
 	if err != nil {
 		return nil, fault.Wrap("credential.granted", fault.Unavailable, err)
 	}
 	if !fresh {
-		return nil, refused
+		return nil, refused(errors.New("access.used"))
 	}
 	return parseScopes(a.Scopes)
 }
 
 // Present answers a presentation query of an authenticated verifier: the credentials that are both asked for and granted, held, and
-// valid now, in one presentation made for this verifier. None is an empty answer, not an error.
+// valid now, in presentations made for this verifier, one for each data model. None is an empty answer, not an error.
 func (h *Holder) Present(ctx context.Context, local participant.Participant, verifier participant.Peer, scopes []string) ([]string, error) {
 	const op = "credential.Present"
 	asked, err := parseScopes(scopes)
@@ -121,7 +87,7 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	granted, err := h.granted(ctx, local, keys, verifier.DID, verifier.AccessToken)
+	granted, err := h.granted(ctx, local, verifier.DID, verifier.AccessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -130,59 +96,78 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
 	now := h.Now()
-	var shown []string
+	shown := map[string][]string{} // profile -> tokens
 	for _, c := range held {
 		if selects(asked, c) && selects(granted, c) && !now.Before(c.Fact.NotBefore) && now.Before(c.Fact.NotAfter) {
-			shown = append(shown, c.Token)
+			shown[c.Profile] = append(shown[c.Profile], c.Token)
 		}
 	}
-	if len(shown) == 0 {
-		return nil, nil
+	var out []string
+	for _, profile := range slices.Sorted(maps.Keys(shown)) {
+		vp, err := h.presentation(local, keys, verifier.DID, profile, shown[profile])
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Unavailable, err)
+		}
+		out = append(out, vp)
 	}
-	vp, err := h.presentation(local, keys, verifier.DID, shown)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Unavailable, err)
-	}
-	return []string{vp}, nil
+	return out, nil
 }
 
 func selects(scopes []Scope, c Stored) bool {
 	for _, s := range scopes {
-		if s.Selects(c.ID, c.Types) {
+		if s.Selects(c.ID, c.Types, c.Contexts) {
 			return true
 		}
 	}
 	return false
 }
 
+// vpClaims are those of a presentation. The older model nests it, the newer one is the token.
 type vpClaims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub,omitempty"`
-	Audience any    `json:"aud"`
+	Audience string `json:"aud"`
 	ID       string `json:"jti"`
 	identity.Window
-	VP json.RawMessage `json:"vp"`
+	VP *vp `json:"vp,omitempty"`
+	*vp
 }
 
 type vp struct {
 	Context     []string `json:"@context"`
-	Type        any      `json:"type"`
-	Holder      string   `json:"holder,omitempty"`
-	Credentials []string `json:"verifiableCredential"`
+	Type        []string `json:"type"`
+	Holder      string   `json:"holder"`
+	Credentials []any    `json:"verifiableCredential"`
 }
 
-func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, credentials []string) (string, error) {
+type enveloped struct {
+	Context string `json:"@context"`
+	ID      string `json:"id"`
+	Type    string `json:"type"`
+}
+
+func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, profile string, credentials []string) (string, error) {
 	id, err := uuid.NewRandomFromReader(h.Rand)
 	if err != nil {
 		return "", err
 	}
-	inner, err := json.Marshal(vp{Context: []string{contextV1}, Type: []string{"VerifiablePresentation"}, Holder: string(local.DID), Credentials: credentials})
-	if err != nil {
-		return "", err
-	}
 	n := h.Now().Unix()
-	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, "JWT", vpClaims{Issuer: string(local.DID), Subject: string(local.DID),
-		Audience: string(verifier), ID: id.String(), Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: inner})
+	inner := vp{Context: []string{contextV1}, Type: []string{presentationType}, Holder: string(local.DID)}
+	claims := vpClaims{Issuer: string(local.DID), Subject: string(local.DID), Audience: string(verifier), ID: id.String(),
+		Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: &inner}
+	typ := "JWT"
+	if profile == Profile20 {
+		typ, inner.Context = typeVP, []string{contextV2}
+		claims.VP, claims.vp = nil, &inner
+	}
+	for _, token := range credentials {
+		if profile == Profile20 {
+			inner.Credentials = append(inner.Credentials, enveloped{contextV2, dataVC + token, envelopedVC})
+			continue
+		}
+		inner.Credentials = append(inner.Credentials, token)
+	}
+	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, typ, claims)
 	if err != nil {
 		return "", fmt.Errorf("presentation: %w", err)
 	}

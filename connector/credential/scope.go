@@ -8,8 +8,9 @@ import (
 
 // Scope asks for credentials of a type or for one credential (DCP 1.0, section 3.2): alias:discriminator[:operation].
 type Scope struct {
-	ByID  bool
-	Value string
+	ByID    bool
+	Value   string // a type or an id, whole
+	Context string // that credentials of the type must carry; "" for any
 }
 
 var typeAliases = []string{"org.eclipse.dspace.dcp.vc.type", "org.eclipse.tractusx.vc.type", "org.eclipse.edc.vc.type"}
@@ -29,26 +30,29 @@ func ParseScope(s string) (Scope, error) {
 			return Scope{}, fmt.Errorf("scope: write is no operation of a query")
 		}
 	}
-	if i := strings.LastIndexByte(rest, '#'); i >= 0 {
-		rest = rest[i+1:]
-	}
+	out := Scope{Value: rest}
 	switch {
-	case rest == "":
-		return Scope{}, fmt.Errorf("scope: the discriminator is empty")
 	case slices.Contains(typeAliases, alias):
-		return Scope{Value: rest}, nil
+		if i := strings.LastIndexByte(rest, '#'); i >= 0 {
+			out.Context, out.Value = rest[:i], rest[i+1:]
+		}
 	case slices.Contains(idAliases, alias):
-		return Scope{ByID: true, Value: rest}, nil
+		out.ByID = true
+	default:
+		return Scope{}, fmt.Errorf("scope: the alias is not known")
 	}
-	return Scope{}, fmt.Errorf("scope: the alias is not known")
+	if out.Value == "" {
+		return Scope{}, fmt.Errorf("scope: the discriminator is empty")
+	}
+	return out, nil
 }
 
-// Selects reports whether the scope asks for the credential.
-func (s Scope) Selects(id string, types []string) bool {
+// Selects reports whether the scope asks for a credential: its id, or one of its types, is exactly what the scope names.
+func (s Scope) Selects(id string, types, contexts []string) bool {
 	if s.ByID {
 		return s.Value == id
 	}
-	return slices.Contains(types, s.Value)
+	return slices.Contains(types, s.Value) && (s.Context == "" || slices.Contains(contexts, s.Context))
 }
 
 func parseScopes(list []string) ([]Scope, error) {

@@ -2,7 +2,6 @@ package credential
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,18 +13,28 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy"
-	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
 const (
-	cacheLife      = 5 * time.Minute
+	// CacheLife is how long what a peer has proven is remembered at most.
+	CacheLife = 5 * time.Minute
+
 	maxCached      = 10000
 	maxPresented   = 10
-	maxCredentials = 50
+	maxCredentials = 50 // in all
+
+	// patience is how long a peer's credential service may take, its DID document included; deadline is for the whole verification.
+	patience = 10 * time.Second
+	deadline = 15 * time.Second
+	// maxCalls bounds the outbound calls of one verification. Those for the token that came before it are two at most, which makes 20.
+	maxCalls = 18
+	// failureLife is how long a failure is remembered: its service, or whoever it names as such, is not asked again meanwhile.
+	failureLife = 10 * time.Second
 )
 
 // Querier asks a peer's credential service, once per access token.
@@ -36,56 +45,81 @@ type Querier interface {
 // Claim is where a business partner number is proven.
 type Claim struct{ Credential, Claim string }
 
-// VerifierConfig carries what a Verifier is made of. All fields are required.
+// VerifierConfig carries what a Verifier is made of. All fields are required but where the comment says otherwise.
 type VerifierConfig struct {
-	Querier Querier
-	Tokens  *identity.Verifier // finds keys, checks signatures, remembers ids
-	Trust   Trust
-	Scopes  []string // what every caller is asked for
-	BPN     []Claim
-	Wallet  Wallet
+	Querier  Querier
+	Tokens   *identity.Verifier // finds keys, checks signatures, remembers ids
+	Trust    Trust
+	Lists    *Lists // of one Verifier
+	Schemas  *Schemas
+	Calls    *Calls
+	Scopes   []string // what every caller is asked for
+	Required []string // scopes of which every caller must show a credential, or be a stranger; may be empty: then policies judge what is missing
+	BPN      []Claim
+	Wallet   Wallet
+	// Envelope opens presentations of version 2.0 that come in a second envelope, and then does without an audience and an end where neither
+	// layer names one: they are believed because they were fetched from the caller's own credential service just now.
+	Envelope bool
+	// Remember is how long what a peer has proven is remembered at most, 0 to CacheLife. 0: not at all, and nor is a failure; for a kit that
+	// plays many parts under one name.
+	Remember time.Duration
+	// Refused is told of each peer that was refused although an issuer that is trusted had signed what it showed, once for each verification; nil:
+	// nobody is. What strangers show is not told: they could fill any book.
+	Refused func(ctx context.Context, local participant.Participant, peer participant.DID, code string)
 	Now     func() time.Time
 	Log     *slog.Logger
 }
 
 // Verifier establishes what peers have proven. It is safe for concurrent use.
 type Verifier struct {
-	cfg   VerifierConfig
-	group singleflight.Group
+	cfg      VerifierConfig
+	required []Scope
+	group    singleflight.Group
 
 	mu    sync.Mutex
-	cache map[cacheKey]cached
+	cache map[pair]cached
 }
-
-const (
-	// patience is how long a peer's credential service may take, its DID document included.
-	patience = 10 * time.Second
-	// failureLife is how long a failure is remembered: its service, or whoever it names as such, is not asked again meanwhile.
-	failureLife = 10 * time.Second
-)
-
-type cacheKey struct{ own, peer participant.DID }
 
 // cached is what a peer has proven, to whoever signs with the same key: one that was replaced does not keep claims alive.
 type cached struct {
 	key     string
-	party   policy.Party
+	proven  proven
 	err     error // of the query, whoever signed
 	expires time.Time
 }
 
-// NewVerifier returns a Verifier.
-func NewVerifier(cfg VerifierConfig) *Verifier {
-	return &Verifier{cfg: cfg, cache: map[cacheKey]cached{}}
+// proven is what a verification came to.
+type proven struct {
+	party  policy.Party
+	places []place   // where the status of what it rests on is found
+	end    time.Time // of the shortest life in it
 }
 
-// Claims returns what the peer has proven to the hosted participant: from the cache while every credential in it is valid, else by a
-// query of its credential service, for which every token must carry an access token. A peer that shows nothing valid has proven nothing but its
-// DID; what that means is up to the policy. A presentation with anything invalid in it is refused whole.
+// NewVerifier returns a Verifier.
+func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
+	v := &Verifier{cfg: cfg, cache: map[pair]cached{}}
+	for _, s := range cfg.Required {
+		scope, err := ParseScope(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", s, err)
+		}
+		v.required = append(v.required, scope)
+	}
+	cfg.Lists.hooks.Lock()
+	defer cfg.Lists.hooks.Unlock()
+	cfg.Lists.forgoing, cfg.Lists.changed = v.drop, v.pardon
+	return v, nil
+}
+
+// Claims returns what the peer has proven to the hosted participant: from the cache while everything in it is valid and nothing of it is known
+// to be revoked, else by a query of its credential service, for which every token must carry an access token. A peer that shows nothing has
+// proven nothing but its DID; unless a scope is required, what that means is up to the policy. A presentation with anything invalid in it is
+// refused whole.
 func (v *Verifier) Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
 	party, err := v.claims(ctx, local, peer)
 	if err != nil {
-		v.cfg.Log.WarnContext(ctx, "presentation refused", slog.String("peer", string(peer.DID)), slog.Any("error", err))
+		v.cfg.Log.WarnContext(ctx, "presentation refused", slog.String("participant", string(local.DID)), slog.String("peer", string(peer.DID)),
+			slog.String("code", CodeOf(err)), slog.Any("error", err))
 		// No Wrap: what was found at an address that the peer chose is for the operator alone (T-04).
 		return policy.Party{}, &fault.Error{Op: "credential.Claims", Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: err}
 	}
@@ -94,25 +128,20 @@ func (v *Verifier) Claims(ctx context.Context, local participant.Participant, pe
 
 func (v *Verifier) claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
 	if peer.AccessToken == "" {
-		return policy.Party{}, errors.New("token.access: the token carries no access token")
+		return policy.Party{}, &Refusal{Code: codeAccess}
 	}
-	key := cacheKey{local.DID, peer.DID}
-	if c, ok := v.cached(key, peer.Key); ok {
-		return c.party, c.err
+	key := pair{local.DID, peer.DID}
+	if c, ok := v.cached(key, peer.Key); ok && v.current(c) {
+		return c.proven.party, c.err
 	}
 	result, err, _ := v.group.Do(string(key.own)+" "+string(key.peer)+" "+peer.Key, func() (any, error) {
-		if c, ok := v.cached(key, peer.Key); ok {
-			return c.party, c.err
-		}
 		// What is asked serves everybody who waits: it hangs neither on one caller's token nor on its patience.
-		ctx, cancel := context.WithTimeout(commit.WithUsed(context.WithoutCancel(ctx), nil), patience)
+		ctx, cancel := context.WithTimeout(withBudget(commit.WithUsed(context.WithoutCancel(ctx), nil), maxCalls), deadline)
 		defer cancel()
-		c := cached{key: peer.Key}
-		if c.party, c.expires, c.err = v.ask(ctx, local, peer); c.err != nil {
-			c.expires = v.cfg.Now().Add(failureLife)
+		if c, ok := v.cached(key, peer.Key); ok {
+			return v.again(ctx, key, local, c)
 		}
-		v.keep(key, c)
-		return c.party, c.err
+		return v.anew(ctx, key, local, peer)
 	})
 	if err != nil {
 		return policy.Party{}, err
@@ -120,7 +149,63 @@ func (v *Verifier) claims(ctx context.Context, local participant.Participant, pe
 	return result.(policy.Party), nil
 }
 
-func (v *Verifier) cached(key cacheKey, signer string) (cached, bool) {
+// current reports whether there is nothing to look at again.
+func (v *Verifier) current(c cached) bool {
+	return c.err != nil || v.cfg.Lists.fresh(c.proven.places)
+}
+
+// again looks at the status of what is remembered, when its lists are no longer fresh. A list that cannot be had refuses the caller and leaves
+// what it has proven: its access token is not spent on that.
+func (v *Verifier) again(ctx context.Context, key pair, local participant.Participant, c cached) (policy.Party, error) {
+	if v.current(c) {
+		return c.proven.party, c.err
+	}
+	end, err := v.cfg.Lists.check(ctx, c.proven.places)
+	if err != nil {
+		switch CodeOf(err) {
+		case codeStatusFetch, codeBudget:
+		default:
+			v.drop(key)
+			v.tell(ctx, local, key.peer, err)
+		}
+		return policy.Party{}, err
+	}
+	c.expires = sooner(c.expires, end)
+	return v.settle(key, c)
+}
+
+// anew asks the peer.
+func (v *Verifier) anew(ctx context.Context, key pair, local participant.Participant, peer participant.Peer) (policy.Party, error) {
+	c := cached{key: peer.Key}
+	c.proven, c.err = v.ask(ctx, local, peer)
+	if c.err != nil {
+		c.expires = v.cfg.Now().Add(failureLife)
+		v.keep(key, c)
+		return policy.Party{}, c.err
+	}
+	c.expires = sooner(c.proven.end, v.cfg.Now().Add(min(v.cfg.Remember, CacheLife)))
+	return v.settle(key, c)
+}
+
+// tell tells of a refusal that rests on what a trusted issuer signed.
+func (v *Verifier) tell(ctx context.Context, local participant.Participant, peer participant.DID, err error) {
+	if code := CodeOf(err); code != "" && v.cfg.Refused != nil {
+		v.cfg.Refused(ctx, local, peer, code)
+	}
+}
+
+// settle remembers what was proven and makes it depend on its status. A list that changed since it was looked at is not missed: either it finds
+// the pair among those who depend on it, or the pair finds what it says.
+func (v *Verifier) settle(key pair, c cached) (policy.Party, error) {
+	v.keep(key, c)
+	if code := v.cfg.Lists.watch(key, c.proven.places); code != "" {
+		v.drop(key)
+		return policy.Party{}, &Refusal{Code: code, Err: errors.New("while it was verified")}
+	}
+	return c.proven.party, nil
+}
+
+func (v *Verifier) cached(key pair, signer string) (cached, bool) {
 	now := v.cfg.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -128,8 +213,11 @@ func (v *Verifier) cached(key cacheKey, signer string) (cached, bool) {
 	return c, ok && now.Before(c.expires) && (c.err != nil || c.key == signer)
 }
 
-func (v *Verifier) keep(key cacheKey, c cached) {
+func (v *Verifier) keep(key pair, c cached) {
 	now := v.cfg.Now()
+	if v.cfg.Remember == 0 {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.cache) >= maxCached {
@@ -142,6 +230,24 @@ func (v *Verifier) keep(key cacheKey, c cached) {
 	v.cache[key] = c
 }
 
+// drop forgets what a peer has proven to one hosted participant.
+func (v *Verifier) drop(key pair) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.cache, key)
+}
+
+// pardon forgets failures: a list has changed, and who was refused by it may come again.
+func (v *Verifier) pardon() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for k, c := range v.cache {
+		if c.err != nil {
+			delete(v.cache, k)
+		}
+	}
+}
+
 // Forget drops what is cached of a peer: its key or a credential was revoked.
 func (v *Verifier) Forget(peer participant.DID) {
 	v.mu.Lock()
@@ -151,6 +257,13 @@ func (v *Verifier) Forget(peer participant.DID) {
 			delete(v.cache, k)
 		}
 	}
+}
+
+// ForgetAll drops everything that is cached: whom we trust has changed.
+func (v *Verifier) ForgetAll() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.cache)
 }
 
 // Own returns our own credentials as facts.
@@ -166,150 +279,247 @@ func (v *Verifier) Own(ctx context.Context, local participant.Participant) (poli
 	return party, v.number(party.Credentials)
 }
 
-func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, time.Time, error) {
-	presentations, err := v.cfg.Querier.Query(ctx, local, peer, v.cfg.Scopes)
+// ask queries the peer and checks what it shows, in the order of DCP 1.0 section 3.4.
+func (v *Verifier) ask(ctx context.Context, local participant.Participant, peer participant.Peer) (proven, error) {
+	if err := v.cfg.Calls.spend(ctx, CallPresentation); err != nil {
+		return proven{}, err
+	}
+	asking, cancel := context.WithTimeout(ctx, patience)
+	presentations, err := v.cfg.Querier.Query(asking, local, peer, v.cfg.Scopes)
+	cancel()
 	if err != nil {
-		return policy.Party{}, time.Time{}, fmt.Errorf("presentation.query: %w", err)
+		return proven{}, &Refusal{Code: codeQuery, Err: err}
 	}
 	if len(presentations) > maxPresented {
-		return policy.Party{}, time.Time{}, errors.New("presentation.count")
+		return proven{}, refuse(codeCount, "%d presentations", len(presentations))
 	}
-	now := v.cfg.Now()
-	party := policy.Party{DID: string(peer.DID)}
-	expires := now.Add(cacheLife)
-	for _, p := range presentations {
-		credentials, err := v.presentation(ctx, local, peer, p)
+	out := proven{party: policy.Party{DID: string(peer.DID)}}
+	satisfied, total := make([]bool, len(v.required)), 0
+	for _, token := range presentations {
+		p, end, err := v.presentation(ctx, local, peer, token)
 		if err != nil {
-			return policy.Party{}, time.Time{}, err
+			return proven{}, err
 		}
-		for _, c := range credentials {
-			party.Credentials = append(party.Credentials, c)
-			if c.NotAfter.Before(expires) {
-				expires = c.NotAfter
+		if total += len(p.credentials); total > maxCredentials {
+			return proven{}, refuse(codeCount, "%d credentials", total)
+		}
+		out.end = sooner(out.end, end)
+		for _, raw := range p.credentials {
+			c, err := v.credential(ctx, local, peer.DID, p.profile, raw)
+			if err != nil {
+				return proven{}, err
 			}
+			for i, scope := range v.required {
+				satisfied[i] = satisfied[i] || scope.Selects(c.id, c.types, c.contexts)
+			}
+			out.add(c)
 		}
 	}
-	if err := v.number(party.Credentials); err != nil {
-		return policy.Party{}, time.Time{}, err
+	if i := slices.Index(satisfied, false); i >= 0 {
+		return proven{}, refuse(codeScope, "%s", v.cfg.Required[i])
 	}
-	slices.SortFunc(party.Credentials, func(a, b policy.Credential) int { return strings.Compare(a.Type+a.Digest, b.Type+b.Digest) })
-	return party, expires, nil
+	if err := v.number(out.party.Credentials); err != nil {
+		return proven{}, err
+	}
+	slices.SortFunc(out.party.Credentials, func(a, b policy.Credential) int { return strings.Compare(a.Type+a.Digest, b.Type+b.Digest) })
+	return out, nil
 }
 
-// presentation checks one presentation in the order of DCP 1.0 section 3.4 and returns its credentials as facts.
-func (v *Verifier) presentation(ctx context.Context, local participant.Participant, peer participant.Peer, token string) ([]policy.Credential, error) {
-	header, payload, err := identity.ParseJWT(token, maxPresentation)
+// add takes over an accepted credential.
+func (p *proven) add(c accepted) {
+	p.party.Credentials = append(p.party.Credentials, c.facts...)
+	p.places = append(p.places, c.places...)
+	p.end = sooner(sooner(p.end, c.end), c.facts[0].NotAfter)
+}
+
+// presentation checks one presentation and returns it with its end.
+func (v *Verifier) presentation(ctx context.Context, local participant.Participant, peer participant.Peer, token string) (shown, time.Time, error) {
+	var around *claimSet // of the second envelope, where there is one
+	if inner, claims, header, ok := outer(token); ok {
+		if !v.cfg.Envelope {
+			return shown{}, time.Time{}, refuse(codeEnvelope, "want the presentation itself")
+		}
+		if err := v.unwrap(ctx, peer, header, claims, token); err != nil {
+			return shown{}, time.Time{}, err
+		}
+		token, around = inner, &claims
+	}
+	p, err := parsePresentation(token)
 	if err != nil {
-		return nil, fmt.Errorf("presentation.syntax: %w", err)
+		return p, time.Time{}, err
 	}
-	var c vpClaims
-	if err := ijson.Bind(payload, &c); err != nil {
-		return nil, fmt.Errorf("presentation.syntax: %w", err)
+	c := p.claims
+	if around != nil {
+		c = merge(c, *around, p.holder)
 	}
-	inner, err := oneVP(c.VP)
-	if err != nil {
-		return nil, err
+	did, ok := identity.DIDOf(p.header.KeyID)
+	aud := audience(c.Audience)
+	loose := around != nil && c.Audience == nil && c.Expires == 0
+	switch {
+	case !v.cfg.Trust.Accepts(p.profile):
+		return p, time.Time{}, refuse(codeVPProfile, "%s", p.profile)
+	case c.Issuer != string(peer.DID):
+		return p, time.Time{}, refuse(codeVPIssuer, "it is %.200q", c.Issuer)
+	case !ok || did != c.Issuer:
+		return p, time.Time{}, refuse(codeVPKid, "%.200q is not of %s", p.header.KeyID, c.Issuer)
+	case c.Subject != "" && c.Subject != c.Issuer, p.holder != "" && p.holder != c.Issuer:
+		return p, time.Time{}, refuse(codeVPHolder, "it is not the issuer")
+	case aud != string(local.DID) && !loose:
+		return p, time.Time{}, refuse(codeAudience, "it is %.200q", aud)
+	case (c.ID == "" && around == nil) || len(c.ID) > 255:
+		return p, time.Time{}, refuse(codeJTI, "want 1 to 255 characters")
 	}
+	if !loose {
+		if err := v.window(c.Window); err != nil {
+			return p, time.Time{}, &Refusal{Code: codeVPTime, Err: err}
+		}
+	}
+	if err := v.cfg.Tokens.Signature(ctx, peer.DID, p.header.KeyID, token, identity.Authentication); err != nil {
+		return p, time.Time{}, &Refusal{Code: codeVPSigned, Err: err}
+	}
+	if loose {
+		return p, time.Time{}, nil
+	}
+	end := time.Unix(c.Expires, 0)
+	if c.ID != "" {
+		// After the signature, so that nobody burns another's id.
+		fresh, err := v.cfg.Tokens.Remember(ctx, "vp|"+c.Issuer, c.ID, end.Add(identity.Leeway))
+		if err != nil || !fresh {
+			return p, time.Time{}, &Refusal{Code: codeReplayed, Err: err}
+		}
+	}
+	return p, end, nil
+}
+
+// unwrap checks the second envelope: it must be of the caller too.
+func (v *Verifier) unwrap(ctx context.Context, peer participant.Peer, header identity.Header, claims claimSet, token string) error {
 	did, ok := identity.DIDOf(header.KeyID)
 	switch {
-	case !ok || did != c.Issuer:
-		return nil, errors.New("presentation.kid: its DID is not the issuer")
-	case c.Issuer != string(peer.DID):
-		return nil, errors.New("presentation.issuer: it is not the caller")
-	case c.Subject != "" && c.Subject != c.Issuer, inner.Holder != "" && inner.Holder != c.Issuer:
-		return nil, errors.New("presentation.holder: it is not the issuer")
-	case audience(c.Audience) != string(local.DID):
-		return nil, errors.New("presentation.audience")
-	case c.ID == "" || len(c.ID) > 255:
-		return nil, errors.New("presentation.jti")
-	case len(inner.Credentials) > maxCredentials:
-		return nil, errors.New("presentation.count")
-	}
-	if err := c.Window.Check(v.cfg.Now(), identity.MaxTokenLife); err != nil {
-		return nil, fmt.Errorf("presentation: %w", err)
+	case !ok || did != string(peer.DID):
+		return refuse(codeVPKid, "the envelope's %.200q is not of the caller", header.KeyID)
+	case claims.Issuer != "" && claims.Issuer != did:
+		return refuse(codeVPIssuer, "the envelope is of %.200q", claims.Issuer)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, header.KeyID, token, identity.Authentication); err != nil {
-		return nil, fmt.Errorf("presentation: %w", err)
+		return &Refusal{Code: codeVPSigned, Err: err}
 	}
-	fresh, err := v.cfg.Tokens.Replay.Remember(ctx, "vp|"+c.Issuer, c.ID, time.Unix(c.Expires, 0).Add(identity.Leeway), v.cfg.Now())
-	if err != nil || !fresh {
-		return nil, errors.Join(errors.New("presentation.replayed"), err)
+	return nil
+}
+
+// merge lets the envelope say what the presentation inside does not.
+func merge(inner, around claimSet, holder string) claimSet {
+	if inner.Issuer == "" {
+		inner.Issuer = holder
 	}
-	out := make([]policy.Credential, 0, len(inner.Credentials))
-	for _, raw := range inner.Credentials {
-		fact, err := v.credential(ctx, peer.DID, raw)
-		if err != nil {
-			return nil, err
+	if inner.Audience == nil {
+		inner.Audience = around.Audience
+	}
+	if inner.ID == "" {
+		inner.ID = around.ID
+	}
+	if inner.Expires == 0 {
+		inner.Window = around.Window
+	}
+	return inner
+}
+
+// window judges when a presentation is valid. The house's leeway is the most there is; trust may give less.
+func (v *Verifier) window(w identity.Window) error {
+	now := v.cfg.Now()
+	if err := w.Check(now, identity.MaxTokenLife); err != nil {
+		return err
+	}
+	n, leeway := now.Unix(), int64(leewayOf(v.cfg.Trust)/time.Second)
+	if w.Expires <= n-leeway || w.NotBefore > n+leeway || w.IssuedAt > n+leeway {
+		return errors.New("token.time: further off than the trust settings allow")
+	}
+	return nil
+}
+
+// accepted is a credential that is believed, for the types that its issuer is trusted for.
+type accepted struct {
+	id       string
+	types    []string // those that it is relied upon for
+	contexts []string
+	facts    []policy.Credential // one for each of the types
+	places   []place
+	end      time.Time // of its status lists; zero: none
+}
+
+// credential checks one credential. Its issuer must be trusted for what it is relied upon for before anything is fetched on its account; what
+// it says of itself beyond that counts for nothing.
+func (v *Verifier) credential(ctx context.Context, local participant.Participant, holder participant.DID, profile, token string) (accepted, error) {
+	r, err := parse(token, maxCredential)
+	if err != nil {
+		return accepted{}, err
+	}
+	out := accepted{id: r.id, contexts: r.contexts}
+	for _, kind := range r.types {
+		if v.cfg.Trust.Trusts(r.issuer, kind) && !slices.Contains(out.types, kind) {
+			out.types = append(out.types, kind)
 		}
-		out = append(out, fact)
+	}
+	switch {
+	case r.profile != profile:
+		return out, refuse(codeMixed, "%s in a presentation of %s", r.profile, profile)
+	case !r.kid():
+		return out, refuse(codeKid, "%.200q is not of %s", r.header.KeyID, r.issuer)
+	case len(out.types) == 0:
+		return out, refuse(codeUntrusted, "%s may not issue %q", r.issuer, r.types)
+	}
+	if err := v.cfg.Tokens.Signature(ctx, r.issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
+		return out, &Refusal{Code: codeSigned, Err: err}
+	}
+	if err := v.signed(ctx, &out, r, holder); err != nil {
+		v.tell(ctx, local, holder, err)
+		return out, err
 	}
 	return out, nil
 }
 
-func audience(aud any) string {
-	if list, ok := aud.([]any); ok && len(list) == 1 {
-		aud = list[0]
-	}
-	s, _ := aud.(string)
-	return s
-}
-
-// oneVP reads the presentation: an object, or a list of exactly one.
-func oneVP(raw json.RawMessage) (vp, error) {
-	var list []vp
-	var one vp
-	switch {
-	case ijson.Bind(raw, &one) == nil:
-	case ijson.Bind(raw, &list) == nil && len(list) == 1:
-		one = list[0]
-	default:
-		return vp{}, errors.New("presentation.syntax: want one presentation")
-	}
-	types, _ := one.Type.([]any)
-	if one.Type != "VerifiablePresentation" && !slices.Contains(types, any("VerifiablePresentation")) {
-		return vp{}, errors.New("presentation.type")
-	}
-	return one, nil
-}
-
-// credential checks one credential. Its issuer must be trusted for its type before anything is fetched on its account.
-func (v *Verifier) credential(ctx context.Context, holder participant.DID, token string) (policy.Credential, error) {
-	r, err := parse(token)
-	if err != nil {
-		return policy.Credential{}, err
-	}
-	did, ok := identity.DIDOf(r.header.KeyID)
-	if !ok || did != r.issuer {
-		return policy.Credential{}, errors.New("credential.kid: its DID is not the issuer")
-	}
-	if !v.cfg.Trust.Trusts(r.issuer, r.fact.Type) {
-		return policy.Credential{}, fmt.Errorf("credential.untrusted: %s may not issue %s", r.issuer, r.fact.Type)
-	}
-	issuer, _, err := identity.ParseDID(r.issuer)
-	if err != nil {
-		return policy.Credential{}, fmt.Errorf("credential.issuer: %w", err)
-	}
-	if err := v.cfg.Tokens.Signature(ctx, issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
-		return policy.Credential{}, fmt.Errorf("credential: %w", err)
+// signed checks what a trusted issuer says.
+func (v *Verifier) signed(ctx context.Context, out *accepted, r read, holder participant.DID) (err error) {
+	if out.facts, err = r.facts(out.types); err != nil {
+		return err
 	}
 	now := v.cfg.Now()
 	switch {
-	case now.Add(identity.Leeway).Before(r.fact.NotBefore):
-		return policy.Credential{}, errors.New("credential.early")
-	case !now.Before(r.fact.NotAfter):
-		return policy.Credential{}, errors.New("credential.expired")
-	case r.claims.Subject != string(holder):
-		return policy.Credential{}, errors.New("credential.holder: it was issued to somebody else")
-	case present(r.claims.VC.Status):
-		// Without a reader for status lists a credential that can be revoked cannot be believed.
-		return policy.Credential{}, errors.New("credential.status: it cannot be checked here")
-	case present(r.claims.VC.Schema):
-		return policy.Credential{}, errors.New("credential.schema: it cannot be checked here")
+	case now.Add(leewayOf(v.cfg.Trust)).Before(r.notBefore):
+		return refuse(codeEarly, "valid from %s", r.notBefore)
+	case !now.Before(r.notAfter): // without leeway: policies give none either, and what has ended must not outlive its end
+		return refuse(codeExpired, "valid until %s", r.notAfter)
+	case out.facts[0].Subject["id"] != string(holder):
+		return refuse(codeHolder, "it is of %.200q", out.facts[0].Subject["id"])
 	}
-	return r.fact, nil
+	if out.places, err = placesOf(r); err != nil {
+		return err
+	}
+	if out.end, err = v.cfg.Lists.check(ctx, out.places); err != nil {
+		return err
+	}
+	return v.cfg.Schemas.check(ctx, r)
 }
 
-func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+// placesOf reads where the status of a credential is found, leaving out what only informs.
+func placesOf(r read) ([]place, error) {
+	entries, err := statuslist.ParseEntries(r.members.Status)
+	switch {
+	case errors.Is(err, statuslist.ErrKind):
+		return nil, &Refusal{Code: codeStatusType, Err: err}
+	case err != nil:
+		return nil, &Refusal{Code: codeStatusEntry, Err: err}
+	}
+	var out []place
+	for _, e := range entries {
+		if e.Kind == statuslist.List2021 && r.profile != Profile11 {
+			return nil, refuse(codeStatusType, "a %s in a credential of version 2.0", e.Kind)
+		}
+		if e.Blocks() {
+			out = append(out, place{entry: e, issuer: r.issuer, until: r.notAfter})
+		}
+	}
+	return out, nil
+}
 
 // number marks the credentials that prove a business partner number; two different ones prove none.
 func (v *Verifier) number(credentials []policy.Credential) error {
@@ -321,7 +531,7 @@ func (v *Verifier) number(credentials []policy.Credential) error {
 				continue
 			}
 			if found != "" && n != found {
-				return errors.New("credential.bpn: the credentials name different business partner numbers")
+				return refuse(codeBPN, "%s and %s", found, n)
 			}
 			found, credentials[i].BPN = n, n
 		}

@@ -37,6 +37,7 @@ var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 type world struct {
 	keys     map[participant.DID]*keyfile.Keys
 	verifier *identity.Verifier
+	again    func() *identity.Verifier // another one over the same store
 	fetched  *atomic.Int32
 }
 
@@ -65,7 +66,10 @@ func setup(t testing.TB) world {
 		}
 		return doc, nil
 	}, func() time.Time { return now })
-	w.verifier = &identity.Verifier{Documents: resolver, Replay: store, Now: func() time.Time { return now }}
+	w.again = func() *identity.Verifier {
+		return identity.NewVerifier(resolver, store, func() time.Time { return now })
+	}
+	w.verifier = w.again()
 	return w
 }
 
@@ -98,7 +102,7 @@ func TestAFreshTokenProvesItsSenderOnce(t *testing.T) {
 	if _, err := w.accept(t, token); err == nil || !strings.Contains(err.Error(), "token.replayed") {
 		t.Errorf("the second time: %v", err)
 	}
-	again := &identity.Verifier{Documents: w.verifier.Documents, Replay: w.verifier.Replay, Now: w.verifier.Now} // the next process
+	again := w.again() // the next process
 	_, used, err := again.Verify(t.Context(), token, cobalt)
 	check(t, err)
 	if err := again.Settle(t.Context(), used); err == nil || !strings.Contains(err.Error(), "token.replayed") {
@@ -159,8 +163,9 @@ func TestEachStepOfVerificationRefuses(t *testing.T) {
 		t.Fatalf("the token that the others are made from: %v", err)
 	}
 	own, other := w.keys[boreal], w.keys[cobalt]
-	parts := strings.Split(good, ".")
+	parts, used := strings.Split(forge(t, own, header(), payload()), "."), strings.Split(good, ".")
 	for name, tt := range map[string]struct{ token, want string }{
+		"used, and not worth a look at its signature": {used[0] + "." + used[1] + "." + used[2][:40], "token.replayed"},
 		"unsigned":                        {forge(t, own, header("alg", `"none"`), payload()), "token.syntax: algorithm \"none\""},
 		"signed with a secret":            {forge(t, own, header("alg", `"HS256"`), payload()), "token.syntax: algorithm \"HS256\""},
 		"signed by another algorithm":     {forge(t, own, header("alg", `"EdDSA"`), payload()), "token.signature: the header names EdDSA"},

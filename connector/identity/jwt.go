@@ -23,6 +23,7 @@ type Header struct {
 	Algorithm string `json:"alg"`
 	KeyID     string `json:"kid"`
 	Type      string `json:"typ"`
+	Content   string `json:"cty,omitempty"` // of what is enveloped; read, never relied on
 }
 
 // refusedHeaders choose keys, algorithms or encodings from inside the token: none may (RFC 8725).
@@ -77,6 +78,9 @@ func DIDOf(kid string) (string, bool) {
 	return did, ok && fragment != "" && !strings.Contains(fragment, "#")
 }
 
+// contents says what is in tokens of data model 2.0 (VC-JOSE-COSE, section 3.1).
+var contents = map[string]string{"vc+jwt": "vc", "vp+jwt": "vp"}
+
 // SignJWT makes a compact JWS with the newest key of the use. typ is the header's type.
 func SignJWT(did string, keys Keys, use Use, typ string, claims any) (string, error) {
 	public := keys.Public(use)
@@ -87,7 +91,7 @@ func SignJWT(did string, keys Keys, use Use, typ string, claims any) (string, er
 	if err != nil {
 		return "", err
 	}
-	header, err := json.Marshal(Header{Algorithm: alg.String(), KeyID: did + "#" + public[0].ID, Type: typ})
+	header, err := json.Marshal(Header{Algorithm: alg.String(), KeyID: did + "#" + public[0].ID, Type: typ, Content: contents[typ]})
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/turn"
 )
 
 // Fetch gets the bytes behind the URL of a DID document through the guarded dialer.
@@ -23,6 +24,7 @@ const (
 
 	// Whoever sends a token makes us fetch from the host that it names, whose host that may be (security rule T-05).
 	maxFetches  = 64
+	maxShare    = 16 // of these for one caller, who may name as many slow hosts as it likes; it does not wait for more
 	maxPerHost  = 2
 	maxFailures = 16              // of one host in a row …
 	forgiven    = 6 * time.Second // … one more for each of these
@@ -38,7 +40,7 @@ type Resolver struct {
 	fetch  Fetch
 	now    func() time.Time
 	group  singleflight.Group
-	places chan struct{} // one is taken by each fetch
+	places *turn.Queue // one is taken by each fetch
 
 	mu    sync.Mutex
 	cache map[participant.DID]resolved
@@ -62,7 +64,7 @@ type host struct {
 
 // NewResolver returns a Resolver.
 func NewResolver(fetch Fetch, now func() time.Time) *Resolver {
-	return &Resolver{fetch: fetch, now: now, places: make(chan struct{}, maxFetches), cache: map[participant.DID]resolved{}, hosts: map[string]*host{}}
+	return &Resolver{fetch: fetch, now: now, places: turn.New(maxFetches, maxShare, maxShare), cache: map[participant.DID]resolved{}, hosts: map[string]*host{}}
 }
 
 // Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID.
@@ -70,13 +72,10 @@ func (r *Resolver) Resolve(ctx context.Context, did participant.DID, fresh bool)
 	if got, ok := r.cached(did, fresh); ok {
 		return got.doc, got.err
 	}
-	result := r.group.DoChan(string(did), func() (any, error) {
-		// Who missed the cache just before another fetch ended finds its result here.
-		got, ok := r.cached(did, fresh)
-		if !ok {
-			// The fetch serves everybody who waits, so it does not hang on one caller's context.
-			got = r.load(context.WithoutCancel(ctx), did, got.known)
-		}
+	// Who waits together is of one line: nobody's look hangs on how long another's line is.
+	result := r.group.DoChan(turn.Line(ctx)+" "+string(did), func() (any, error) {
+		// The fetch serves everybody who waits, so it does not hang on one caller's context.
+		got := r.load(context.WithoutCancel(ctx), did, fresh)
 		return got.doc, got.err
 	})
 	select {
@@ -101,7 +100,7 @@ func (r *Resolver) cached(did participant.DID, fresh bool) (resolved, bool) {
 
 // load fetches the document and remembers it or its failure. Only the failures of DIDs that were never found count against their host: what
 // strangers invent must not keep those away who are there.
-func (r *Resolver) load(ctx context.Context, did participant.DID, known bool) resolved {
+func (r *Resolver) load(ctx context.Context, did participant.DID, fresh bool) resolved {
 	_, address, err := ParseDID(string(did))
 	if err != nil {
 		return resolved{err: err}
@@ -115,20 +114,28 @@ func (r *Resolver) load(ctx context.Context, did participant.DID, known bool) re
 	wait, done := context.WithTimeout(ctx, patience)
 	defer done()
 	// A place at the host comes first, so that one that is slow holds few of the places there are in all.
-	for _, places := range []chan struct{}{h.places, r.places} {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-		case <-wait.Done():
-			return resolved{err: ErrBusy}
-		}
+	select {
+	case h.places <- struct{}{}:
+		defer func() { <-h.places }()
+	case <-wait.Done():
+		return resolved{err: ErrBusy}
 	}
-	if !known && r.exhausted(h) {
+	leave, err := r.places.Enter(wait)
+	if err != nil {
+		return resolved{err: ErrBusy}
+	}
+	defer leave()
+	// Who missed the cache just before another fetch ended finds its result here.
+	got, ok := r.cached(did, fresh)
+	if ok {
+		return got
+	}
+	if !got.known && r.exhausted(h) {
 		return resolved{err: ErrBusy}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	got := resolved{known: known}
+	got = resolved{known: got.known}
 	body, err := r.fetch(ctx, address, MaxDocument)
 	if err == nil {
 		got.doc, err = ParseDocument(did, body)

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/turn"
 	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
@@ -121,7 +122,7 @@ func TestAKeyThatIsNotThereGivesOneLookInTenSeconds(t *testing.T) {
 	keys, strange := newKeys(t), newKeys(t)
 	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
 		n.serve(t, boreal, keys)
-		v := &identity.Verifier{Documents: r, Now: time.Now}
+		v := identity.NewVerifier(r, nil, time.Now)
 		for _, step := range []struct {
 			wait time.Duration
 			want int
@@ -144,7 +145,7 @@ func TestANewKeyIsKnownAtOnceAndAnOldOneUntilTheDocumentExpires(t *testing.T) {
 	t.Parallel()
 	old, next := newKeys(t), newKeys(t)
 	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
-		v := &identity.Verifier{Documents: r, Now: time.Now}
+		v := identity.NewVerifier(r, nil, time.Now)
 		accept := func(keys identity.Keys) error {
 			token, err := identity.IssueToken(boreal, cobalt, keys, "", time.Now(), rand.Reader)
 			check(t, err)
@@ -210,6 +211,47 @@ func TestFewDocumentsAreFetchedAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// T-43: whoever names many hosts that do not answer has the places of one caller, and takes no other's look at a document hostage.
+func TestWhoNamesManySlowHostsDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
+		n.hold = make(chan struct{})
+		hostile, honest := turn.For(t.Context(), "203.0.113.1"), turn.For(t.Context(), "198.51.100.1")
+		did := func(i int) participant.DID { return participant.DID(fmt.Sprintf("did:web:c%d.example", i)) }
+		var all sync.WaitGroup
+		var busy atomic.Int32
+		for i := range 100 {
+			all.Go(func() {
+				if _, err := r.Resolve(hostile, did(i), false); errors.Is(err, identity.ErrBusy) {
+					busy.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := n.open.Load(); got != 16 || busy.Load() != 84 {
+			t.Errorf("%d fetches under way and %d refused, want 16 and 84", got, busy.Load())
+		}
+		n.serve(t, boreal, keys)
+		all.Go(func() { // and the hostile one asks for it too, in vain
+			if _, err := r.Resolve(hostile, boreal, false); !errors.Is(err, identity.ErrBusy) {
+				t.Errorf("one too many got %v", err)
+			}
+		})
+		all.Go(func() {
+			if _, err := r.Resolve(honest, boreal, false); err != nil {
+				t.Errorf("somebody else's look: %v", err)
+			}
+		})
+		synctest.Wait()
+		if got := n.open.Load(); got != 17 {
+			t.Errorf("%d fetches under way, want 17", got)
+		}
+		close(n.hold)
+		all.Wait()
+	})
 }
 
 func TestWhoWaitsTooLongForAPlaceIsToldSoAndMayComeAgain(t *testing.T) {

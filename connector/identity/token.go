@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/turn"
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
 
@@ -34,6 +36,8 @@ type tokenClaims struct {
 	ID       string `json:"jti"`
 	Window
 	Token string `json:"token,omitempty"`
+	// PreAuthorized is a code of an issuer that was given outside of the protocol (section 1.1). No issuer here takes one, so it opens nothing.
+	PreAuthorized string `json:"pre-authorized_code,omitempty"`
 }
 
 // IssueToken makes a self-issued token (DCP 1.0, section 1.1) of did for the audience. access, when set, is the presentation access
@@ -60,13 +64,23 @@ type Documents interface {
 	Resolve(ctx context.Context, did participant.DID, fresh bool) (*Document, error)
 }
 
-// Verifier verifies the self-issued tokens of peers. It must not be copied.
+// Verifier verifies the self-issued tokens of peers. It is safe for concurrent use.
 type Verifier struct {
-	Documents Documents
-	Replay    Replay
-	Now       func() time.Time
+	documents Documents
+	replay    Replay
+	now       func() time.Time
 
 	recent recent
+	checks *turn.Queue // of signatures, which are the dearest thing that a stranger can ask for
+}
+
+// checkLine is how many checks of signatures may wait for one caller.
+const checkLine = 256
+
+// NewVerifier returns a Verifier.
+func NewVerifier(documents Documents, replay Replay, now func() time.Time) *Verifier {
+	cores := runtime.GOMAXPROCS(0)
+	return &Verifier{documents: documents, replay: replay, now: now, checks: turn.New(cores, cores, checkLine)}
 }
 
 // recent spares work: a token that this process saw lately is refused before anything is decided for it. Whether a token is new is decided
@@ -81,7 +95,7 @@ const maxRecent = 1 << 16
 
 // add reports whether the token was not there yet.
 func (r *recent) add(issuer, id string, now time.Time) bool {
-	key := sha256.Sum256([]byte(issuer + "\x00" + id))
+	key := recentKey(issuer, id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now == nil || len(r.now) >= maxRecent || now.Sub(r.began) > MaxTokenLife+2*Leeway {
@@ -91,6 +105,20 @@ func (r *recent) add(issuer, id string, now time.Time) bool {
 	_, before := r.old[key]
 	r.now[key] = struct{}{}
 	return !known && !before
+}
+
+// has reports whether the token is there, whoever says that it is his.
+func (r *recent) has(issuer, id string) bool {
+	key := recentKey(issuer, id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.now[key]
+	_, before := r.old[key]
+	return known || before
+}
+
+func recentKey(issuer, id string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(issuer + "\x00" + id))
 }
 
 // Verify checks a token that was sent to own, in the order of DCP 1.0 section 1.3, and returns who sent it, and the token's id, which must be
@@ -109,6 +137,9 @@ func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID
 	if err != nil {
 		return participant.Peer{}, nil, err
 	}
+	if v.recent.has(claims.Issuer, claims.ID) {
+		return participant.Peer{}, nil, errors.New("token.replayed")
+	}
 	doc, key, err := v.signature(ctx, did, header.KeyID, token, CapabilityInvocation)
 	if err != nil {
 		return participant.Peer{}, nil, err
@@ -124,10 +155,11 @@ func (v *Verifier) Verify(ctx context.Context, token string, own participant.DID
 		}
 	}
 	// Last, so that unsigned junk cannot burn somebody's id.
-	if !v.recent.add(claims.Issuer, claims.ID, v.Now()) {
+	now := v.now()
+	if !v.recent.add(claims.Issuer, claims.ID, now) {
 		return participant.Peer{}, nil, errors.New("token.replayed")
 	}
-	return peer, &commit.Used{Issuer: claims.Issuer, ID: claims.ID, Until: time.Unix(claims.Expires, 0).Add(Leeway), Now: v.Now()}, nil
+	return peer, &commit.Used{Issuer: claims.Issuer, ID: claims.ID, Until: time.Unix(claims.Expires, 0).Add(Leeway), Now: now}, nil
 }
 
 // Settle remembers a token that nothing was committed for; ctx may be the one that carries it. A token that was used before is an error.
@@ -135,7 +167,7 @@ func (v *Verifier) Settle(ctx context.Context, u *commit.Used) error {
 	if u.Kept() {
 		return nil
 	}
-	fresh, err := v.Replay.Remember(commit.WithUsed(ctx, nil), u.Issuer, u.ID, u.Until, u.Now)
+	fresh, err := v.replay.Remember(commit.WithUsed(ctx, nil), u.Issuer, u.ID, u.Until, u.Now)
 	if err != nil {
 		return fmt.Errorf("token.replay: %w", err)
 	}
@@ -146,9 +178,14 @@ func (v *Verifier) Settle(ctx context.Context, u *commit.Used) error {
 	return nil
 }
 
+// Remember remembers another id than a token's, such as a presentation's, and reports whether it is new.
+func (v *Verifier) Remember(ctx context.Context, issuer, id string, until time.Time) (fresh bool, err error) {
+	return v.replay.Remember(ctx, issuer, id, until, v.now())
+}
+
 // refusedClaims make a token something else than a self-issued token: a presentation or a credential does not authenticate (security rule
 // T-11), and keys come from the DID document alone.
-var refusedClaims = []string{"sub_jwk", "vp", "vc"}
+var refusedClaims = []string{"sub_jwk", "vp", "vc", "verifiableCredential", "credentialSubject"}
 
 func readClaims(payload []byte) (tokenClaims, error) {
 	var c tokenClaims
@@ -174,6 +211,8 @@ func readClaims(payload []byte) (tokenClaims, error) {
 func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (participant.DID, error) {
 	kidDID, ok := DIDOf(h.KeyID)
 	switch {
+	case h.Type != "" && !strings.EqualFold(h.Type, "JWT"):
+		return "", errors.New("token.typ: it is of another kind") // what signs presentations and credentials may be the same key
 	case !ok:
 		return "", errors.New("token.kid: want an absolute DID URL")
 	case kidDID != c.Issuer:
@@ -192,21 +231,26 @@ func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (partici
 	if did == own {
 		return "", errors.New("token.issuer: it is our own")
 	}
-	return did, c.Window.Check(v.Now(), MaxTokenLife)
+	return did, c.Window.Check(v.now(), MaxTokenLife)
 }
 
 // signature finds the key through the DID, checks the signature and returns both. A key that the cached document does not have, or that does not fit, gives
 // one look at a fresh document: keys rotate.
 func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) (*Document, any, error) {
 	var last error
+	var tried *Document
 	for _, fresh := range []bool{false, true} {
-		doc, err := v.Documents.Resolve(ctx, did, fresh)
+		doc, err := v.documents.Resolve(ctx, did, fresh)
 		if err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("did.resolve: %w", err), last)
 		}
+		if doc == tried { // looked at a moment ago: a forgery costs one check, not two
+			return nil, nil, last
+		}
+		tried = doc
 		key, err := doc.Key(kid, r)
 		if err == nil {
-			err = Verify(token, key)
+			err = v.check(ctx, token, key)
 		}
 		if err == nil {
 			return doc, key, nil
@@ -214,6 +258,16 @@ func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, toke
 		last = fmt.Errorf("token.signature: %w", err)
 	}
 	return nil, nil, last
+}
+
+// check checks a signature when it is the caller's turn.
+func (v *Verifier) check(ctx context.Context, token string, key any) error {
+	leave, err := v.checks.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return Verify(token, key)
 }
 
 // Signature checks a token's signature against its sender's DID document; see Verify for the rest of a self-issued token.

@@ -11,9 +11,16 @@ import (
 
 var _ outbox.Owner = (*Service)(nil)
 
-// Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
+// Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete. One that we ended before the peer had
+// named its side is known from now on, and the peer is told: it must not wait for us.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
+	late := func(n Negotiation) (Negotiation, *Message) {
+		if n.PeerPID = process.Theirs(n.Role, n.ID, a); n.PeerPID == "" {
+			return n, nil
+		}
+		return n, &Message{Kind: Termination, Code: n.Code, Reasons: n.Reasons}
+	}
+	return s.settle(ctx, o, late, func(n Negotiation) (Negotiation, *Message) {
 		if n.PeerPID == "" {
 			if n.PeerPID = process.Theirs(n.Role, n.ID, a); n.PeerPID == "" {
 				return lost(n, "answer.pid", "the peer accepted without saying its pid of this process"), nil
@@ -27,7 +34,7 @@ func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer)
 // Rejected implements outbox.Owner: the peer refuses for good, or could not be reached in time. When it shows a state that it can have
 // only after taking our message, it did take it. Otherwise the negotiation is over, and the peer is told so: it must not wait for us.
 func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(n Negotiation) (Negotiation, *Message) {
+	return s.settle(ctx, o, nil, func(n Negotiation) (Negotiation, *Message) {
 		switch {
 		case n.Pending.To == Terminated || n.State.Final():
 			n.State = Terminated // we ended it; what the peer thinks of it changes nothing
@@ -78,15 +85,23 @@ var kinds = map[State]string{Requested: "requested", Offered: "offered", Accepte
 	Finalized: "finalized", Terminated: "terminated"}
 
 // settle completes the owed message, once: a negotiation that went on meanwhile has settled it already. What outcome returns
-// besides is owed next.
-func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Negotiation) (Negotiation, *Message)) error {
+// besides is owed next. late is asked instead, if it is there, when the negotiation was ended, and its first message withdrawn, before the peer
+// was known.
+func (s *Service) settle(ctx context.Context, o commit.Owed, late, outcome func(Negotiation) (Negotiation, *Message)) error {
 	var owed *commit.Owed
 	err := process.Retry(func() (Negotiation, error) { return s.cfg.Store.Negotiation(ctx, o.Participant, "", o.ProcessID) }, func(n Negotiation) error {
 		owed = nil
+		settled, find := o.ID, outcome
 		if n.Pending.Owed != o.ID {
+			if late == nil || !n.State.Final() || n.PeerPID != "" {
+				return nil
+			}
+			settled, find = "", late
+		}
+		next, message := find(n)
+		if settled == "" && message == nil {
 			return nil
 		}
-		next, message := outcome(n)
 		next.Pending, next.Updated = Pending{}, s.cfg.Now()
 		if message != nil {
 			var err error
@@ -94,7 +109,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Negoti
 				return err
 			}
 		}
-		e := commit.Effects{Settled: o.ID, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
+		e := commit.Effects{Settled: settled, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
 		if err := s.cfg.Store.ReplaceNegotiation(ctx, n, next, e); err != nil {
 			return err
 		}

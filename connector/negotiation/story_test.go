@@ -963,3 +963,47 @@ func codeOf(err error) string {
 	}
 	return f.Code
 }
+
+// The answer to a request was on its way when an operator ended the negotiation: the peer must not wait for us.
+func TestWhoEndsANegotiationWhileThePeerAnswersTellsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cobalt.Hold = func(negotiation.Negotiation, negotiation.Kind) bool { return true }
+	begun := b.boreal.Begin(b.cobalt, b.offer)
+	o := b.boreal.Take(request)
+	answer := b.Hand(o, b.boreal)
+	if _, err := b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, begun.ID, commit.Order{Actor: "operator", Reason: "enough"}); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, b.boreal, negotiation.Terminated)
+	wantState(t, b.cobalt, negotiation.Requested)
+	for range 2 { // told again after a crash, it is no news
+		b.Tell(o, b.boreal, answer)
+	}
+	if kinds := b.Run(); !slices.Equal(kinds, []string{termination}) {
+		t.Errorf("said %v, want one termination", kinds)
+	}
+	for _, s := range []*pair.Side{b.boreal, b.cobalt} {
+		if got := wantState(t, s, negotiation.Terminated); got.Code != "operator.terminated" || got.Pending.Kind != "" || got.PeerPID == "" {
+			t.Errorf("%s: code %s, %q on its way to %q", s.Local.Slug, got.Code, got.Pending.Kind, got.PeerPID)
+		}
+	}
+}
+
+// A peer that names nothing cannot be told.
+func TestWhoEndsANegotiationHasNobodyToTellWhenTheAnswerNamesNoPid(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begun := b.boreal.Begin(b.cobalt, b.offer)
+	o := b.boreal.Take(request)
+	if _, err := b.boreal.Negotiations.Terminate(t.Context(), b.boreal.Local, begun.ID, commit.Order{Actor: "operator", Reason: "enough"}); err != nil {
+		t.Fatal(err)
+	}
+	before := wantState(t, b.boreal, negotiation.Terminated)
+	for _, a := range []outbox.Answer{{Status: 200}, {Status: 200, ConsumerPID: "urn:uuid:another", ProviderPID: "urn:uuid:theirs"}, {Status: 404}} {
+		b.Tell(o, b.boreal, a)
+	}
+	if got := wantState(t, b.boreal, negotiation.Terminated); got.Version != before.Version || len(b.Run()) > 0 {
+		t.Errorf("version %d, want %d, and nothing to say", got.Version, before.Version)
+	}
+}

@@ -17,8 +17,10 @@ import (
 
 	"github.com/sluice-connector/sluice/certs"
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/engine"
 )
 
@@ -75,7 +77,7 @@ type seat struct {
 	public, management net.Listener
 }
 
-// Start builds the authority and the members, starts them all, and gives each its credentials. When it returns, all serve.
+// Start builds the authority and the members, starts them all, and lets each ask the authority for its credentials. When it returns, all serve.
 func Start(ctx context.Context, cfg Config) (*Network, error) {
 	if cfg.Log == nil {
 		cfg.Log = func(string) *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -100,26 +102,52 @@ func Start(ctx context.Context, cfg Config) (*Network, error) {
 	n := &Network{CA: ca, Companies: map[string]*Company{}, stop: stop}
 	origins = append(origins, cfg.Peers...)
 	trust := settings.Trust{Issuer: didOf(seats[0]), Credentials: credentialTypes}
+	var opening sync.WaitGroup
 	for _, s := range seats {
-		c, err := n.open(ctx, cfg, s, origins, trust, leaf, ca, shared)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", s.Slug, err), n.Close())
-		}
-		n.running.Go(func() {
-			if err := c.Run(run); err != nil {
-				n.mu.Lock()
-				n.failed = errors.Join(n.failed, err)
-				n.mu.Unlock()
+		opening.Go(func() {
+			n.start(ctx, run, s, func() (*Company, error) { return n.open(ctx, cfg, s, origins, trust, leaf, ca, shared) })
+		})
+	}
+	opening.Wait()
+	n.mu.Lock()
+	err = n.failed
+	n.mu.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	n.Authority = n.Companies[AuthoritySlug]
+	if err := n.attest(ctx, seats); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// attest gives everybody its credentials: members ask for theirs, all at once; the authority does not ask itself.
+func (n *Network) attest(ctx context.Context, seats []seat) error {
+	if err := n.Attest(ctx, n.Authority.Connector, n.Authority.Local, seats[0].Member); err != nil {
+		return fmt.Errorf("%s: %w", seats[0].Slug, err)
+	}
+	var rows []issuer.Holder
+	for _, s := range seats[1:] {
+		rows = append(rows, row(n.Companies[s.Slug].Local.DID, s.Member))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := n.Authority.Issuer().PutHolders(ctx, n.Authority.Local, rows, actor); err != nil {
+		return err
+	}
+	var asking sync.WaitGroup
+	errs := make([]error, len(seats))
+	for i, s := range seats[1:] {
+		asking.Go(func() {
+			if err := n.ask(ctx, n.Companies[s.Slug], rows[i].Grants); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", s.Slug, err)
 			}
 		})
 	}
-	n.Authority = n.Companies[AuthoritySlug]
-	for _, s := range seats {
-		if err := n.attest(ctx, s.Member); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", s.Slug, err), n.Close())
-		}
-	}
-	return n, nil
+	asking.Wait()
+	return errors.Join(errs...)
 }
 
 // sit opens a listener for each, so that every address is known before anybody starts.
@@ -147,6 +175,25 @@ func didOf(s seat) string {
 	return "did:web:" + strings.Replace(hostOf(s), ":", "%3A", 1) + ":" + s.Slug
 }
 
+// start opens a company and runs it until run ends. What fails ends the network.
+func (n *Network) start(ctx, run context.Context, s seat, open func() (*Company, error)) {
+	c, err := open()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		n.failed = errors.Join(n.failed, fmt.Errorf("%s: %w", s.Slug, err))
+		return
+	}
+	n.Companies[s.Slug] = c
+	n.running.Go(func() {
+		if err := c.Run(run); err != nil {
+			n.mu.Lock()
+			n.failed = errors.Join(n.failed, err)
+			n.mu.Unlock()
+		}
+	})
+}
+
 func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string, trust settings.Trust, leaf tls.Certificate, ca *certs.CA, shared *engine.Engine) (*Company, error) {
 	set := settings.Default()
 	set.Data = filepath.Join(cfg.Dir, s.Slug)
@@ -155,13 +202,15 @@ func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string
 	}
 	set.Public = settings.Listener{Listen: s.public.Addr().String(), Host: hostOf(s)}
 	set.Management.Listen = s.management.Addr().String()
-	set.Participants = []settings.Participant{{Slug: s.Slug, Name: s.Name}}
+	set.Participants = []settings.Participant{{Slug: s.Slug, Name: s.Name, Issuer: s.Slug == AuthoritySlug}}
 	set.Profile.Trust = []settings.Trust{trust}
 	set.Egress.Peers = origins
+	n.mu.Lock() // companies are opened together; who changes one need not mind the others
 	c := connector.Config{Settings: set, Now: cfg.Now, Roots: ca.Pool(), Engine: shared, Log: cfg.Log(s.Slug), Public: s.public, Management: s.management, TLS: &leaf}
 	if cfg.Change != nil {
 		cfg.Change(s.Slug, &c)
 	}
+	n.mu.Unlock()
 	conn, err := connector.New(ctx, c)
 	if err != nil {
 		return nil, err
@@ -170,37 +219,58 @@ func (n *Network) open(ctx context.Context, cfg Config, s seat, origins []string
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	company := &Company{Connector: conn, Local: local, Management: s.management.Addr().String()}
-	n.Companies[s.Slug] = company
-	return company, nil
+	return &Company{Connector: conn, Local: local, Management: s.management.Addr().String()}, nil
 }
 
-// attest lets the authority issue what the member has.
-func (n *Network) attest(ctx context.Context, m Member) error {
-	c := n.Companies[m.Slug]
-	return n.Attest(ctx, c.Connector, c.Local, m)
-}
-
-// Attest lets the authority issue what a member has, into the wallet of a connector that need not be of this network.
-func (n *Network) Attest(ctx context.Context, c *connector.Connector, local participant.Participant, m Member) error {
-	give := map[string]map[string]string{
-		"MembershipCredential": {"holderIdentifier": m.BPN, "memberOf": "Meridian"},
-		"BpnCredential":        {"holderIdentifier": m.BPN, "bpn": m.BPN},
-	}
+// row is what the authority knows of a member.
+func row(holder participant.DID, m Member) issuer.Holder {
+	grants := []string{"MembershipCredential", "BpnCredential"}
 	if m.Framework {
-		give["DataExchangeGovernanceCredential"] = map[string]string{"holderIdentifier": m.BPN, "group": "UseCaseFramework", "useCase": "DataExchangeGovernance",
-			"contractTemplate": "https://meridian.example/dataexchangegovernance/1.0", "contractVersion": "1.0"}
+		grants = append(grants, "DataExchangeGovernanceCredential")
 	}
-	for _, kind := range credentialTypes {
-		subject, ok := give[kind]
-		if !ok {
-			continue
+	return issuer.Holder{DID: holder, Name: m.Name, Grants: grants, Values: map[string][]string{
+		"bpn": {m.BPN}, "memberOf": {"Meridian"}, "contractTemplate": {"https://meridian.example/dataexchangegovernance/1.0"}}}
+}
+
+// actor is who does what a network does by itself.
+const actor = "network"
+
+// patience is how long a member waits for its credentials.
+const patience = 30 * time.Second
+
+// ask lets a member that serves ask the authority for credentials, over the wire, and waits until it holds them.
+func (n *Network) ask(ctx context.Context, c *Company, grants []string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	told := c.Store().Notify(ctx, c.Local.ID)
+	r, err := c.Wallet().Ask(ctx, c.Local, wallet.Ask{Issuer: n.Authority.Local.DID, Definitions: grants, Actor: actor})
+	for err == nil && !r.State.Over() {
+		select {
+		case <-told:
+			r, err = c.Wallet().Request(ctx, c.Local, r.ID)
+		case <-ctx.Done():
+			return fmt.Errorf("its credentials did not come: the request is %s", r.State)
 		}
-		token, err := n.Authority.Issue(ctx, n.Authority.Local, local.DID, kind, subject, 90*24*time.Hour)
+	}
+	if err == nil && r.State != wallet.Issued {
+		err = fmt.Errorf("its request for credentials is %s: %s", r.State, r.Reason)
+	}
+	return err
+}
+
+// Attest lets the authority issue what a member has by order, and puts it into the wallet of a connector that does not serve, so that nothing can be
+// delivered to it.
+func (n *Network) Attest(ctx context.Context, c *connector.Connector, local participant.Participant, m Member) error {
+	h := row(local.DID, m)
+	if _, err := n.Authority.Issuer().PutHolders(ctx, n.Authority.Local, []issuer.Holder{h}, actor); err != nil {
+		return err
+	}
+	for _, kind := range h.Grants {
+		_, token, err := n.Authority.Issuer().Issue(ctx, n.Authority.Local, issuer.Issuing{Holder: local.DID, Definition: kind, Actor: actor})
 		if err != nil {
 			return err
 		}
-		if _, err := c.PutCredential(ctx, local, token); err != nil {
+		if _, err := c.PutCredential(ctx, local, []byte(token)); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ var errEarly = errors.New("the peer is not ready for the message")
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 60 * time.Second
+	maxLater     = 5 * time.Minute
 	lease        = 30 * time.Second // longer than an attempt and the look after it may take
 	attemptLimit = 14 * time.Second
 	batch        = 64
@@ -295,20 +296,20 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 	owner, ok := b.cfg.Owners[o.Process]
 	if !ok {
 		log.ErrorContext(ctx, "nobody owns this kind of process", slog.String("kind", string(o.Process)))
-		b.postpone(ctx, o, "nobody owns processes of kind "+string(o.Process))
+		b.postpone(ctx, o, fmt.Errorf("nobody owns processes of kind %s", o.Process))
 		return
 	}
 	if owes, err := b.cfg.Store.Owes(ctx, o.ID); err == nil && !owes || ctx.Err() != nil {
 		return
 	} else if err != nil {
 		log.ErrorContext(ctx, "store not read, will be tried again", slog.Any("error", err))
-		b.postpone(ctx, o, err.Error())
+		b.postpone(ctx, o, err)
 		return
 	}
 	if o.URL == "" {
 		if err := owner.Expired(ctx, o); err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "deadline not kept, will be tried again", slog.Any("error", err))
-			b.postpone(ctx, o, err.Error())
+			b.postpone(ctx, o, err)
 		}
 		return
 	}
@@ -324,7 +325,7 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 		err = owner.Rejected(ctx, o, Answer{})
 	case err != nil:
 		log.WarnContext(ctx, "message not delivered, will be tried again", slog.Int("attempt", o.Attempt+1), slog.Any("error", err))
-		b.postpone(ctx, o, err.Error())
+		b.postpone(ctx, o, err)
 		return
 	case answer.OK():
 		err = owner.Delivered(ctx, o, answer)
@@ -337,7 +338,7 @@ func (b *Outbox) attempt(ctx context.Context, o commit.Owed) {
 			level = slog.LevelWarn
 		}
 		log.Log(ctx, level, "outcome of a message not settled, will be tried again", slog.Any("error", err))
-		b.postpone(ctx, o, err.Error())
+		b.postpone(ctx, o, err)
 	}
 }
 
@@ -366,9 +367,15 @@ func (b *Outbox) rejected(ctx context.Context, o commit.Owed, refused Answer, ow
 	return owner.Rejected(ctx, o, seen)
 }
 
-func (b *Outbox) postpone(ctx context.Context, o commit.Owed, lastError string) {
-	due := b.cfg.Now().Add(b.backoff(o.Attempt))
-	if err := b.cfg.Store.Postpone(ctx, o.ID, due, lastError); err != nil {
+// postpone stores the time of the next attempt: the next pause, or when the peer wants to be asked, which it can put off only so far.
+func (b *Outbox) postpone(ctx context.Context, o commit.Owed, why error) {
+	pause := b.backoff(o.Attempt)
+	var later *Later
+	if errors.As(why, &later) {
+		pause = max(pause, min(later.After, maxLater))
+	}
+	due := b.cfg.Now().Add(pause)
+	if err := b.cfg.Store.Postpone(ctx, o.ID, due, why.Error()); err != nil {
 		b.cfg.Log.ErrorContext(ctx, "retry not stored; the lease brings it back", slog.Any("error", err))
 		due = b.cfg.Now().Add(lease)
 	}

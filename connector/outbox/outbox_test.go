@@ -198,6 +198,41 @@ func TestAttemptsComeAfterDoublingPausesUntilTheDeadline(t *testing.T) {
 	})
 }
 
+func TestAPeerThatWantsToBeAskedLaterIsAskedThen(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ says, want time.Duration }{
+		{10 * time.Second, 10 * time.Second},
+		{0, 100 * time.Millisecond},             // never sooner than without its word
+		{365 * 24 * time.Hour, 5 * time.Minute}, // nor put off for ever
+	} {
+		t.Run(tt.says.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := setup(t)
+				b.send = func(_ context.Context, _ commit.Owed, n int) (outbox.Answer, error) {
+					if n == 1 {
+						return outbox.Answer{}, &outbox.Later{After: tt.says, Err: errors.New("the peer answered 429")}
+					}
+					return accepted, nil
+				}
+				box, _ := b.run(0)
+				box.Send(b.owe("1", "did:web:cobalt"))
+				pass(time.Hour)
+				if len(b.attempts) != 2 {
+					t.Fatalf("attempts %v, want two", b.attempts)
+				}
+				// The store keeps microseconds; what is not asked for has its jitter.
+				if pause := b.attempts[1].at.Sub(b.attempts[0].at); pause > tt.want+time.Microsecond || pause < tt.want*3/4-time.Microsecond {
+					t.Errorf("asked again after %v, want %v", pause, tt.want)
+				}
+				if len(b.told) != 1 || !b.told[0].delivered {
+					t.Errorf("told %+v, want one delivery", b.told)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatADeadProcessOwedIsSentByTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

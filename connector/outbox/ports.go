@@ -35,6 +35,16 @@ type Sender interface {
 // ErrNowhere is Look's answer about a message that begins its process.
 var ErrNowhere = errors.New("the process has no address at the peer yet")
 
+// Later is a Sender's error when the peer said when it wants to be asked again.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+func (l *Later) Error() string { return l.Err.Error() }
+
+func (l *Later) Unwrap() error { return l.Err }
+
 // Answer is what the peer said, parsed by the protocol.
 type Answer struct {
 	Status      int // HTTP status
@@ -43,6 +53,7 @@ type Answer struct {
 	State       string // wire state of its process, "" when not said
 	Code        string // of its error
 	Reasons     []string
+	Location    string // header of that name, as written
 }
 
 // OK reports a 2xx.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -24,6 +25,8 @@ type Settings struct {
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
 	Profile      Profile       `yaml:"profile"`
+	Wallet       Wallet        `yaml:"wallet"`
+	Verification Verification  `yaml:"verification"`
 	Egress       Egress        `yaml:"egress"`
 	Limits       Limits        `yaml:"limits"`
 	Log          Log           `yaml:"log"`
@@ -47,6 +50,8 @@ type Listener struct {
 	Host   string `yaml:"host"` // host[:port] as it stands in DIDs and URLs
 	Cert   string `yaml:"cert"`
 	Key    string `yaml:"key"`
+
+	Proxies []string `yaml:"proxies"` // addresses and networks
 }
 
 // Management is where the management API listens.
@@ -59,8 +64,9 @@ type Management struct {
 
 // Participant is a company to host.
 type Participant struct {
-	Slug string `yaml:"slug"`
-	Name string `yaml:"name"`
+	Slug   string `yaml:"slug"`
+	Name   string `yaml:"name"`
+	Issuer bool   `yaml:"issuer,omitempty"` // switched on at start; it is never switched off
 }
 
 // Profile is the ecosystem and the place of this connector in it.
@@ -75,6 +81,25 @@ type Profile struct {
 type Trust struct {
 	Issuer      string   `yaml:"issuer"` // DID
 	Credentials []string `yaml:"credentials"`
+}
+
+// Wallet says what is done about credentials without an operator.
+type Wallet struct {
+	Renew   float64       `yaml:"renew"`   // part of a credential's life; 0: never
+	Request []string      `yaml:"request"` // types
+	Look    time.Duration `yaml:"look"`
+	GiveUp  time.Duration `yaml:"give_up"`
+}
+
+// Verification says how peers' credentials are checked.
+type Verification struct {
+	Required    []string      `yaml:"required"` // scopes
+	Remember    time.Duration `yaml:"remember"`
+	ListEntries int           `yaml:"list_entries"`
+	ListLife    time.Duration `yaml:"list_life"`
+	ListGrace   time.Duration `yaml:"list_grace"`
+	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Envelope    bool          `yaml:"envelope"`
 }
 
 // Egress says where this process may connect to, beyond public addresses of peers.
@@ -107,6 +132,33 @@ type Limits struct {
 	GiveUp        time.Duration `yaml:"give_up"`
 	Approval      time.Duration `yaml:"approval"`
 	Streams       int           `yaml:"streams"`
+	Requests      int           `yaml:"credential_requests"`
+
+	Connections        int `yaml:"connections"`
+	AddressConnections int `yaml:"address_connections"`
+	AddressRate        int `yaml:"address_rate"` // a second
+	AddressBurst       int `yaml:"address_burst"`
+	PeerRate           int `yaml:"peer_rate"` // a second
+	PeerBurst          int `yaml:"peer_burst"`
+}
+
+// Networks are the proxies as networks, an address being a network of one; those that are neither are left out.
+func (l Listener) Networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range l.Proxies {
+		if n, ok := network(text); ok {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func network(text string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), true
+	}
+	n, err := netip.ParsePrefix(text)
+	return n, err == nil && n.Masked() == n && !n.Addr().Is4In6()
 }
 
 // Log is the process's own log.
@@ -123,13 +175,16 @@ func Default() Settings {
 	return Settings{
 		Data:         "data",
 		Store:        Store{Kind: Embedded},
-		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443"},
+		Public:       Listener{Listen: "127.0.0.1:8443", Host: "localhost:8443", Proxies: []string{}},
 		Management:   Management{Listen: "127.0.0.1:8444", Hosts: []string{}},
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
+		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
+		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
-		Limits:       Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096},
-		Log:          Log{Level: "info", Format: "text"},
+		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
+			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},
+		Log: Log{Level: "info", Format: "text"},
 	}
 }
 

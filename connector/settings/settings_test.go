@@ -47,10 +47,12 @@ func filled() settings.Settings {
 	s := settings.Default()
 	s.Data = "/var/lib/sluice"
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice@db:5432/sluice"}
-	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "connector.aurora.example", Cert: "tls/chain.pem", Key: "tls/key.pem", Proxies: []string{"10.1.0.0/16"}}
 	s.Management.Hosts = []string{"console.aurora.example"}
 	s.Participants = []settings.Participant{{Slug: "aurora", Name: "Aurora Motors: #1"}, {Slug: "boreal", Name: "Boreal\nDrives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "did:web:authority.example", Credentials: []string{"MembershipCredential", "BpnCredential"}}}
+	s.Verification = settings.Verification{Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, Remember: time.Minute, ListEntries: 16384, ListLife: time.Minute,
+		ListGrace: 30 * time.Second, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
 	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
@@ -122,12 +124,14 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s := settings.Default()
 	s.Data = ""
 	s.Store = settings.Store{Kind: settings.Postgres, URL: "postgres://sluice:hunter2@db/sluice"}
-	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem"}
+	s.Public = settings.Listener{Listen: "0.0.0.0:8443", Host: "Aurora.example:443", Cert: "chain.pem", Proxies: []string{"::1", "proxy.example", "10.1.0.1/16"}}
 	s.Management.Listen = "0.0.0.0:8444"
 	s.Management.Hosts = []string{"console.aurora.example", "Console.example", "console.example:8444"}
 	s.Participants = []settings.Participant{{Slug: "Aurora", Name: "Aurora Motors"}, {Slug: "boreal"}, {Slug: "boreal", Name: "Boreal Drives"}}
 	s.Profile.Trust = []settings.Trust{{Issuer: "authority"}}
 	s.Profile.Accepts = []string{""}
+	s.Verification = settings.Verification{Required: []string{"MembershipCredential"}, Remember: time.Hour, ListLife: time.Millisecond, ListGrace: 2 * time.Minute,
+		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal"}, {Origin: "https://erp.internal:443", Participants: []string{"Aurora"}}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/participant"
 )
@@ -39,6 +40,10 @@ func (s Settings) Validate() error {
 	c.store(s.Store)
 	c.listener("public", s.Public.Listen, s.Public.Cert, s.Public.Key)
 	c.expect("public.host", s.Public.Host, isHost(s.Public.Host), "a lower-case host name, with :port unless it is 443")
+	for i, proxy := range s.Public.Proxies {
+		_, ok := network(proxy)
+		c.expect(fmt.Sprintf("public.proxies[%d]", i), proxy, ok, "an address, or a network such as 10.1.0.0/16")
+	}
 	c.listener("management", s.Management.Listen, s.Management.Cert, s.Management.Key)
 	c.expect("management.listen", s.Management.Listen, s.Management.Listen != s.Public.Listen || strings.HasSuffix(s.Management.Listen, ":0"),
 		"another address than public.listen")
@@ -47,12 +52,21 @@ func (s Settings) Validate() error {
 	}
 	c.participants(s.Participants)
 	c.profile(s.Profile)
+	c.wallet(s.Wallet)
+	c.verification(s.Verification)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.upstreams(s.Egress.Upstreams, len(s.Participants))
 	c.origins("egress.callbacks", s.Egress.Callbacks)
 	c.secrets(s.Egress.Secrets, len(s.Participants))
 	c.between("limits.open_processes", s.Limits.OpenProcesses, 1, 1_000_000)
 	c.between("limits.streams", s.Limits.Streams, 1, 1_000_000)
+	c.between("limits.credential_requests", s.Limits.Requests, 1, 1_000_000)
+	c.between("limits.connections", s.Limits.Connections, 1, 1_000_000)
+	c.between("limits.address_connections", s.Limits.AddressConnections, 1, 1_000_000)
+	c.between("limits.address_rate", s.Limits.AddressRate, 1, 1_000_000)
+	c.between("limits.address_burst", s.Limits.AddressBurst, 1, 1_000_000)
+	c.between("limits.peer_rate", s.Limits.PeerRate, 1, 1_000_000)
+	c.between("limits.peer_burst", s.Limits.PeerBurst, 1, 1_000_000)
 	c.expect("limits.approval", s.Limits.Approval.String(), s.Limits.Approval > 0, "a positive duration such as 72h")
 	c.expect("limits.give_up", s.Limits.GiveUp.String(), s.Limits.GiveUp > 0, "a positive duration such as 24h")
 	c.expect("log.level", s.Log.Level, slices.Contains([]string{"debug", "info", "warn", "error"}, s.Log.Level), "debug, info, warn or error")
@@ -156,6 +170,34 @@ func (c *checker) profile(p Profile) {
 	for i, purpose := range p.Accepts {
 		c.expect(fmt.Sprintf("profile.accepts[%d]", i), purpose, purpose != "", "a usage purpose")
 	}
+}
+
+func (c *checker) wallet(w Wallet) {
+	c.expect("wallet.renew", strconv.FormatFloat(w.Renew, 'g', -1, 64), w.Renew >= 0 && w.Renew < 1, "a part of a life from 0 to less than 1, such as 0.75")
+	for i, kind := range w.Request {
+		c.expect(fmt.Sprintf("wallet.request[%d]", i), kind, kind != "", "a type of credential")
+	}
+	c.expect("wallet.look", w.Look.String(), w.Look > 0 && w.Look <= 24*time.Hour, "a positive duration of at most 24h")
+	c.expect("wallet.give_up", w.GiveUp.String(), w.GiveUp >= w.Look, "a duration not less than wallet.look")
+}
+
+func (c *checker) verification(v Verification) {
+	for i, scope := range v.Required {
+		c.expect(fmt.Sprintf("verification.required[%d]", i), scope, strings.Count(scope, ":") >= 1, "a scope like alias:Type:read")
+	}
+	c.within("verification.remember", v.Remember, 0, 5*time.Minute)
+	c.between("verification.list_entries", v.ListEntries, 1, 8<<20)
+	c.within("verification.list_life", v.ListLife, time.Second, 15*time.Minute)
+	c.within("verification.list_grace", v.ListGrace, 0, time.Minute)
+	for i, schema := range v.Schemas {
+		u, err := url.Parse(schema)
+		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+		c.expect(fmt.Sprintf("verification.schemas[%d]", i), schema, ok, "an https URL with a path, which may end in a slash")
+	}
+}
+
+func (c *checker) within(key string, value, low, high time.Duration) {
+	c.expect(key, value.String(), value >= low && value <= high, fmt.Sprintf("%s to %s", low, high))
 }
 
 func (c *checker) origins(key string, all []string) {

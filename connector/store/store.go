@@ -8,11 +8,13 @@ import (
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -21,10 +23,11 @@ import (
 type Store interface {
 	Participants
 	Tokens
-	Credentials
+	wallet.Store
 	catalog.Store
 	negotiation.Store
 	transfer.Store
+	issuer.Store
 	Agreements
 	Events
 	Replay
@@ -69,24 +72,6 @@ type Tokens interface {
 	Token(ctx context.Context, hash string) (Token, error)
 	Tokens(ctx context.Context, p participant.ID) ([]Token, error)
 	DeleteToken(ctx context.Context, p participant.ID, hash string) error
-}
-
-// Credential is a stored credential of a hosted participant (its wallet).
-type Credential struct {
-	Participant participant.ID
-	ID          string
-	Types       []string
-	Issuer      participant.DID
-	Raw         []byte // the VC JWT
-	NotAfter    time.Time
-	Created     time.Time
-}
-
-// Credentials keeps the wallet.
-type Credentials interface {
-	PutCredential(ctx context.Context, c Credential) error // the same id replaces
-	Credentials(ctx context.Context, p participant.ID) ([]Credential, error)
-	DeleteCredential(ctx context.Context, p participant.ID, id string) error
 }
 
 // Agreements keeps concluded agreements (written through commit.Effects) and retirements.

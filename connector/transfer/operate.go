@@ -227,11 +227,11 @@ func (s *Service) endRetired(ctx context.Context, local participant.Participant,
 	return err == nil, err
 }
 
-// watch is asked after each commit that lets data flow: a retirement may have been committed after the agreement was read and have
-// looked for live transfers before this one was there. One of the two sees the other. ended says that this one did, and that the message
-// owed before is withdrawn.
+// watch is asked after each commit that lets data flow, or wait for an operator to let it: a retirement may have been committed after the
+// agreement was read and have looked for live transfers before this one was there. One of the two sees the other. ended says that this one
+// did, and that the message owed before is withdrawn.
 func (s *Service) watch(ctx context.Context, local participant.Participant, t Transfer) (ended bool, err error) {
-	if t.Role != Provider || t.Pending.To != Started {
+	if t.Role != Provider || t.Pending.To != Started && t.Held == "" {
 		return false, nil
 	}
 	return s.endRetired(context.WithoutCancel(ctx), local, t)
@@ -240,9 +240,16 @@ func (s *Service) watch(ctx context.Context, local participant.Participant, t Tr
 // Expired implements outbox.Owner: transfers set no deadlines.
 func (s *Service) Expired(context.Context, commit.Owed) error { return nil }
 
-// Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete.
+// Delivered implements outbox.Owner: the peer acknowledged, so the pending transition is complete. One that we ended before the peer had
+// named its side is known from now on, and the peer is told: it must not wait for us.
 func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
+	late := func(t Transfer) (Transfer, *Message) {
+		if t.PeerPID = process.Theirs(t.Role, t.ID, a); t.PeerPID == "" {
+			return t, nil
+		}
+		return t, &Message{Kind: Termination, Code: t.Code, Reasons: t.Reasons}
+	}
+	return s.settle(ctx, o, late, func(t Transfer) (Transfer, *Message) {
 		if t.PeerPID == "" {
 			t.PeerPID = process.Theirs(t.Role, t.ID, a)
 		}
@@ -258,7 +265,7 @@ func (s *Service) Delivered(ctx context.Context, o commit.Owed, a outbox.Answer)
 // only after taking our message, it did take it. A refused wish to resume leaves the transfer suspended; anything else ends it, and the
 // peer is told so: it must not wait for us.
 func (s *Service) Rejected(ctx context.Context, o commit.Owed, a outbox.Answer) error {
-	return s.settle(ctx, o, func(t Transfer) (Transfer, *Message) {
+	return s.settle(ctx, o, nil, func(t Transfer) (Transfer, *Message) {
 		switch {
 		case t.State.Final() && t.Pending.Kind == Completion && !State(a.State).Final() && a.Status != 0:
 			// A peer that paused meanwhile cannot complete; a termination it takes in any state, and must not wait for us.
@@ -312,15 +319,22 @@ func lost(t Transfer, code, reason string) Transfer {
 var kinds = map[State]string{Requested: "requested", Started: "started", Suspended: "suspended", Completed: "completed", Terminated: "terminated"}
 
 // settle completes the owed message, once: a transfer that went on meanwhile has settled it already. What outcome returns besides is
-// owed next.
-func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Transfer) (Transfer, *Message)) error {
+// owed next. late is asked instead, if it is there, when the transfer was ended, and its request withdrawn, before the peer was known.
+func (s *Service) settle(ctx context.Context, o commit.Owed, late, outcome func(Transfer) (Transfer, *Message)) error {
 	var owed *commit.Owed
 	err := process.Retry(func() (Transfer, error) { return s.cfg.Store.Transfer(ctx, o.Participant, "", o.ProcessID) }, func(t Transfer) error {
 		owed = nil
+		settled, find := o.ID, outcome
 		if t.Pending.Owed != o.ID {
+			if late == nil || !t.State.Final() || t.PeerPID != "" {
+				return nil
+			}
+			settled, find = "", late
+		}
+		next, message := find(t)
+		if settled == "" && message == nil {
 			return nil
 		}
-		next, message := outcome(t)
 		next.Pending, next.Updated = Pending{}, s.cfg.Now()
 		if message != nil {
 			var err error
@@ -328,7 +342,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(Transf
 				return err
 			}
 		}
-		e := commit.Effects{Settled: o.ID, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
+		e := commit.Effects{Settled: settled, Owed: owed, Events: []commit.Event{event(kinds[next.State], next, next.Updated, "")}}
 		if err := s.cfg.Store.ReplaceTransfer(ctx, t, next, e); err != nil {
 			return err
 		}

@@ -43,6 +43,9 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	if err != nil {
 		return Received{}, process.Illegal(err)
 	}
+	if m.Kind == Start && t.Role == Provider && t.Pending.To == Started {
+		return s.reply(t, nil, false), nil // ours is on its way already, and grants what the consumer wishes
+	}
 	next := at
 	next.State, next.Updated, next.Pending, next.Held = to, s.cfg.Now(), Pending{}, ""
 	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)

@@ -174,6 +174,12 @@ func (s *Service) Begin(ctx context.Context, local participant.Participant, r Be
 	if err := s.cfg.Store.CreateTransfer(ctx, t, e); err != nil {
 		return Transfer{}, fault.Wrap(op, fault.Internal, err)
 	}
+	if ended, err := s.endRetired(context.WithoutCancel(ctx), local, t); err != nil || ended { // a retirement overtook it, see watch
+		if err == nil {
+			_, err = s.usable(ctx, local, a.ID)
+		}
+		return Transfer{}, err
+	}
 	s.cfg.Outbox.Send(*owed)
 	return t, nil
 }

@@ -467,6 +467,34 @@ func TestARetirementThatRacesAStartStillEndsIt(t *testing.T) {
 			t.Error("the token opens it")
 		}
 	})
+	t.Run("of one that waits for its operator", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+		b.begin(t)
+		b.cobalt.Store.Before(func() { retire(t, b) })
+		b.Run()
+		b.want(t, transfer.Terminated)
+	})
+	t.Run("of one that the consumer begins while it retires the agreement", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.boreal.Store.Before(func() {
+			if _, err := b.boreal.Transfers.Retire(t.Context(), b.boreal.Local, b.boreal.Store, b.agreement, "operator", "recall"); err != nil {
+				t.Error(err)
+			}
+		})
+		_, err := b.boreal.Transfers.Begin(t.Context(), b.boreal.Local, transfer.BeginRequest{Agreement: b.agreement, Format: transfer.Pull, Actor: "operator"})
+		if !fault.Is(err, fault.Refused) {
+			t.Errorf("begun under a retired agreement: %v", err)
+		}
+		if got := b.boreal.Transfer(""); got.State != transfer.Terminated || got.Code != "agreement.retired" {
+			t.Errorf("it is %s (%s)", got.State, got.Code)
+		}
+		if kinds := b.Run(); len(kinds) > 0 {
+			t.Errorf("said %v, want nothing", kinds)
+		}
+	})
 	t.Run("of a resumed one", func(t *testing.T) {
 		t.Parallel()
 		b := started(t)
@@ -616,4 +644,53 @@ func TestNoTransferBeginsUnderWhatIsNotAgreed(t *testing.T) {
 
 func retirement(b bench) agreement.Retirement {
 	return agreement.Retirement{Participant: b.cobalt.Local.ID, Agreement: b.agreement, Reason: "recall", Actor: "operator", Time: b.Now()}
+}
+
+// The answer to a request was on its way when an operator ended the transfer: the peer must not wait for us.
+func TestWhoEndsATransferWhileThePeerAnswersTellsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+	b.begin(t)
+	o := b.boreal.Take(request)
+	answer := b.Hand(o, b.boreal)
+	if err := terminate(b.boreal.Transfers, t, b.boreal); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // told again after a crash, it is no news
+		b.Tell(o, b.boreal, answer)
+	}
+	if kinds := b.Run(); !slices.Equal(kinds, []string{termination}) {
+		t.Errorf("said %v, want one termination", kinds)
+	}
+	b.want(t, transfer.Terminated)
+	if got := b.cobalt.Transfer(""); !slices.Equal(got.Reasons, []string{"enough"}) {
+		t.Errorf("the provider heard %s %v", got.Code, got.Reasons)
+	}
+}
+
+// Both want to go on: the start that is on its way is the answer to the wish, even where a new one would wait for an operator.
+func TestAWishToResumeThatCrossesTheProvidersStartIsGrantedByIt(t *testing.T) {
+	t.Parallel()
+	b := started(t)
+	b.do(t, b.cobalt, suspend)
+	b.Run()
+	b.cobalt.HoldStart = func(transfer.Transfer) bool { return true }
+	b.do(t, b.cobalt, resume)
+	ours := b.cobalt.Take(start)
+	b.do(t, b.boreal, resume)
+	wish := b.boreal.Take(start)
+	for range 2 {
+		if a := b.Hand(wish, b.boreal); a.Status != 200 || a.State != "SUSPENDED" {
+			t.Errorf("the wish got %+v", a)
+		}
+	}
+	b.Deliver(ours, b.cobalt)
+	if kinds := b.Run(); len(kinds) > 0 {
+		t.Errorf("said %v besides", kinds)
+	}
+	b.want(t, transfer.Started)
+	if !b.opens(t) {
+		t.Error("the token does not open it")
+	}
 }

@@ -30,7 +30,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	do := run
+	if os.Getenv(asHostile) != "" {
+		do = func(ctx context.Context) error { return attackAs(ctx, os.Stdin, os.Stdout) }
+	}
+	err := do(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -71,6 +71,7 @@ func start(t *testing.T) *house {
 	h.Company, err = tck.Start(t.Context(), tck.Config{Dir: h.dir, Store: settings.Store{Kind: settings.Embedded}, Peer: h.peer.url,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Change: func(cfg *connector.Config) {
 			cfg.Identity = named{cfg.Identity}
+			cfg.Settings.Limits.PeerBurst = 1_000_000 // the catalogue is played in one go
 			cfg.Dial = h.dial
 			cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 				if host == "inside.example" {

@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
@@ -34,6 +35,7 @@ import (
 // one for each of her names.
 type street struct {
 	boreal, cobalt *network.Company
+	authority      *network.Company
 	keys           *keyfile.Keys
 	origin         string // of Mallory
 	transport      *http.Transport
@@ -44,7 +46,8 @@ type street struct {
 	dialed []string
 }
 
-func stroll(t *testing.T) *street {
+// stroll opens the street; change may alter what holds at Boreal.
+func stroll(t *testing.T, change ...func(*settings.Limits)) *street {
 	t.Helper()
 	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +59,13 @@ func stroll(t *testing.T) *street {
 		{Slug: "boreal", Name: "Boreal Drives", BPN: "BPNL00000000BOR1", Framework: true}, {Slug: "cobalt", Name: "Cobalt Cells", BPN: "BPNL00000000COB1", Framework: true},
 	}, Log: func(slug string) *slog.Logger {
 		return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
-	}, Change: func(_ string, cfg *connector.Config) {
+	}, Change: func(slug string, cfg *connector.Config) {
+		cfg.Settings.Limits.PeerBurst = 1_000_000 // the catalogue is played in one go
+		for _, alter := range change {
+			if slug == "boreal" {
+				alter(&cfg.Settings.Limits)
+			}
+		}
 		cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 			if host == "localhost" {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
@@ -72,7 +81,7 @@ func stroll(t *testing.T) *street {
 	}})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
-	s.boreal, s.cobalt = n.Companies["boreal"], n.Companies["cobalt"]
+	s.boreal, s.cobalt, s.authority = n.Companies["boreal"], n.Companies["cobalt"], n.Authority
 	s.keys, err = keyfile.Create(durable.OS{}, filepath.Join(dir, "mallory.json"), rand.Reader)
 	check(t, err)
 	leaf, err := n.CA.Leaf("localhost")

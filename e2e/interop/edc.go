@@ -14,12 +14,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // edcID is the name that EDC trades with us under.
@@ -32,15 +36,19 @@ var peer []byte
 type edc struct {
 	id       string // the name that it trades under
 	dir, lib string
-	wait     int // milliseconds that its state machines sleep when there is nothing to do; 0 leaves its default
-	ports    map[string]int
-	cmd      *exec.Cmd
-	ended    chan struct{}
+	wait     int      // milliseconds that its state machines sleep when there is nothing to do; 0 leaves its default
+	database *url.URL // PostgreSQL, with the schema that it keeps its state in; nil: in memory
+	listener string   // the address that it tells of its processes; "": nobody listens
+	topics   []string // what it tells of
+
+	ports map[string]int
+	cmd   *exec.Cmd
+	ended chan struct{}
 }
 
 // prepare writes keys and the extension. The runtime is started by start.
-func prepare(ctx context.Context, id, dir, lib string, wait int) (*edc, error) {
-	e := &edc{id: id, dir: dir, lib: lib, wait: wait, ports: map[string]int{}}
+func prepare(ctx context.Context, e *edc) (*edc, error) {
+	e.ports = map[string]int{}
 	for _, name := range []string{"default", "management", "protocol", "control", "version", "public", "catalog"} {
 		port, err := free()
 		if err != nil {
@@ -60,7 +68,7 @@ func prepare(ctx context.Context, id, dir, lib string, wait int) (*edc, error) {
 	if err != nil {
 		return nil, err
 	}
-	services := filepath.Join(dir, "ext", "META-INF", "services")
+	services := filepath.Join(e.dir, "ext", "META-INF", "services")
 	if err := os.MkdirAll(services, 0o700); err != nil {
 		return nil, err
 	}
@@ -71,11 +79,11 @@ func prepare(ctx context.Context, id, dir, lib string, wait int) (*edc, error) {
 		"edc.properties": []byte(e.properties()),
 		"ext/META-INF/services/org.eclipse.edc.spi.system.ServiceExtension": []byte("Peer\n"),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(e.dir, name), content, 0o600); err != nil {
 			return nil, err
 		}
 	}
-	javac := exec.CommandContext(ctx, "javac", "-proc:none", "-cp", filepath.Join(lib, "*"), "-d", filepath.Join(dir, "ext"), filepath.Join(dir, "Peer.java"))
+	javac := exec.CommandContext(ctx, "javac", "-proc:none", "-cp", filepath.Join(e.lib, "*"), "-d", filepath.Join(e.dir, "ext"), filepath.Join(e.dir, "Peer.java"))
 	if out, err := javac.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("javac: %w\n%s", err, out)
 	}
@@ -116,7 +124,77 @@ func (e *edc) properties() string {
 			set("edc."+machine+".state-machine.iteration-wait-millis", e.wait)
 		}
 	}
+	if e.database != nil {
+		address := url.URL{Scheme: "jdbc:postgresql", Host: e.database.Host, Path: e.database.Path,
+			RawQuery: url.Values{"currentSchema": {e.database.Query().Get("search_path")}, "sslmode": {"disable"}}.Encode()}
+		password, _ := e.database.User.Password()
+		set("edc.datasource.default.url", &address)
+		set("edc.datasource.default.user", e.database.User.Username())
+		set("edc.datasource.default.password", password)
+		set("edc.sql.schema.autocreate", true)
+	}
+	if e.listener != "" {
+		set("edc.callback.operator.uri", e.listener)
+		set("edc.callback.operator.events", strings.Join(e.topics, ","))
+	}
 	return b.String()
+}
+
+// classes is the class path: the release, its SQL stores where it keeps its state in a database, and what we bring along.
+func (e *edc) classes() string {
+	parts := []string{filepath.Join(e.lib, "*"), filepath.Join(e.dir, "ext")}
+	if e.database != nil {
+		parts = append(parts, filepath.Join(e.lib+stores, "*"))
+	}
+	return strings.Join(parts, string(os.PathListSeparator))
+}
+
+// stores is what the folder of a release's SQL stores has behind the name of the release's own.
+const stores = "-sql"
+
+// schema is a new place in the PostgreSQL server of SLUICE_TEST_POSTGRES, for EDC or for us.
+func schema(ctx context.Context, name string) (*url.URL, error) {
+	text := os.Getenv("SLUICE_TEST_POSTGRES")
+	if text == "" {
+		return nil, errors.New("SLUICE_TEST_POSTGRES is not set; run this with make")
+	}
+	conn, err := pgx.Connect(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "CREATE SCHEMA "+name); err != nil {
+		return nil, err
+	}
+	return url.Parse(text + "&search_path=" + name)
+}
+
+// event is what EDC tells whoever it was set up to call back.
+type event struct {
+	Type    string `json:"type"`
+	Payload struct {
+		Negotiation string `json:"contractNegotiationId"`
+		Transfer    string `json:"transferProcessId"`
+		Reason      string `json:"reason"`
+		Agreement   struct {
+			ID string `json:"id"`
+		} `json:"contractAgreement"`
+		Address struct {
+			Properties map[string]any `json:"properties"`
+		} `json:"dataAddress"`
+	} `json:"payload"`
+}
+
+// listen hands on what EDC tells; close it.
+func listen(hear func(event)) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var e event
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&e); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		hear(e)
+	}))
 }
 
 // start runs the JVM and waits until it is healthy. It dies with this process.
@@ -127,7 +205,7 @@ func (e *edc) start(ctx context.Context) error {
 	}
 	defer out.Close()
 	e.cmd = exec.CommandContext(ctx, "java", "-Xmx512m", "-XX:+UseSerialGC", "-Dedc.fs.config="+filepath.Join(e.dir, "edc.properties"),
-		"-cp", filepath.Join(e.lib, "*")+string(os.PathListSeparator)+filepath.Join(e.dir, "ext"), "org.eclipse.edc.boot.system.runtime.BaseRuntime")
+		"-cp", e.classes(), "org.eclipse.edc.boot.system.runtime.BaseRuntime")
 	e.cmd.Stdout, e.cmd.Stderr = out, out
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := e.cmd.Start(); err != nil {
@@ -135,10 +213,11 @@ func (e *edc) start(ctx context.Context) error {
 	}
 	e.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(e.cmd, e.ended)
-	return eventually(ctx, "EDC is up", func() (bool, error) {
+	return within(ctx, 3*time.Minute, "EDC is up", func() (bool, error) {
 		select {
 		case <-e.ended:
-			return false, errors.New("EDC ended: see " + out.Name())
+			said, _ := os.ReadFile(out.Name())
+			return false, fmt.Errorf("EDC ended:\n%s", said[max(0, len(said)-4096):])
 		default:
 		}
 		res, err := http.Get(e.url("default", "/api/check/startup"))
@@ -250,7 +329,11 @@ func (e *edc) reach(ctx context.Context, path, id, state string) (object, error)
 
 // eventually asks until it is so.
 func eventually(ctx context.Context, what string, so func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	return within(ctx, time.Minute, what, so)
+}
+
+func within(ctx context.Context, limit time.Duration, what string, so func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		if ok, err := so(); ok || err != nil {
@@ -258,7 +341,7 @@ func eventually(ctx context.Context, what string, so func() (bool, error)) error
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not within 20 s: %s", what)
+			return fmt.Errorf("not within %s: %s", limit, what)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
 	"github.com/sluice-connector/sluice/policy"
@@ -56,6 +57,7 @@ type company struct {
 	stop        context.CancelFunc
 	running     sync.WaitGroup
 	failed      error
+	mu          sync.Mutex // over being open or closed
 }
 
 func newCompany(dir string, peer *edc, log *slog.Logger) (*company, error) {
@@ -81,13 +83,15 @@ func (c *company) start(ctx context.Context) error {
 	s.Public.Host, s.Public.Listen, s.Management.Listen = c.public, c.public, "127.0.0.1:0"
 	s.Participants = []settings.Participant{{Slug: "boreal", Name: "Boreal Drives"}}
 	s.Egress.Peers = c.stub.peer.origins()
-	hold := connector.Hold{Negotiation: func(n negotiation.Negotiation, m negotiation.Kind) bool {
-		return m == negotiation.Agreement && n.Offer.Target == held
-	}}
+	// What answers a step of EDC's waits until EDC says that it has noted that step: see noted.
+	hold := connector.Hold{Negotiation: func(negotiation.Negotiation, negotiation.Kind) bool { return true },
+		Transfer: func(t transfer.Transfer) bool { return t.State == transfer.Requested }}
 	made, err := connector.New(ctx, connector.Config{Settings: s, Log: c.log, Scheme: "http", Identity: c.stub, Hold: hold, Resolve: resolve})
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.Connector = made
 	if c.local, err = c.Participant(ctx, "boreal"); err == nil {
 		c.stub.own = c.local.DID
@@ -110,8 +114,47 @@ func (c *company) close() error {
 	}
 	c.stop()
 	c.running.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	err := errors.Join(c.failed, c.Connector.Close())
 	c.Connector = nil
+	return err
+}
+
+// answers are what EDC waits for once it has noted a step of its own.
+var answers = map[string]negotiation.Kind{
+	"ContractNegotiationRequested": negotiation.Agreement,
+	"ContractNegotiationAgreed":    negotiation.Verification,
+	"ContractNegotiationVerified":  negotiation.Finalization,
+}
+
+// noted lets the answer go out that waits for EDC to have noted its step. EDC loses a step when the answer is faster than its own note of
+// it; docs/interop-edc.md says how. What our operator decides in a scenario waits for him.
+func (c *company) noted(ctx context.Context, e event) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Connector == nil {
+		return nil
+	}
+	if e.Payload.Transfer != "" {
+		t, err := c.Store().TransferByPeerPID(ctx, c.local.ID, edcID, e.Payload.Transfer)
+		if err == nil && t.Held == transfer.Start {
+			_, err = c.Transfers().Approve(ctx, c.local, t.ID, order)
+		}
+		return known(err)
+	}
+	n, err := c.Store().NegotiationByPeerPID(ctx, c.local.ID, edcID, e.Payload.Negotiation)
+	if err == nil && n.Held.Message == answers[e.Type] && n.Held.Message != "" && (n.Held.Message != negotiation.Agreement || n.Offer.Target != held) {
+		_, err = c.Negotiations().Approve(ctx, c.local, n.ID, order)
+	}
+	return known(err)
+}
+
+// known takes away the error of a process that is not ours: EDC notes its own first step before it tells us of it.
+func known(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
 	return err
 }
 

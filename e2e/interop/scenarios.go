@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -29,6 +30,13 @@ type field struct {
 	us     *company
 	seller seller // whom EDC buys from
 	source string
+}
+
+// hear lets us answer a step that EDC has noted.
+func (f *field) hear(e event) {
+	if err := f.us.noted(context.Background(), e); err != nil {
+		fmt.Fprintf(os.Stderr, "interop: not answered: %s: %v\n", e.Type, err)
+	}
 }
 
 // seller is a connector as EDC's operator knows it.
@@ -223,6 +231,9 @@ func (f *field) wePause(ctx context.Context) error {
 	if _, err = f.edc.reach(ctx, "/transferprocesses", t.PeerPID, "SUSPENDED"); err != nil {
 		return err
 	}
+	if _, err = f.transferIs(ctx, t.ID, transfer.Suspended); err != nil {
+		return err
+	}
 	if _, err = f.us.Transfers().Resume(ctx, f.us.local, t.ID, order); err != nil {
 		return err
 	}
@@ -255,7 +266,7 @@ func (f *field) wePausedByEDC(ctx context.Context) error {
 	return f.fetch(ctx, t.ID)
 }
 
-// weRestart asks while EDC is away, and goes away itself: EDC keeps its processes in memory here, its offers come back with the seed.
+// weRestart asks while EDC is away, and goes away itself. What EDC kept in memory is gone: its offers come back with the seed.
 func (f *field) weRestart(ctx context.Context) error {
 	d, err := f.us.stub.client.Dataset(ctx, f.us.local, edcID, "members")
 	if err != nil {
@@ -267,7 +278,10 @@ func (f *field) weRestart(ctx context.Context) error {
 	if err = errors.Join(err, f.us.close(), f.edc.start(ctx)); err != nil {
 		return err
 	}
-	if err = errors.Join(f.edc.seed(ctx, f.source), f.us.start(ctx)); err != nil {
+	if f.edc.database == nil {
+		err = f.edc.seed(ctx, f.source)
+	}
+	if err = errors.Join(err, f.us.start(ctx)); err != nil {
 		return err
 	}
 	_, err = f.negotiationIs(ctx, n.ID, negotiation.Finalized)
@@ -350,19 +364,27 @@ func (f *field) pulling(ctx context.Context, dataset string) (p pulling, err err
 	if err != nil {
 		return p, err
 	}
-	var made object
-	err = f.edc.call(ctx, http.MethodPost, "/transferprocesses", object{"@context": vocab, "@type": "TransferRequest", "counterPartyAddress": f.seller.base,
-		"contractId": contract, "protocol": protocol, "transferType": transfer.Pull}, &made)
-	if err != nil {
+	if p.id, err = f.transferOf(ctx, contract); err != nil {
 		return p, err
 	}
-	p.id, _ = made["@id"].(string)
 	t, err := f.edc.reach(ctx, "/transferprocesses", p.id, "STARTED")
 	if err != nil {
 		return p, err
 	}
 	p.own, _ = t["correlationId"].(string)
+	if _, err = f.transferIs(ctx, p.own, transfer.Started); err != nil {
+		return p, err
+	}
 	return p, f.edr(ctx, &p)
+}
+
+// transferOf lets EDC ask for the data of an agreement; it returns EDC's id of the transfer.
+func (f *field) transferOf(ctx context.Context, contract string) (string, error) {
+	var made object
+	err := f.edc.call(ctx, http.MethodPost, "/transferprocesses", object{"@context": vocab, "@type": "TransferRequest", "counterPartyAddress": f.seller.base,
+		"contractId": contract, "protocol": protocol, "transferType": transfer.Pull}, &made)
+	id, _ := made["@id"].(string)
+	return id, err
 }
 
 // edr reads the data address that EDC keeps for its transfer.
@@ -372,14 +394,19 @@ func (f *field) edr(ctx context.Context, p *pulling) error {
 		if err := f.edc.call(ctx, http.MethodGet, "/edrs/"+p.id+"/dataaddress", nil, &address); err != nil {
 			return false, nil // it is stored a moment after the start
 		}
-		for _, prefix := range []string{"", "https://w3id.org/edc/v0.0.1/ns/"} { // 0.14 shortens its own names here, 0.15 does not
-			if endpoint, ok := address[prefix+"endpoint"].(string); ok {
-				p.endpoint = endpoint
-				p.token, _ = address[prefix+"authorization"].(string)
-			}
-		}
+		p.address(address)
 		return true, nil
 	})
+}
+
+// address takes endpoint and token from what EDC shows.
+func (p *pulling) address(properties map[string]any) {
+	for _, prefix := range []string{"", "https://w3id.org/edc/v0.0.1/ns/"} { // 0.14 shortens its own names in its API, 0.15 does not
+		if endpoint, ok := properties[prefix+"endpoint"].(string); ok {
+			p.endpoint = endpoint
+			p.token, _ = properties[prefix+"authorization"].(string)
+		}
+	}
 }
 
 // get asks our data plane with what EDC was given.
@@ -524,6 +551,9 @@ func (f *field) theyArePaused(ctx context.Context) error {
 		return err
 	}
 	if _, err = f.edc.reach(ctx, "/transferprocesses", p.id, "SUSPENDED"); err != nil {
+		return err
+	}
+	if _, err = f.transferIs(ctx, p.own, transfer.Suspended); err != nil {
 		return err
 	}
 	if err = p.served(ctx, false); err != nil {

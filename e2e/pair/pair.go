@@ -56,10 +56,17 @@ type Network struct {
 
 // Parts is what each company is made of, by its slug.
 type Parts struct {
-	Rand func(slug string) io.Reader
-	Open func(slug string) (*sqlstore.Store, error)
-	Keys func(slug string) (identity.Keys, error)
+	Rand   func(slug string) io.Reader
+	Open   func(slug string) (*sqlstore.Store, error)
+	Keys   func(slug string) (identity.Keys, error)
+	Now    func() time.Time         // nil: the network's own clock, which stands still
+	Root   func(slug string) string // address of a company; nil: all share a host
+	Outbox func(*Side) Outbox       // asked at every start; nil: what is sent waits until the test delivers it
+	Log    func(slug string) *slog.Logger
 }
+
+// Outbox is what services hand their messages to.
+type Outbox interface{ Send(commit.Owed) }
 
 // New joins the companies named by slug: aurora, boreal, cobalt and dusk are known. All but dusk accepted the framework agreement
 // and take offers that they did not ask for.
@@ -95,15 +102,28 @@ func Join(t testing.TB, parts Parts, slugs ...string) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Network{t: t, parts: parts, engine: e, profile: p, now: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), sides: map[string]*Side{}}
+	if parts.Root == nil {
+		parts.Root = func(slug string) string { return host + "/" + slug }
+	}
+	if parts.Log == nil {
+		log := slog.New(slog.NewTextHandler(t.Output(), nil))
+		parts.Log = func(slug string) *slog.Logger { return log.With(slog.String("company", slug)) }
+	}
+	n := &Network{t: t, parts: parts, engine: e, profile: p, now: Dawn, sides: map[string]*Side{}}
 	for _, slug := range slugs {
 		n.sides[slug] = n.join(slug)
 	}
 	return n
 }
 
+// Dawn is when every network begins, unless it has a clock of its own.
+var Dawn = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+
 // Now is the time everywhere in the network.
 func (n *Network) Now() time.Time {
+	if n.parts.Now != nil {
+		return n.parts.Now()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.now
@@ -145,7 +165,7 @@ type Side struct {
 
 func (n *Network) join(slug string) *Side {
 	did := participant.DID("did:web:dataspace.example:" + slug)
-	s := &Side{net: n, Flows: &Flows{}, rand: n.parts.Rand(slug), Peer: participant.Peer{DID: did}, Facts: facts(did, slug, n.now)}
+	s := &Side{net: n, Flows: &Flows{}, rand: n.parts.Rand(slug), Peer: participant.Peer{DID: did}, Facts: facts(did, slug, Dawn)}
 	keys, err := n.parts.Keys(slug)
 	if err != nil {
 		n.t.Fatal(err)
@@ -159,7 +179,7 @@ func (n *Network) join(slug string) *Side {
 		n.t.Fatal(err)
 	}
 	s.vault = identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: s.rand}
-	s.Local = participant.Participant{Slug: slug, DID: did, Name: slug, Created: n.now}
+	s.Local = participant.Participant{Slug: slug, DID: did, Name: slug, Created: n.Now()}
 	s.Start()
 	return s
 }
@@ -200,17 +220,21 @@ func facts(did participant.DID, slug string, now time.Time) policy.Party {
 func (s *Side) services(vault identity.Vault) {
 	n := s.net
 	s.Ledger = ledger{s}
-	log := slog.New(slog.NewTextHandler(n.t.Output(), nil)).With(slog.String("company", s.Local.Slug))
+	log := n.parts.Log(s.Local.Slug)
+	var outbox Outbox = s
+	if n.parts.Outbox != nil {
+		outbox = n.parts.Outbox(s)
+	}
 	s.Catalog = catalog.New(catalog.Config{Store: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Sources: sources{}, Profile: n.profile, ProfileID: n.profile.ID, Now: n.Now, Rand: s.rand})
-	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: s,
+	s.Negotiations = negotiation.New(negotiation.Config{Store: s.Store, Offers: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n}, Outbox: outbox,
 		Profile: n.profile, ProfileID: n.profile.ID, Accepts: []string{"cx.pcf.base:1"}, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hosted: hosted{s}, Patience: Patience, Offered: s.Local.Slug != "dusk", Hold: func(n negotiation.Negotiation, m negotiation.Kind) bool { return s.Hold != nil && s.Hold(n, m) }})
 	s.Transfers = transfer.New(transfer.Config{Store: s.Store, Agreements: s.Store, Assets: s.Store, Decider: ledger{s}, Evidence: evidence{n}, Codec: dsp.Codec{}, Directory: directory{n},
-		Tokens: vault, Flows: s.Flows, Outbox: s, Endpoint: func(p participant.Participant) string { return root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
+		Tokens: vault, Flows: s.Flows, Outbox: outbox, Endpoint: func(p participant.Participant) string { return n.parts.Root(p.Slug) + "/data" }, ProfileID: n.profile.ID,
 		Explain: negotiation.Refusal, Now: n.Now, Rand: s.rand, Log: log, MaxOpen: MaxOpen,
 		Hold: func(t transfer.Transfer) bool { return s.HoldStart != nil && s.HoldStart(t) }})
 	dsphttp.New(dsphttp.Config{Participants: s.Store, Authenticator: caller{}, Negotiations: s.Negotiations, Transfers: s.Transfers, Catalogs: s.Catalog,
-		Cursors: identity.Cursors{Vault: vault}, Base: base, Log: log}).Mount(s.mux)
+		Cursors: identity.Cursors{Vault: vault}, Base: n.base, Log: log}).Mount(s.mux)
 }
 
 // Patience is how long a negotiation waits for an operator.

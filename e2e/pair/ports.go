@@ -17,9 +17,10 @@ import (
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
-func root(slug string) string { return "https://dataspace.example/" + slug }
+// host is where everybody is served.
+const host = "https://dataspace.example"
 
-func base(p participant.Participant) string { return root(p.Slug) + "/dsp/2025-1" }
+func (n *Network) base(p participant.Participant) string { return n.parts.Root(p.Slug) + "/dsp/2025-1" }
 
 func slugOf(did participant.DID) string {
 	return string(did[strings.LastIndexByte(string(did), ':')+1:])
@@ -49,17 +50,17 @@ func (d directory) Endpoint(_ context.Context, _ participant.Participant, peer p
 	if !ok {
 		return "", fault.New("pair.Endpoint", fault.NotFound, "nobody is known as %s", peer)
 	}
-	return base(other.Local), nil
+	return d.net.base(other.Local), nil
 }
 
-func (directory) Callback(_ context.Context, peer participant.Peer, url string) error {
-	if !strings.HasPrefix(url, root(slugOf(peer.DID))+"/") {
+func (d directory) Callback(_ context.Context, peer participant.Peer, url string) error {
+	if !strings.HasPrefix(url, d.net.parts.Root(slugOf(peer.DID))+"/") {
 		return fault.New("pair.Callback", fault.Malformed, "callbackAddress: want an address of your own")
 	}
 	return nil
 }
 
-func (directory) Own(local participant.Participant) string { return base(local) }
+func (d directory) Own(local participant.Participant) string { return d.net.base(local) }
 
 // sources believes that every address is the participant's own.
 type sources struct{}

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 )
 
 // Send implements the services' Outbox: the message waits until the test delivers it.
@@ -53,10 +54,22 @@ func (s *Side) NextOf(may func(commit.Owed) bool) (commit.Owed, bool) {
 	}
 }
 
-// Owner is who learns what became of the message.
-func (s *Side) Owner(o commit.Owed) outbox.Owner {
-	return map[commit.ProcessKind]outbox.Owner{commit.Negotiation: s.Negotiations, commit.Transfer: s.Transfers}[o.Process]
+// Owners are those who learn what became of a message.
+func (s *Side) Owners() map[commit.ProcessKind]outbox.Owner {
+	return map[commit.ProcessKind]outbox.Owner{commit.Negotiation: s.Negotiations, commit.Transfer: s.Transfers}
 }
+
+// Owner is who learns what became of the message.
+func (s *Side) Owner(o commit.Owed) outbox.Owner { return s.Owners()[o.Process] }
+
+// Handler serves the protocol to peers; they say who they are, and are believed.
+func (s *Side) Handler() http.Handler { return s.mux }
+
+// Hosted finds the company by its id.
+func (s *Side) Hosted() dsphttp.Hosted { return hosted{s} }
+
+// Seals opens what the company sealed for rest.
+func (s *Side) Seals() dsphttp.Seals { return s.vault }
 
 // Take is Next of a message that must be there and of the kind.
 func (s *Side) Take(kind string) commit.Owed {
@@ -77,12 +90,13 @@ func (s *Side) Token(t transfer.Transfer) (string, error) {
 // Call makes a request of the protocol to whoever serves the address, as the caller.
 func (n *Network) Call(caller participant.DID, method, url string, body []byte) outbox.Answer {
 	n.t.Helper()
-	path, ok := strings.CutPrefix(url, "https://dataspace.example")
-	slug, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	side := n.sides[slug]
-	if !ok || side == nil {
+	slugs := slices.Sorted(maps.Keys(n.sides))
+	i := slices.IndexFunc(slugs, func(slug string) bool { return strings.HasPrefix(url, n.parts.Root(slug)+"/") })
+	if i < 0 {
 		n.t.Fatalf("nobody serves %s", url)
 	}
+	side := n.sides[slugs[i]]
+	path := "/" + slugs[i] + strings.TrimPrefix(url, n.parts.Root(slugs[i]))
 	r := httptest.NewRequestWithContext(n.t.Context(), method, path, bytes.NewReader(body))
 	r.Header.Set("Authorization", string(caller))
 	r.Header.Set("Content-Type", "application/json")
@@ -118,8 +132,9 @@ func (n *Network) Tell(o commit.Owed, from *Side, a outbox.Answer) {
 	if a.OK() {
 		err = owner.Delivered(n.t.Context(), o, a)
 	} else {
-		if parts := strings.Split(strings.TrimPrefix(o.URL, "https://dataspace.example/"), "/"); len(parts) > 5 {
-			url := "https://dataspace.example/" + strings.Join(parts[:5], "/")
+		root := n.parts.Root(slugOf(o.Peer))
+		if parts := strings.Split(strings.TrimPrefix(o.URL, root), "/"); len(parts) > 5 { // "", dsp, version, collection, pid, message
+			url := root + strings.Join(parts[:5], "/")
 			if seen := n.Call(from.Local.DID, http.MethodGet, url, nil); seen.OK() {
 				seen.Code, seen.Reasons = a.Code, a.Reasons
 				a = seen

@@ -26,12 +26,31 @@ type Profile struct {
 	Operands  []Operand  `yaml:"operands"`
 	Asset     Asset      `yaml:"asset"`
 	Templates []Template `yaml:"templates"`
+	Issuance  []Issuance `yaml:"issuance"` // what an issuer of the ecosystem begins with
 }
 
 // Claim is a member of a credential's subject.
 type Claim struct {
 	Credential string `yaml:"credential"`
 	Claim      string `yaml:"claim"`
+}
+
+// Issuance is a credential that issuers of the ecosystem issue, to holders on their list.
+type Issuance struct {
+	Type     string   `yaml:"type"`
+	Profile  string   `yaml:"profile"`
+	Contexts []string `yaml:"contexts"`
+	Days     int      `yaml:"days"`
+	Subject  []Member `yaml:"subject"`
+}
+
+// Member of a subject: a constant, or the holder's value of the key.
+type Member struct {
+	Name     string `yaml:"name"`
+	Value    string `yaml:"value"`
+	Key      string `yaml:"key"`
+	Many     bool   `yaml:"many"`
+	Optional bool   `yaml:"optional"`
 }
 
 // Operand is a row of the operand table: where a left operand may stand and what it may say.

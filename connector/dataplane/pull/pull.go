@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 	"github.com/sluice-connector/sluice/policy"
 )
@@ -128,6 +129,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer flow.End()
+	gate.Vouched(r.Context(), flow.Peer().DID) // what one peer may have here is bounded by its streams
 	out := &meter{w: w, header: http.Header{}, flow: flow, patience: patience, head: r.Method == http.MethodHead}
 	if flow.Asset().Address.Content != "" {
 		h.serveContent(out, r, flow, path)

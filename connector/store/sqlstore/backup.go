@@ -18,9 +18,11 @@ import (
 	"github.com/sluice-connector/sluice/connector/transfer"
 )
 
-// tables in an order that satisfies the references. Management tokens stay out: a restore must not bring back one that was deleted since.
+// tables in an order that satisfies the references. Management tokens and clients of the token services stay out: a restore must not bring back one
+// that was deleted since.
 var tables = []string{"participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
-	"agreements", "retirements", "transfers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
+	"agreements", "retirements", "transfers", "credential_requests", "credential_offers", "issuers", "issuer_definitions", "issuer_holders", "issuer_requests", "issuer_lists",
+	"issuer_credentials", "issuer_places", "issuer_offers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
 
 // archiveHead is the first line of a backup.
 type archiveHead struct {
@@ -135,6 +137,10 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	}
 	if err := s.endTransfers(ctx, t, now); err != nil {
 		return fmt.Errorf("restore: transfers: %w", err)
+	}
+	// Places that were given out after the backup are not known: the lists that came back give out no more.
+	if _, err = t.ExecContext(ctx, `UPDATE issuer_lists SET taken = size`); err != nil {
+		return s.classify(err)
 	}
 	if _, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO restores (participant, at, recorded) SELECT id, CAST($1 AS BIGINT), 0 FROM participants`), micros(now)); err != nil {
 		return s.classify(err)

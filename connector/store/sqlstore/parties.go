@@ -109,43 +109,6 @@ func errStale(op, subject string) error {
 	return &fault.Error{Op: op, Kind: fault.Conflict, Subject: subject, Reason: "it was changed meanwhile; read it again"}
 }
 
-// PutCredential implements store.Credentials.
-func (s *Store) PutCredential(ctx context.Context, c store.Credential) error {
-	doc, err := encode(c)
-	if err != nil {
-		return err
-	}
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		t.exec(`INSERT INTO credentials (participant, id, doc, created) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (participant, id) DO UPDATE SET doc = excluded.doc`, int64(c.Participant), c.ID, doc, micros(c.Created))
-		return nil
-	})
-}
-
-// Credentials implements store.Credentials.
-func (s *Store) Credentials(ctx context.Context, p participant.ID) ([]store.Credential, error) {
-	var out []store.Credential
-	err := s.query(ctx, func(row scanner) error {
-		var doc string
-		if err := row.Scan(&doc); err != nil {
-			return err
-		}
-		var c store.Credential
-		err := decode(doc, &c)
-		out = append(out, c)
-		return err
-	}, `SELECT doc FROM credentials WHERE participant = $1 ORDER BY created, id`, int64(p))
-	return out, err
-}
-
-// DeleteCredential implements store.Credentials.
-func (s *Store) DeleteCredential(ctx context.Context, p participant.ID, id string) error {
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		t.one(errAbsent("store.DeleteCredential", id), `DELETE FROM credentials WHERE participant = $1 AND id = $2`, int64(p), id)
-		return nil
-	})
-}
-
 // Remember implements store.Replay.
 func (s *Store) Remember(ctx context.Context, issuer, jti string, until, now time.Time) (fresh bool, err error) {
 	err = s.update(ctx, func(ctx context.Context, t *tx) error {

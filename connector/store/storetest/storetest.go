@@ -78,6 +78,16 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"a restore is declared and gives nobody access":     restored,
 		"writers that wait together do not hurt each other": groups,
 		"subscribers are told after the commit":             notify,
+		"what an issuer knows comes back, and is its own":   issuerRows,
+		"an issuer's step is all or nothing":                issuerSteps,
+		"a place of a status list is given out once":        issuerPlaces,
+		"a restored status list gives out no more places":   issuerRestored,
+		"a wallet changes whole or not at all":              walletWhole,
+		"a stale change of a wallet changes nothing":        walletStale,
+		"wallets belong to their participants":              walletTenants,
+		"an issuer's same offer is open once":               walletOffers,
+		"requests and offers page in order":                 walletPages,
+		"a wallet is in the backup, its clients are not":    walletBackup,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -73,7 +73,7 @@ type Mux interface {
 // Mount registers DID documents and the credential service.
 func (a *Agent) Mount(mux Mux) {
 	mux.Handle("GET /{slug}/did.json", http.HandlerFunc(a.document))
-	mux.Handle("POST /{slug}/dcp/presentations/query", http.HandlerFunc(a.query))
+	mux.Handle("POST /{slug}/dcp/presentations/query", a.door(dcp.MaxQuery, a.query))
 }
 
 // Authenticate verifies the self-issued token of a request to the hosted participant. Whatever is wrong, the caller is told one thing. The
@@ -127,6 +127,7 @@ func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
 		return
 	}
+	gate.Anyone(r.Context())
 	body, err := a.Document(local)
 	if err != nil {
 		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))
@@ -156,64 +157,28 @@ func (a *Agent) Document(local participant.Participant) ([]byte, error) {
 	return body, err
 }
 
-// query answers a verifier that holds an access token of ours. An unknown participant is answered like an unknown caller, and no byte of a
-// body is read on account of either.
-func (a *Agent) query(w http.ResponseWriter, r *http.Request) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		problem.Status(w, r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
-		return
-	}
-	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
-	if err != nil {
-		problem.Write(w, r, fault.New("dcphttp.query", fault.Unauthenticated, "the caller is not known"))
-		return
-	}
-	verifier, used, err := a.Authenticate(r, local)
-	if err == nil {
-		err = a.Settle(r.Context(), used)
-	}
-	if err != nil {
-		problem.Write(w, r, err)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxQuery))
-	if err != nil {
-		problem.Write(w, r, errBody(err))
-		return
-	}
-	scopes, served, err := dcp.ParseQuery(body)
-	if err != nil {
-		problem.Write(w, r, err)
-		return
-	}
-	if !served {
-		problem.Status(w, r, http.StatusNotImplemented, "presentation definitions are not served; ask by scope")
-		return
-	}
-	presentations, err := a.cfg.Holder.Present(r.Context(), local, verifier, scopes)
-	if err != nil {
-		a.cfg.Log.InfoContext(r.Context(), "presentation not given", slog.String("verifier", string(verifier.DID)), slog.Any("error", err))
-		problem.Write(w, r, err)
-		return
-	}
-	answer, err := dcp.EncodeResponse(presentations)
-	if err != nil {
-		problem.Write(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(answer)
+// Forget makes the DID document of a hosted participant anew when it is next asked for: its services have changed.
+func (a *Agent) Forget(local participant.Participant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.documents, local.ID)
 }
 
-// errBody says why a body could not be read.
-func errBody(err error) error {
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return fault.New("dcphttp.query", fault.TooLarge, "a query has at most %d bytes", dcp.MaxQuery)
+// query answers a verifier that holds an access token of ours.
+func (a *Agent) query(ctx context.Context, c call) (int, []byte, error) {
+	scopes, served, err := dcp.ParseQuery(c.body)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case !served:
+		return 0, nil, errUnserved
 	}
-	return fault.New("dcphttp.query", fault.Malformed, "the body ended early")
+	presentations, err := a.cfg.Holder.Present(ctx, c.local, c.peer, scopes)
+	if err != nil {
+		return 0, nil, err
+	}
+	answer, err := dcp.EncodeResponse(presentations)
+	return http.StatusOK, answer, err
 }
 
 // Query implements credential.Querier: one query of the peer's credential service with its access token.

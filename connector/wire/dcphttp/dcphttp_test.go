@@ -96,7 +96,7 @@ func setup(t *testing.T) *world {
 	}, clock)
 	keysOf := func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }
 	w.holder = &credential.Holder{Wallet: w, Keys: keysOf, Replay: store, Now: clock, Rand: rand.Reader}
-	w.Agent = dcphttp.New(dcphttp.Config{Participants: w, Keys: keysOf, Tokens: &identity.Verifier{Documents: resolver, Replay: store, Now: clock}, Holder: w.holder,
+	w.Agent = dcphttp.New(dcphttp.Config{Participants: w, Keys: keysOf, Tokens: identity.NewVerifier(resolver, store, clock), Holder: w.holder,
 		Services: resolver, HTTP: w, Scopes: scopes, Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Endpoints: func(p participant.Participant) []identity.Service {
 			return []identity.Service{{ID: string(p.DID) + "#cs", Type: "CredentialService", Endpoint: "https://boreal.example/boreal/dcp"}}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -102,8 +104,8 @@ func (c *Client) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 			return outbox.Answer{}, fmt.Errorf("sealed message: %w", err)
 		}
 	}
-	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodPost, o.URL, message, maxBody)
-	return answered(status, body, err)
+	status, header, body, err := c.do(ctx, local, o.Peer, http.MethodPost, o.URL, message, maxBody)
+	return c.answered(status, header, body, err)
 }
 
 // Look implements outbox.Sender: GET on the process that the message is about.
@@ -116,8 +118,8 @@ func (c *Client) Look(ctx context.Context, o commit.Owed) (outbox.Answer, error)
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	status, _, body, err := c.do(ctx, local, o.Peer, http.MethodGet, address, nil, maxBody)
-	return answered(status, body, err)
+	status, header, body, err := c.do(ctx, local, o.Peer, http.MethodGet, address, nil, maxBody)
+	return c.answered(status, header, body, err)
 }
 
 // collections hold the processes of a kind, below the base of a peer.
@@ -139,19 +141,35 @@ func processOf(o commit.Owed) (string, error) {
 	return base + pid, nil
 }
 
-// answered sorts answers: 5xx, 408, 425 and 429 are no answer to speak of and are tried again.
-func answered(status int, body []byte, err error) (outbox.Answer, error) {
+// answered sorts answers: 5xx, 408, 425 and 429 are no answer to speak of and are tried again, when the peer says so if it does.
+func (c *Client) answered(status int, header http.Header, body []byte, err error) (outbox.Answer, error) {
 	switch {
 	case err != nil:
 		return outbox.Answer{}, err
+	case (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) && header.Get("Retry-After") != "":
+		return outbox.Answer{}, &outbox.Later{After: after(header.Get("Retry-After"), c.cfg.Now()), Err: fmt.Errorf("the peer answered %d", status)}
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return outbox.Answer{}, fmt.Errorf("the peer answered %d", status)
 	case status == http.StatusUnauthorized:
 		// The peer may not have our key yet, or its clock differs: worth another try with a fresh token.
 		return outbox.Answer{}, errors.New("the peer does not accept our identity (401)")
+	case status == http.StatusBadRequest && len(body) > 0 && !json.Valid(body):
+		// Not the protocol's words: a server below it, or before it, says so of a request that did not come whole or in time.
+		return outbox.Answer{}, errors.New("what answered 400 is not the peer's protocol")
 	}
 	a := dsp.ParseAnswer(body)
 	return outbox.Answer{Status: status, ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID, State: a.State, Code: a.Code, Reasons: a.Reasons}, nil
+}
+
+// after reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date. What cannot be read is no time at all.
+func after(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
 }
 
 func (c *Client) do(ctx context.Context, local participant.Participant, peer participant.DID, method, target string, body []byte, limit int64) (int, http.Header, []byte, error) {

@@ -224,6 +224,49 @@ func TestAnAnswerIsFinalOrTriedAgain(t *testing.T) {
 	}
 }
 
+// A server whose client was slow answers before the protocol has seen the message: that is no refusal, and no proof that a process is not there.
+func TestWhatIsNotTheProtocolCannotRefuseAMessage(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	for body, final := range map[string]bool{"400 Bad Request": false, "<html>Bad Request</html>": false, `{"code":"message.malformed"}`: true, `[]`: true, "": true} {
+		answer := says(http.StatusBadRequest, body)
+		c.answers["/dsp/negotiations/urn:p/agreement"], c.answers["/dsp/negotiations/urn:p"] = answer, answer
+		o := commit.Owed{Process: commit.Negotiation, Peer: c.peer, URL: c.origin + "/dsp/negotiations/urn:p/agreement", Body: []byte("{}")}
+		_, sent := c.Send(t.Context(), o)
+		_, looked := c.Look(t.Context(), o)
+		if (sent == nil) != final || (looked == nil) != final {
+			t.Errorf("%q: sent %v, looked %v", body, sent, looked)
+		}
+	}
+}
+
+func TestAPeerSaysWhenItWantsToBeAskedAgain(t *testing.T) {
+	t.Parallel()
+	c := newCaller(t)
+	for _, tt := range []struct {
+		status int
+		says   string
+		after  time.Duration
+		said   bool
+	}{
+		{429, "7", 7 * time.Second, true},
+		{503, "Tue, 24 Nov 2026 09:00:30 GMT", 30 * time.Second, true},
+		{503, "Tue, 24 Nov 2026 08:00:00 GMT", 0, true},
+		{429, "-1", 0, true},
+		{429, "99999999999999999999", 0, true},
+		{429, "soon", 0, true},
+		{429, "", 0, false},
+		{500, "7", 0, false},
+	} {
+		c.answers["/dsp/negotiations/request"] = says(tt.status, "", "Retry-After", tt.says)
+		_, err := c.Send(t.Context(), commit.Owed{Process: commit.Negotiation, Peer: c.peer, URL: c.origin + "/dsp/negotiations/request", Body: []byte("{}")})
+		var later *outbox.Later
+		if said := errors.As(err, &later); said != tt.said || said && later.After != tt.after {
+			t.Errorf("%d with %q: %v, after %v; want %v", tt.status, tt.says, err, later, tt.after)
+		}
+	}
+}
+
 // catalog lets the peer answer with a catalog of the company, or with an error.
 func (c *caller) catalog(of participant.DID, status int, headers ...string) {
 	body := fmt.Sprintf(`{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"Catalog","@id":"urn:c","participantId":%q}`, of)

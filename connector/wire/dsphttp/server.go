@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -223,10 +224,17 @@ func (s *Server) admit(c *call, withBody bool) error {
 		return fault.New(op, fault.Unauthenticated, "the caller is not known")
 	}
 	c.local = local
-	if c.peer, c.used, err = s.cfg.Authenticator.Authenticate(c.r, local); err == nil {
-		c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), c.used))
+	peer, used, err := s.cfg.Authenticator.Authenticate(c.r, local)
+	if err != nil {
+		return err
 	}
-	return err
+	// One that is over its rate is told so before anything is kept on account of it, its token neither.
+	if err := gate.Known(c.r.Context(), string(peer.DID)); err != nil {
+		return err
+	}
+	c.peer, c.used = peer, used
+	c.r = c.r.WithContext(commit.WithUsed(c.r.Context(), used))
+	return nil
 }
 
 var errMedia = fault.New("dsphttp.admit", fault.Malformed, "send application/json without content encoding")
@@ -257,6 +265,9 @@ func (s *Server) fail(c *call, errType string, err error) {
 			p.Reasons = []string{reason}
 		}
 	}
+	if kind == fault.Malformed || kind == fault.TooLarge {
+		gate.Faulty(ctx)
+	}
 	if !errors.Is(err, errMedia) {
 		if id := problem.Incident(ctx, c.r.Method+" "+c.r.URL.Path, err); id != "" {
 			p.Reasons = append(p.Reasons, "incident "+id)
@@ -274,7 +285,7 @@ func (s *Server) fail(c *call, errType string, err error) {
 	if encErr != nil {
 		body = nil
 	}
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+	if status == http.StatusTooManyRequests { // how long something is not available, nobody knows
 		c.w.Header().Set("Retry-After", "1")
 	}
 	answer(c.w, status, body)
@@ -302,6 +313,7 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("dsphttp.versions", fault.NotFound, "there is no such thing here"))
 		return
 	}
+	gate.Anyone(r.Context())
 	body, err := dsp.EncodeVersions(versioned, "urn:sluice:service:"+local.Slug)
 	if err != nil {
 		problem.Write(w, r, err)

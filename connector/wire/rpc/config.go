@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	"github.com/sluice-connector/sluice/policy/odrl"
 )
@@ -33,8 +34,6 @@ type Store interface {
 
 // Records reads what the services wrote.
 type Records interface {
-	Credentials(ctx context.Context, p participant.ID) ([]store.Credential, error)
-	DeleteCredential(ctx context.Context, p participant.ID, id string) error
 	Agreement(ctx context.Context, p participant.ID, id string) (agreement.Agreement, error)
 	Agreements(ctx context.Context, p participant.ID, peer participant.DID, r page.Request) (page.Of[agreement.Agreement], error)
 	EventsSince(ctx context.Context, p participant.ID, after int64, limit int) ([]commit.Event, error)
@@ -115,9 +114,20 @@ type Hosting interface {
 	CreateParticipant(ctx context.Context, slug, name, actor string) (participant.Participant, error)
 }
 
-// Wallet takes a credential (JWT) after checking it, as its holder would before showing it.
+// Wallet is what a participant holds, asks for and is offered, and who may have tokens made. A *wallet.Service implements it.
 type Wallet interface {
-	PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (store.Credential, error)
+	Put(ctx context.Context, local participant.Participant, jwt []byte, actor string) (wallet.Credential, error)
+	Credentials(ctx context.Context, local participant.Participant) ([]wallet.Credential, error)
+	Delete(ctx context.Context, local participant.Participant, id, actor string) error
+	Ask(ctx context.Context, local participant.Participant, a wallet.Ask) (wallet.Request, error)
+	Request(ctx context.Context, local participant.Participant, id string) (wallet.Request, error)
+	Requests(ctx context.Context, local participant.Participant, f wallet.Filter, r page.Request) (page.Of[wallet.Request], error)
+	Offers(ctx context.Context, local participant.Participant, f wallet.Filter, r page.Request) (page.Of[wallet.Offer], error)
+	Accept(ctx context.Context, local participant.Participant, id, actor string) (wallet.Offer, error)
+	Decline(ctx context.Context, local participant.Participant, id, actor string) (wallet.Offer, error)
+	CreateClient(ctx context.Context, local participant.Participant, label string, scopes []string, actor string) (wallet.Client, string, error)
+	Clients(ctx context.Context, local participant.Participant) ([]wallet.Client, error)
+	DeleteClient(ctx context.Context, local participant.Participant, id, actor string) error
 }
 
 // Logs is the part of the decision logs that has keys.
@@ -149,6 +159,8 @@ type Config struct {
 	Publisher    Publisher
 	Hosting      Hosting
 	Wallet       Wallet
+	Issuer       Issuer
+	Enabling     Enabling
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors

@@ -193,8 +193,11 @@ func pack(out any) ([]byte, error) {
 	if !ok {
 		return nil, fault.New("rpc.pack", fault.Internal, "the answer is no message")
 	}
-	if created, ok := message.(*pb.CreateTokenResponse); ok {
+	switch created := message.(type) {
+	case *pb.CreateTokenResponse:
 		message = &pb.CreateTokenResponse{Token: created.Token}
+	case *pb.CreateStsClientResponse:
+		message = &pb.CreateStsClientResponse{Client: created.Client}
 	}
 	any, err := anypb.New(message)
 	if err != nil {

@@ -2,9 +2,7 @@ package rpc
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
@@ -131,56 +129,4 @@ func (s tokens) DeleteToken(ctx context.Context, req *pb.DeleteTokenRequest) (*p
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
 	return &pb.DeleteTokenResponse{}, nil
-}
-
-type credentials struct {
-	pb.UnimplementedCredentialServiceServer
-	*Server
-}
-
-// maxCredential bounds a credential.
-const maxCredential = 64 << 10
-
-func (s credentials) PutCredential(ctx context.Context, req *pb.PutCredentialRequest) (*pb.Credential, error) {
-	const op = "rpc.PutCredential"
-	if n := len(req.GetJwt()); n == 0 || n > maxCredential {
-		return nil, fault.New(op, fault.Malformed, "jwt: want 1 to %d bytes, have %d", maxCredential, n)
-	}
-	who := from(ctx)
-	digest := sha256.Sum256([]byte(req.GetJwt()))
-	var c store.Credential
-	err := s.announced(ctx, "credential.put", "credential.put", hex.EncodeToString(digest[:]), func() (err error) {
-		c, err = s.cfg.Wallet.PutCredential(ctx, who.local, []byte(strings.TrimSpace(req.GetJwt())))
-		return err
-	})
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	return credentialOut(c), nil
-}
-
-func (s credentials) ListCredentials(ctx context.Context, _ *pb.ListCredentialsRequest) (*pb.ListCredentialsResponse, error) {
-	all, err := s.cfg.Store.Credentials(ctx, from(ctx).local.ID)
-	if err != nil {
-		return nil, fault.Wrap("rpc.ListCredentials", fault.Internal, err)
-	}
-	out, err := each(all, sure(credentialOut))
-	return &pb.ListCredentialsResponse{Credentials: out}, err
-}
-
-func (s credentials) DeleteCredential(ctx context.Context, req *pb.DeleteCredentialRequest) (*pb.DeleteCredentialResponse, error) {
-	const op = "rpc.DeleteCredential"
-	local := from(ctx).local
-	all, err := s.cfg.Store.Credentials(ctx, local.ID)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	if !slices.ContainsFunc(all, func(c store.Credential) bool { return c.ID == req.GetId() }) {
-		return nil, fault.New(op, fault.NotFound, "there is no such credential")
-	}
-	err = s.announced(ctx, "credential.delete", "credential.deleted", req.GetId(), func() error { return s.cfg.Store.DeleteCredential(ctx, local.ID, req.GetId()) })
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	return &pb.DeleteCredentialResponse{}, nil
 }

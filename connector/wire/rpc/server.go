@@ -52,6 +52,7 @@ func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterParticipantServiceServer(r, participants{Server: s})
 	pb.RegisterTokenServiceServer(r, tokens{Server: s})
 	pb.RegisterCredentialServiceServer(r, credentials{Server: s})
+	pb.RegisterIssuerServiceServer(r, issuers{Server: s})
 	pb.RegisterAssetServiceServer(r, assets{Server: s})
 	pb.RegisterPolicyServiceServer(r, policies{Server: s})
 	pb.RegisterOfferServiceServer(r, offers{Server: s})
@@ -91,6 +92,7 @@ func (s *Server) newREST() (http.Handler, error) {
 		pb.RegisterParticipantServiceHandlerClient(context.Background(), gateway, pb.NewParticipantServiceClient(conn)),
 		pb.RegisterTokenServiceHandlerClient(context.Background(), gateway, pb.NewTokenServiceClient(conn)),
 		pb.RegisterCredentialServiceHandlerClient(context.Background(), gateway, pb.NewCredentialServiceClient(conn)),
+		pb.RegisterIssuerServiceHandlerClient(context.Background(), gateway, pb.NewIssuerServiceClient(conn)),
 		pb.RegisterAssetServiceHandlerClient(context.Background(), gateway, pb.NewAssetServiceClient(conn)),
 		pb.RegisterPolicyServiceHandlerClient(context.Background(), gateway, pb.NewPolicyServiceClient(conn)),
 		pb.RegisterOfferServiceHandlerClient(context.Background(), gateway, pb.NewOfferServiceClient(conn)),

@@ -28,12 +28,15 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/transfer"
+	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
@@ -62,7 +65,19 @@ type parts struct {
 	body     func() (io.ReadCloser, int64) // of a pull
 	refuse   error                         // of a pull
 	next     string                        // page of a peer's catalog
+	issuer   *issuer.Service
 }
+
+func (p *parts) EnableIssuer(ctx context.Context, local participant.Participant, actor string) error {
+	return p.issuer.Enable(ctx, local, actor)
+}
+
+func (p *parts) IssuerURL(local participant.Participant) string {
+	return "https://localhost/" + local.Slug + "/issuer"
+}
+
+// Send takes what is owed; nobody delivers it.
+func (p *parts) Send(commit.Owed) {}
 
 func (p *parts) Decide(context.Context, policy.Question) (policy.Decision, decisionlog.Entry, error) {
 	return policy.Decision{}, decisionlog.Entry{}, errors.New("nobody asks here")
@@ -122,10 +137,6 @@ func (p *parts) Publish(ctx context.Context, local participant.Participant, f pu
 
 func (p *parts) CreateParticipant(ctx context.Context, slug, name, _ string) (participant.Participant, error) {
 	return p.store.CreateParticipant(ctx, participant.Participant{Slug: slug, Name: name, DID: participant.DID("did:web:localhost:" + slug), Created: clock()})
-}
-
-func (p *parts) PutCredential(context.Context, participant.Participant, []byte) (store.Credential, error) {
-	return store.Credential{}, fault.New("test", fault.Malformed, "not a credential")
 }
 
 func (p *parts) VerifierKey(_ context.Context, local participant.Participant) (string, error) {
@@ -222,7 +233,13 @@ func setup(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Wallet: p, Logs: p,
+	keys := cursors(t).Keys
+	p.issuer = issuer.New(issuer.Config{Store: st, Decider: p, Codec: dcp.IssuerCodec{}, Keys: keys, Outbox: p, StatusURL: func(l participant.Participant, list string) string { return p.IssuerURL(l) + "/status/" + list },
+		Templates: []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
+			Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}},
+		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Logs: p,
+		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},

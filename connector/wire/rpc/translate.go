@@ -54,10 +54,6 @@ func tokenOut(t store.Token, slug string) *pb.Token {
 	return &pb.Token{Id: t.Hash, Participant: slug, Role: roleOut(t.Role), Label: t.Label, Created: stampOf(t.Created), Expires: stampOf(t.Expires)}
 }
 
-func credentialOut(c store.Credential) *pb.Credential {
-	return &pb.Credential{Id: c.ID, Types: c.Types, Issuer: string(c.Issuer), NotAfter: stampOf(c.NotAfter), Created: stampOf(c.Created)}
-}
-
 // assetIn returns the asset and the content that came with it, nil when none did.
 func assetIn(m *pb.Asset) (catalog.Asset, *catalog.Content) {
 	a := catalog.Asset{ID: m.GetId(), Version: m.GetVersion(), Title: m.GetTitle(), Type: m.GetType(), APIVersion: m.GetApiVersion(),

@@ -4,7 +4,6 @@
 package faultfs
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -25,25 +24,27 @@ const (
 	PowerLoss Mode = "power loss"
 )
 
-// Disk implements vfs.VFS over the operating system's file layer.
+// Disk implements vfs.VFS over the operating system's file layer, or over memory.
 type Disk struct {
-	vfs.VFS
+	layer
 	name string
 	mode Mode
 	at   int // operation that fails, from 1
 
 	mu    sync.Mutex
 	count int
-	log   []string
+	log   []operation
 	dead  bool // has no power
 	full  bool // has no room
 	files map[string]*image
 	tree  tree // the files beside the database
 }
 
+type operation struct{ what, path string }
+
 // image is what of a file would survive.
 type image struct {
-	durable []byte
+	durable blob
 	exists  bool
 	pending []write // since the last sync
 }
@@ -56,7 +57,11 @@ type write struct {
 
 // Register makes a disk that fails in the mode at the given operation; its name opens it. Close unregisters it.
 func Register(name string, mode Mode, at int) *Disk {
-	d := &Disk{VFS: vfs.Find(""), name: name, mode: mode, at: at, files: map[string]*image{}}
+	return register(name, mode, at, system{vfs.Find("").(vfs.VFSFilename)})
+}
+
+func register(name string, mode Mode, at int, below layer) *Disk {
+	d := &Disk{layer: below, name: name, mode: mode, at: at, files: map[string]*image{}}
 	vfs.Register(name, d)
 	return d
 }
@@ -64,11 +69,18 @@ func Register(name string, mode Mode, at int) *Disk {
 // Close takes the disk out of the registry.
 func (d *Disk) Close() { vfs.Unregister(d.name) }
 
+// Name opens the disk.
+func (d *Disk) Name() string { return d.name }
+
 // Operations lists what was done, in order.
 func (d *Disk) Operations() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]string(nil), d.log...)
+	out := make([]string, len(d.log))
+	for i, o := range d.log {
+		out[i] = o.what + " " + o.path[strings.LastIndexByte(o.path, '/')+1:]
+	}
+	return out
 }
 
 // LosePower takes the power away at the operation that many from now: 1 is the next one, 0 is at once.
@@ -76,6 +88,13 @@ func (d *Disk) LosePower(in int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mode, d.at, d.dead = PowerLoss, d.count+in, in == 0
+}
+
+// KeepPower takes LosePower back, unless the power is gone already.
+func (d *Disk) KeepPower() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mode = None
 }
 
 // Dead reports whether the power is gone.
@@ -105,7 +124,7 @@ func (d *Disk) step(what, path string) error {
 		return sqlite3.IOERR
 	}
 	d.count++
-	d.log = append(d.log, fmt.Sprintf("%s %s", what, path[strings.LastIndexByte(path, '/')+1:]))
+	d.log = append(d.log, operation{what, path})
 	if d.count == d.at && d.mode == NoRoom {
 		d.full = true
 	}
@@ -132,50 +151,32 @@ func (d *Disk) Restore() error {
 	defer d.mu.Unlock()
 	for path, f := range d.files {
 		_ = os.Remove(path + "-shm")
-		content := append([]byte(nil), f.durable...)
+		content := f.durable.copy()
 		for i, w := range f.pending[:(len(f.pending)+1)/2] {
 			if i == len(f.pending)/2 {
 				w.data = w.data[:len(w.data)/2]
 			}
-			content = apply(content, w)
+			content.apply(w)
 		}
-		if !f.exists && len(content) == 0 {
-			_ = os.Remove(path)
+		if !f.exists && content.size == 0 {
+			d.remove(path)
 			continue
 		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := d.layer.write(path, content); err != nil {
 			return err
 		}
 	}
 	return d.tree.restore()
 }
 
-func apply(content []byte, w write) []byte {
-	if w.truncate {
-		return resize(content, w.offset)
-	}
-	if end := w.offset + int64(len(w.data)); end > int64(len(content)) {
-		content = resize(content, end)
-	}
-	copy(content[w.offset:], w.data)
-	return content
-}
-
-func resize(content []byte, size int64) []byte {
-	if size <= int64(len(content)) {
-		return content[:size]
-	}
-	return append(content, make([]byte, size-int64(len(content)))...)
-}
-
 // Open implements vfs.VFS.
 func (d *Disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return d.opened(name, func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpen(d.VFS, name, flags) })
+	return d.opened(name, func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpen(d.layer, name, flags) })
 }
 
 // OpenFilename implements vfs.VFSFilename.
 func (d *Disk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	return d.opened(name.String(), func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpenFilename(d.VFS, name, flags) })
+	return d.opened(name.String(), func() (vfs.File, vfs.OpenFlag, error) { return vfsutil.WrapOpenFilename(d.layer, name, flags) })
 }
 
 func (d *Disk) opened(name string, open func() (vfs.File, vfs.OpenFlag, error)) (vfs.File, vfs.OpenFlag, error) {
@@ -184,7 +185,7 @@ func (d *Disk) opened(name string, open func() (vfs.File, vfs.OpenFlag, error)) 
 	if d.dead {
 		return nil, 0, sqlite3.CANTOPEN
 	}
-	before, statErr := os.ReadFile(name)
+	before, statErr := d.read(name)
 	f, flags, err := open()
 	if err != nil || name == "" {
 		return f, flags, err
@@ -205,7 +206,7 @@ func (d *Disk) Delete(name string, sync bool) error {
 	if f := d.files[name]; f != nil && sync {
 		*f = image{}
 	}
-	return d.VFS.Delete(name, sync)
+	return d.layer.Delete(name, sync)
 }
 
 // file passes everything on and keeps the image.
@@ -243,7 +244,7 @@ func (f *file) Sync(flags vfs.SyncFlag) error {
 		return err
 	}
 	for _, w := range f.image.pending {
-		f.image.durable = apply(f.image.durable, w)
+		f.image.durable.apply(w)
 	}
 	f.image.pending, f.image.exists = nil, true
 	return f.File.Sync(flags)

@@ -33,7 +33,7 @@ func (t *tree) touch(path string) {
 	}
 	t.names[path] = nil
 	if content, err := os.ReadFile(path); err == nil {
-		t.names[path] = &image{durable: content, exists: true}
+		t.names[path] = &image{durable: share(content), exists: true}
 		t.open[path] = t.names[path]
 	}
 }
@@ -65,12 +65,12 @@ func (t *tree) restore() error {
 		if f == nil {
 			continue
 		}
-		content := append([]byte(nil), f.durable...)
+		content := f.durable.copy()
 		for _, w := range f.pending {
 			w.data = w.data[:len(w.data)/2]
-			content = apply(content, w)
+			content.apply(w)
 		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(path, content.bytes(), 0o600); err != nil {
 			return err
 		}
 	}
@@ -168,7 +168,7 @@ type tempFile struct {
 
 func (t *tempFile) Write(b []byte) (n int, err error) {
 	err = t.files.do("write", t.Name(), func() error {
-		offset := int64(len(t.image.durable))
+		offset := t.image.durable.size
 		for _, w := range t.image.pending {
 			offset = max(offset, w.offset+int64(len(w.data)))
 		}
@@ -182,7 +182,7 @@ func (t *tempFile) Write(b []byte) (n int, err error) {
 func (t *tempFile) Sync() error {
 	return t.files.do("sync", t.Name(), func() error {
 		for _, w := range t.image.pending {
-			t.image.durable = apply(t.image.durable, w)
+			t.image.durable.apply(w)
 		}
 		t.image.pending = nil
 		return nil

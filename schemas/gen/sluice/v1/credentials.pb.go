@@ -34,7 +34,15 @@ type Credential struct {
 	// When it ends; absent: never.
 	NotAfter *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	// When it was stored.
-	Created       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	Created *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	// What is known of how its issuer stands by it: "" for good, "suspended", "revoked", or "withdrawn" when the issuer revoked the key that signed it.
+	Standing string `protobuf:"bytes,6,opt,name=standing,proto3" json:"standing,omitempty"`
+	// The request that brought it; "" when it was put.
+	Request string `protobuf:"bytes,7,opt,name=request,proto3" json:"request,omitempty"`
+	// The request that is to replace it; "" when none is under way.
+	Renewal string `protobuf:"bytes,8,opt,name=renewal,proto3" json:"renewal,omitempty"`
+	// It has ended.
+	Expired       bool `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -102,6 +110,34 @@ func (x *Credential) GetCreated() *timestamppb.Timestamp {
 		return x.Created
 	}
 	return nil
+}
+
+func (x *Credential) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
+func (x *Credential) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Credential) GetRenewal() string {
+	if x != nil {
+		return x.Renewal
+	}
+	return ""
+}
+
+func (x *Credential) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
 }
 
 // PutCredentialRequest carries one credential.
@@ -343,18 +379,1328 @@ func (*DeleteCredentialResponse) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{5}
 }
 
+// CredentialRequest is one request to an issuer.
+type CredentialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id; the issuer knows it as holderPid.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Changes with every change of it.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// DID of the issuer.
+	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// CREATED, REQUESTING, REQUESTED, ISSUED, REJECTED or ERROR.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// What is asked for.
+	Wanted []*WantedCredential `protobuf:"bytes,5,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	// The issuer's id of it; "" when it has not said one.
+	IssuerPid string `protobuf:"bytes,6,opt,name=issuer_pid,json=issuerPid,proto3" json:"issuer_pid,omitempty"`
+	// Why it was rejected or given up.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who asked; "" for a renewal, or an offer that the settings take.
+	Actor string `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When it began.
+	Created *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
+	// When it last changed.
+	Updated *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated,proto3" json:"updated,omitempty"`
+	// Its newest record in the decision log.
+	Record        string `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialRequest) Reset() {
+	*x = CredentialRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialRequest) ProtoMessage() {}
+
+func (x *CredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialRequest.ProtoReflect.Descriptor instead.
+func (*CredentialRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CredentialRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *CredentialRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetWanted() []*WantedCredential {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+func (x *CredentialRequest) GetIssuerPid() string {
+	if x != nil {
+		return x.IssuerPid
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *CredentialRequest) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *CredentialRequest) GetUpdated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Updated
+	}
+	return nil
+}
+
+func (x *CredentialRequest) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+// WantedCredential is one credential of a request.
+type WantedCredential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id in the issuer's metadata.
+	Definition string `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
+	// Its type.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Its profile, such as "vc11-sl2021/jwt".
+	Profile string `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Id of the credential that came; "" while none did.
+	Credential string `protobuf:"bytes,4,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Id of the credential that it is to replace; "" for none.
+	Replaces      string `protobuf:"bytes,5,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WantedCredential) Reset() {
+	*x = WantedCredential{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WantedCredential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WantedCredential) ProtoMessage() {}
+
+func (x *WantedCredential) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WantedCredential.ProtoReflect.Descriptor instead.
+func (*WantedCredential) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WantedCredential) GetDefinition() string {
+	if x != nil {
+		return x.Definition
+	}
+	return ""
+}
+
+func (x *WantedCredential) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *WantedCredential) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *WantedCredential) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *WantedCredential) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+// RequestCredentialRequest says what is wanted of whom.
+type RequestCredentialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug of the participant.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// DID of the issuer.
+	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Types of which the issuer issues one each.
+	Types []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
+	// Ids of the issuer's metadata.
+	Definitions   []string `protobuf:"bytes,4,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestCredentialRequest) Reset() {
+	*x = RequestCredentialRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestCredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestCredentialRequest) ProtoMessage() {}
+
+func (x *RequestCredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestCredentialRequest.ProtoReflect.Descriptor instead.
+func (*RequestCredentialRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RequestCredentialRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *RequestCredentialRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *RequestCredentialRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *RequestCredentialRequest) GetDefinitions() []string {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+// GetCredentialRequestRequest names one request.
+type GetCredentialRequestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// See CredentialRequest.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCredentialRequestRequest) Reset() {
+	*x = GetCredentialRequestRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCredentialRequestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCredentialRequestRequest) ProtoMessage() {}
+
+func (x *GetCredentialRequestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCredentialRequestRequest.ProtoReflect.Descriptor instead.
+func (*GetCredentialRequestRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetCredentialRequestRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *GetCredentialRequestRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ListCredentialRequestsRequest asks for a page.
+type ListCredentialRequestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// Only those to this issuer.
+	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Only those in this state.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// At most so many; 0 for 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialRequestsRequest) Reset() {
+	*x = ListCredentialRequestsRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialRequestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialRequestsRequest) ProtoMessage() {}
+
+func (x *ListCredentialRequestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialRequestsRequest.ProtoReflect.Descriptor instead.
+func (*ListCredentialRequestsRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListCredentialRequestsRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *ListCredentialRequestsRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ListCredentialRequestsRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ListCredentialRequestsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCredentialRequestsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListCredentialRequestsResponse is a page.
+type ListCredentialRequestsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Requests []*CredentialRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	// For the next page; "" on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialRequestsResponse) Reset() {
+	*x = ListCredentialRequestsResponse{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialRequestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialRequestsResponse) ProtoMessage() {}
+
+func (x *ListCredentialRequestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialRequestsResponse.ProtoReflect.Descriptor instead.
+func (*ListCredentialRequestsResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListCredentialRequestsResponse) GetRequests() []*CredentialRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *ListCredentialRequestsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CredentialOffer is what an issuer offered.
+type CredentialOffer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Our id of it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Changes with every change of it.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// DID of the issuer.
+	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// RECEIVED, ACCEPTED or DECLINED.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// What is offered, as far as the offer says it.
+	Offered []*OfferedCredential `protobuf:"bytes,5,rep,name=offered,proto3" json:"offered,omitempty"`
+	// The request that came of it.
+	Request string `protobuf:"bytes,6,opt,name=request,proto3" json:"request,omitempty"`
+	// What the settings made of it.
+	Note string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	// Who decided; "" for the settings.
+	Actor string `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When it came.
+	Created *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created,proto3" json:"created,omitempty"`
+	// When it last changed.
+	Updated       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=updated,proto3" json:"updated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialOffer) Reset() {
+	*x = CredentialOffer{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialOffer) ProtoMessage() {}
+
+func (x *CredentialOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialOffer.ProtoReflect.Descriptor instead.
+func (*CredentialOffer) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CredentialOffer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *CredentialOffer) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetOffered() []*OfferedCredential {
+	if x != nil {
+		return x.Offered
+	}
+	return nil
+}
+
+func (x *CredentialOffer) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *CredentialOffer) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *CredentialOffer) GetUpdated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Updated
+	}
+	return nil
+}
+
+// OfferedCredential is one credential of an offer.
+type OfferedCredential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id in the issuer's metadata.
+	Definition string `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
+	// Its type; "" when the offer does not say.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Its profile as the issuer writes it; "" when the offer does not say.
+	Profile string `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Why it is offered: "reissue", "proof-key-revocation" or the issuer's own word.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferedCredential) Reset() {
+	*x = OfferedCredential{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferedCredential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferedCredential) ProtoMessage() {}
+
+func (x *OfferedCredential) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferedCredential.ProtoReflect.Descriptor instead.
+func (*OfferedCredential) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OfferedCredential) GetDefinition() string {
+	if x != nil {
+		return x.Definition
+	}
+	return ""
+}
+
+func (x *OfferedCredential) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *OfferedCredential) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *OfferedCredential) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ListCredentialOffersRequest asks for a page.
+type ListCredentialOffersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// Only those of this issuer.
+	Issuer string `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Only those in this state.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// At most so many; 0 for 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialOffersRequest) Reset() {
+	*x = ListCredentialOffersRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialOffersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialOffersRequest) ProtoMessage() {}
+
+func (x *ListCredentialOffersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialOffersRequest.ProtoReflect.Descriptor instead.
+func (*ListCredentialOffersRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListCredentialOffersRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *ListCredentialOffersRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ListCredentialOffersRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ListCredentialOffersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCredentialOffersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListCredentialOffersResponse is a page.
+type ListCredentialOffersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Offers []*CredentialOffer `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers,omitempty"`
+	// For the next page; "" on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialOffersResponse) Reset() {
+	*x = ListCredentialOffersResponse{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialOffersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialOffersResponse) ProtoMessage() {}
+
+func (x *ListCredentialOffersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialOffersResponse.ProtoReflect.Descriptor instead.
+func (*ListCredentialOffersResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListCredentialOffersResponse) GetOffers() []*CredentialOffer {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+func (x *ListCredentialOffersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// AcceptOfferRequest names one.
+type AcceptOfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// See CredentialOffer.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptOfferRequest) Reset() {
+	*x = AcceptOfferRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptOfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptOfferRequest) ProtoMessage() {}
+
+func (x *AcceptOfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptOfferRequest.ProtoReflect.Descriptor instead.
+func (*AcceptOfferRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AcceptOfferRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *AcceptOfferRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DeclineOfferRequest names one.
+type DeclineOfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// See CredentialOffer.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineOfferRequest) Reset() {
+	*x = DeclineOfferRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineOfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineOfferRequest) ProtoMessage() {}
+
+func (x *DeclineOfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineOfferRequest.ProtoReflect.Descriptor instead.
+func (*DeclineOfferRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeclineOfferRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *DeclineOfferRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// StsClient may have tokens made.
+type StsClient struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its client_id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What it is for, for people.
+	Label string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	// Scopes that it may delegate.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// When it was made.
+	Created       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StsClient) Reset() {
+	*x = StsClient{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StsClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StsClient) ProtoMessage() {}
+
+func (x *StsClient) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StsClient.ProtoReflect.Descriptor instead.
+func (*StsClient) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StsClient) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *StsClient) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *StsClient) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *StsClient) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+// CreateStsClientRequest describes one.
+type CreateStsClientRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// What it is for, 1 to 64 bytes.
+	Label string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	// Scopes that it may delegate, at most 20; none: its tokens open nothing.
+	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStsClientRequest) Reset() {
+	*x = CreateStsClientRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStsClientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStsClientRequest) ProtoMessage() {}
+
+func (x *CreateStsClientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStsClientRequest.ProtoReflect.Descriptor instead.
+func (*CreateStsClientRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CreateStsClientRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *CreateStsClientRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *CreateStsClientRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// CreateStsClientResponse is the client with its secret.
+type CreateStsClientResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client.
+	Client *StsClient `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// Its client_secret, shown once.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStsClientResponse) Reset() {
+	*x = CreateStsClientResponse{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStsClientResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStsClientResponse) ProtoMessage() {}
+
+func (x *CreateStsClientResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStsClientResponse.ProtoReflect.Descriptor instead.
+func (*CreateStsClientResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CreateStsClientResponse) GetClient() *StsClient {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *CreateStsClientResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// ListStsClientsRequest names whose.
+type ListStsClientsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant   string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStsClientsRequest) Reset() {
+	*x = ListStsClientsRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStsClientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStsClientsRequest) ProtoMessage() {}
+
+func (x *ListStsClientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStsClientsRequest.ProtoReflect.Descriptor instead.
+func (*ListStsClientsRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListStsClientsRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+// ListStsClientsResponse is all of them.
+type ListStsClientsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By creation.
+	Clients       []*StsClient `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStsClientsResponse) Reset() {
+	*x = ListStsClientsResponse{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStsClientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStsClientsResponse) ProtoMessage() {}
+
+func (x *ListStsClientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStsClientsResponse.ProtoReflect.Descriptor instead.
+func (*ListStsClientsResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListStsClientsResponse) GetClients() []*StsClient {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// DeleteStsClientRequest names one.
+type DeleteStsClientRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug.
+	Participant string `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	// See StsClient.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteStsClientRequest) Reset() {
+	*x = DeleteStsClientRequest{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteStsClientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteStsClientRequest) ProtoMessage() {}
+
+func (x *DeleteStsClientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteStsClientRequest.ProtoReflect.Descriptor instead.
+func (*DeleteStsClientRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeleteStsClientRequest) GetParticipant() string {
+	if x != nil {
+		return x.Participant
+	}
+	return ""
+}
+
+func (x *DeleteStsClientRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DeleteStsClientResponse says that it is gone.
+type DeleteStsClientResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteStsClientResponse) Reset() {
+	*x = DeleteStsClientResponse{}
+	mi := &file_sluice_v1_credentials_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteStsClientResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteStsClientResponse) ProtoMessage() {}
+
+func (x *DeleteStsClientResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_credentials_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteStsClientResponse.ProtoReflect.Descriptor instead.
+func (*DeleteStsClientResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_credentials_proto_rawDescGZIP(), []int{24}
+}
+
 var File_sluice_v1_credentials_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_credentials_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsluice/v1/credentials.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n" +
+	"\x1bsluice/v1/credentials.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x02\n" +
 	"\n" +
 	"Credential\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05types\x18\x02 \x03(\tR\x05types\x12\x16\n" +
 	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x127\n" +
 	"\tnot_after\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x124\n" +
-	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"J\n" +
+	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x1a\n" +
+	"\bstanding\x18\x06 \x01(\tR\bstanding\x12\x18\n" +
+	"\arequest\x18\a \x01(\tR\arequest\x12\x18\n" +
+	"\arenewal\x18\b \x01(\tR\arenewal\x12\x18\n" +
+	"\aexpired\x18\t \x01(\bR\aexpired\"J\n" +
 	"\x14PutCredentialRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x10\n" +
 	"\x03jwt\x18\x02 \x01(\tR\x03jwt\":\n" +
@@ -365,11 +1711,117 @@ const file_sluice_v1_credentials_proto_rawDesc = "" +
 	"\x17DeleteCredentialRequest\x12 \n" +
 	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x1a\n" +
-	"\x18DeleteCredentialResponse2\x93\x02\n" +
+	"\x18DeleteCredentialResponse\"\xf1\x02\n" +
+	"\x11CredentialRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x16\n" +
+	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x123\n" +
+	"\x06wanted\x18\x05 \x03(\v2\x1b.sluice.v1.WantedCredentialR\x06wanted\x12\x1d\n" +
+	"\n" +
+	"issuer_pid\x18\x06 \x01(\tR\tissuerPid\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\b \x01(\tR\x05actor\x124\n" +
+	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aupdated\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\x12\x16\n" +
+	"\x06record\x18\v \x01(\tR\x06record\"\x9c\x01\n" +
+	"\x10WantedCredential\x12\x1e\n" +
+	"\n" +
+	"definition\x18\x01 \x01(\tR\n" +
+	"definition\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\aprofile\x18\x03 \x01(\tR\aprofile\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x04 \x01(\tR\n" +
+	"credential\x12\x1a\n" +
+	"\breplaces\x18\x05 \x01(\tR\breplaces\"\x8c\x01\n" +
+	"\x18RequestCredentialRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05types\x18\x03 \x03(\tR\x05types\x12 \n" +
+	"\vdefinitions\x18\x04 \x03(\tR\vdefinitions\"O\n" +
+	"\x1bGetCredentialRequestRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xab\x01\n" +
+	"\x1dListCredentialRequestsRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\x82\x01\n" +
+	"\x1eListCredentialRequestsResponse\x128\n" +
+	"\brequests\x18\x01 \x03(\v2\x1c.sluice.v1.CredentialRequestR\brequests\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x02\n" +
+	"\x0fCredentialOffer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x16\n" +
+	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x126\n" +
+	"\aoffered\x18\x05 \x03(\v2\x1c.sluice.v1.OfferedCredentialR\aoffered\x12\x18\n" +
+	"\arequest\x18\x06 \x01(\tR\arequest\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\x12\x14\n" +
+	"\x05actor\x18\b \x01(\tR\x05actor\x124\n" +
+	"\acreated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aupdated\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\"y\n" +
+	"\x11OfferedCredential\x12\x1e\n" +
+	"\n" +
+	"definition\x18\x01 \x01(\tR\n" +
+	"definition\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\aprofile\x18\x03 \x01(\tR\aprofile\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa9\x01\n" +
+	"\x1bListCredentialOffersRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x16\n" +
+	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"z\n" +
+	"\x1cListCredentialOffersResponse\x122\n" +
+	"\x06offers\x18\x01 \x03(\v2\x1a.sluice.v1.CredentialOfferR\x06offers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n" +
+	"\x12AcceptOfferRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"G\n" +
+	"\x13DeclineOfferRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x7f\n" +
+	"\tStsClient\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"h\n" +
+	"\x16CreateStsClientRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\"_\n" +
+	"\x17CreateStsClientResponse\x12,\n" +
+	"\x06client\x18\x01 \x01(\v2\x14.sluice.v1.StsClientR\x06client\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"9\n" +
+	"\x15ListStsClientsRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\"H\n" +
+	"\x16ListStsClientsResponse\x12.\n" +
+	"\aclients\x18\x01 \x03(\v2\x14.sluice.v1.StsClientR\aclients\"J\n" +
+	"\x16DeleteStsClientRequest\x12 \n" +
+	"\vparticipant\x18\x01 \x01(\tR\vparticipant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x19\n" +
+	"\x17DeleteStsClientResponse2\xc2\b\n" +
 	"\x11CredentialService\x12G\n" +
 	"\rPutCredential\x12\x1f.sluice.v1.PutCredentialRequest\x1a\x15.sluice.v1.Credential\x12X\n" +
 	"\x0fListCredentials\x12!.sluice.v1.ListCredentialsRequest\x1a\".sluice.v1.ListCredentialsResponse\x12[\n" +
-	"\x10DeleteCredential\x12\".sluice.v1.DeleteCredentialRequest\x1a#.sluice.v1.DeleteCredentialResponseB\xa9\x01\n" +
+	"\x10DeleteCredential\x12\".sluice.v1.DeleteCredentialRequest\x1a#.sluice.v1.DeleteCredentialResponse\x12V\n" +
+	"\x11RequestCredential\x12#.sluice.v1.RequestCredentialRequest\x1a\x1c.sluice.v1.CredentialRequest\x12\\\n" +
+	"\x14GetCredentialRequest\x12&.sluice.v1.GetCredentialRequestRequest\x1a\x1c.sluice.v1.CredentialRequest\x12m\n" +
+	"\x16ListCredentialRequests\x12(.sluice.v1.ListCredentialRequestsRequest\x1a).sluice.v1.ListCredentialRequestsResponse\x12g\n" +
+	"\x14ListCredentialOffers\x12&.sluice.v1.ListCredentialOffersRequest\x1a'.sluice.v1.ListCredentialOffersResponse\x12H\n" +
+	"\vAcceptOffer\x12\x1d.sluice.v1.AcceptOfferRequest\x1a\x1a.sluice.v1.CredentialOffer\x12J\n" +
+	"\fDeclineOffer\x12\x1e.sluice.v1.DeclineOfferRequest\x1a\x1a.sluice.v1.CredentialOffer\x12X\n" +
+	"\x0fCreateStsClient\x12!.sluice.v1.CreateStsClientRequest\x1a\".sluice.v1.CreateStsClientResponse\x12U\n" +
+	"\x0eListStsClients\x12 .sluice.v1.ListStsClientsRequest\x1a!.sluice.v1.ListStsClientsResponse\x12X\n" +
+	"\x0fDeleteStsClient\x12!.sluice.v1.DeleteStsClientRequest\x1a\".sluice.v1.DeleteStsClientResponseB\xa9\x01\n" +
 	"\rcom.sluice.v1B\x10CredentialsProtoP\x01ZAgithub.com/sluice-connector/sluice/schemas/gen/sluice/v1;sluicev1\xa2\x02\x03SXX\xaa\x02\tSluice.V1\xca\x02\tSluice\\V1\xe2\x02\x15Sluice\\V1\\GPBMetadata\xea\x02\n" +
 	"Sluice::V1b\x06proto3"
 
@@ -385,31 +1837,79 @@ func file_sluice_v1_credentials_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_credentials_proto_rawDescData
 }
 
-var file_sluice_v1_credentials_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_sluice_v1_credentials_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_sluice_v1_credentials_proto_goTypes = []any{
-	(*Credential)(nil),               // 0: sluice.v1.Credential
-	(*PutCredentialRequest)(nil),     // 1: sluice.v1.PutCredentialRequest
-	(*ListCredentialsRequest)(nil),   // 2: sluice.v1.ListCredentialsRequest
-	(*ListCredentialsResponse)(nil),  // 3: sluice.v1.ListCredentialsResponse
-	(*DeleteCredentialRequest)(nil),  // 4: sluice.v1.DeleteCredentialRequest
-	(*DeleteCredentialResponse)(nil), // 5: sluice.v1.DeleteCredentialResponse
-	(*timestamppb.Timestamp)(nil),    // 6: google.protobuf.Timestamp
+	(*Credential)(nil),                     // 0: sluice.v1.Credential
+	(*PutCredentialRequest)(nil),           // 1: sluice.v1.PutCredentialRequest
+	(*ListCredentialsRequest)(nil),         // 2: sluice.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),        // 3: sluice.v1.ListCredentialsResponse
+	(*DeleteCredentialRequest)(nil),        // 4: sluice.v1.DeleteCredentialRequest
+	(*DeleteCredentialResponse)(nil),       // 5: sluice.v1.DeleteCredentialResponse
+	(*CredentialRequest)(nil),              // 6: sluice.v1.CredentialRequest
+	(*WantedCredential)(nil),               // 7: sluice.v1.WantedCredential
+	(*RequestCredentialRequest)(nil),       // 8: sluice.v1.RequestCredentialRequest
+	(*GetCredentialRequestRequest)(nil),    // 9: sluice.v1.GetCredentialRequestRequest
+	(*ListCredentialRequestsRequest)(nil),  // 10: sluice.v1.ListCredentialRequestsRequest
+	(*ListCredentialRequestsResponse)(nil), // 11: sluice.v1.ListCredentialRequestsResponse
+	(*CredentialOffer)(nil),                // 12: sluice.v1.CredentialOffer
+	(*OfferedCredential)(nil),              // 13: sluice.v1.OfferedCredential
+	(*ListCredentialOffersRequest)(nil),    // 14: sluice.v1.ListCredentialOffersRequest
+	(*ListCredentialOffersResponse)(nil),   // 15: sluice.v1.ListCredentialOffersResponse
+	(*AcceptOfferRequest)(nil),             // 16: sluice.v1.AcceptOfferRequest
+	(*DeclineOfferRequest)(nil),            // 17: sluice.v1.DeclineOfferRequest
+	(*StsClient)(nil),                      // 18: sluice.v1.StsClient
+	(*CreateStsClientRequest)(nil),         // 19: sluice.v1.CreateStsClientRequest
+	(*CreateStsClientResponse)(nil),        // 20: sluice.v1.CreateStsClientResponse
+	(*ListStsClientsRequest)(nil),          // 21: sluice.v1.ListStsClientsRequest
+	(*ListStsClientsResponse)(nil),         // 22: sluice.v1.ListStsClientsResponse
+	(*DeleteStsClientRequest)(nil),         // 23: sluice.v1.DeleteStsClientRequest
+	(*DeleteStsClientResponse)(nil),        // 24: sluice.v1.DeleteStsClientResponse
+	(*timestamppb.Timestamp)(nil),          // 25: google.protobuf.Timestamp
 }
 var file_sluice_v1_credentials_proto_depIdxs = []int32{
-	6, // 0: sluice.v1.Credential.not_after:type_name -> google.protobuf.Timestamp
-	6, // 1: sluice.v1.Credential.created:type_name -> google.protobuf.Timestamp
-	0, // 2: sluice.v1.ListCredentialsResponse.credentials:type_name -> sluice.v1.Credential
-	1, // 3: sluice.v1.CredentialService.PutCredential:input_type -> sluice.v1.PutCredentialRequest
-	2, // 4: sluice.v1.CredentialService.ListCredentials:input_type -> sluice.v1.ListCredentialsRequest
-	4, // 5: sluice.v1.CredentialService.DeleteCredential:input_type -> sluice.v1.DeleteCredentialRequest
-	0, // 6: sluice.v1.CredentialService.PutCredential:output_type -> sluice.v1.Credential
-	3, // 7: sluice.v1.CredentialService.ListCredentials:output_type -> sluice.v1.ListCredentialsResponse
-	5, // 8: sluice.v1.CredentialService.DeleteCredential:output_type -> sluice.v1.DeleteCredentialResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	25, // 0: sluice.v1.Credential.not_after:type_name -> google.protobuf.Timestamp
+	25, // 1: sluice.v1.Credential.created:type_name -> google.protobuf.Timestamp
+	0,  // 2: sluice.v1.ListCredentialsResponse.credentials:type_name -> sluice.v1.Credential
+	7,  // 3: sluice.v1.CredentialRequest.wanted:type_name -> sluice.v1.WantedCredential
+	25, // 4: sluice.v1.CredentialRequest.created:type_name -> google.protobuf.Timestamp
+	25, // 5: sluice.v1.CredentialRequest.updated:type_name -> google.protobuf.Timestamp
+	6,  // 6: sluice.v1.ListCredentialRequestsResponse.requests:type_name -> sluice.v1.CredentialRequest
+	13, // 7: sluice.v1.CredentialOffer.offered:type_name -> sluice.v1.OfferedCredential
+	25, // 8: sluice.v1.CredentialOffer.created:type_name -> google.protobuf.Timestamp
+	25, // 9: sluice.v1.CredentialOffer.updated:type_name -> google.protobuf.Timestamp
+	12, // 10: sluice.v1.ListCredentialOffersResponse.offers:type_name -> sluice.v1.CredentialOffer
+	25, // 11: sluice.v1.StsClient.created:type_name -> google.protobuf.Timestamp
+	18, // 12: sluice.v1.CreateStsClientResponse.client:type_name -> sluice.v1.StsClient
+	18, // 13: sluice.v1.ListStsClientsResponse.clients:type_name -> sluice.v1.StsClient
+	1,  // 14: sluice.v1.CredentialService.PutCredential:input_type -> sluice.v1.PutCredentialRequest
+	2,  // 15: sluice.v1.CredentialService.ListCredentials:input_type -> sluice.v1.ListCredentialsRequest
+	4,  // 16: sluice.v1.CredentialService.DeleteCredential:input_type -> sluice.v1.DeleteCredentialRequest
+	8,  // 17: sluice.v1.CredentialService.RequestCredential:input_type -> sluice.v1.RequestCredentialRequest
+	9,  // 18: sluice.v1.CredentialService.GetCredentialRequest:input_type -> sluice.v1.GetCredentialRequestRequest
+	10, // 19: sluice.v1.CredentialService.ListCredentialRequests:input_type -> sluice.v1.ListCredentialRequestsRequest
+	14, // 20: sluice.v1.CredentialService.ListCredentialOffers:input_type -> sluice.v1.ListCredentialOffersRequest
+	16, // 21: sluice.v1.CredentialService.AcceptOffer:input_type -> sluice.v1.AcceptOfferRequest
+	17, // 22: sluice.v1.CredentialService.DeclineOffer:input_type -> sluice.v1.DeclineOfferRequest
+	19, // 23: sluice.v1.CredentialService.CreateStsClient:input_type -> sluice.v1.CreateStsClientRequest
+	21, // 24: sluice.v1.CredentialService.ListStsClients:input_type -> sluice.v1.ListStsClientsRequest
+	23, // 25: sluice.v1.CredentialService.DeleteStsClient:input_type -> sluice.v1.DeleteStsClientRequest
+	0,  // 26: sluice.v1.CredentialService.PutCredential:output_type -> sluice.v1.Credential
+	3,  // 27: sluice.v1.CredentialService.ListCredentials:output_type -> sluice.v1.ListCredentialsResponse
+	5,  // 28: sluice.v1.CredentialService.DeleteCredential:output_type -> sluice.v1.DeleteCredentialResponse
+	6,  // 29: sluice.v1.CredentialService.RequestCredential:output_type -> sluice.v1.CredentialRequest
+	6,  // 30: sluice.v1.CredentialService.GetCredentialRequest:output_type -> sluice.v1.CredentialRequest
+	11, // 31: sluice.v1.CredentialService.ListCredentialRequests:output_type -> sluice.v1.ListCredentialRequestsResponse
+	15, // 32: sluice.v1.CredentialService.ListCredentialOffers:output_type -> sluice.v1.ListCredentialOffersResponse
+	12, // 33: sluice.v1.CredentialService.AcceptOffer:output_type -> sluice.v1.CredentialOffer
+	12, // 34: sluice.v1.CredentialService.DeclineOffer:output_type -> sluice.v1.CredentialOffer
+	20, // 35: sluice.v1.CredentialService.CreateStsClient:output_type -> sluice.v1.CreateStsClientResponse
+	22, // 36: sluice.v1.CredentialService.ListStsClients:output_type -> sluice.v1.ListStsClientsResponse
+	24, // 37: sluice.v1.CredentialService.DeleteStsClient:output_type -> sluice.v1.DeleteStsClientResponse
+	26, // [26:38] is the sub-list for method output_type
+	14, // [14:26] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_credentials_proto_init() }
@@ -423,7 +1923,7 @@ func file_sluice_v1_credentials_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_credentials_proto_rawDesc), len(file_sluice_v1_credentials_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,24 +19,52 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CredentialService_PutCredential_FullMethodName    = "/sluice.v1.CredentialService/PutCredential"
-	CredentialService_ListCredentials_FullMethodName  = "/sluice.v1.CredentialService/ListCredentials"
-	CredentialService_DeleteCredential_FullMethodName = "/sluice.v1.CredentialService/DeleteCredential"
+	CredentialService_PutCredential_FullMethodName          = "/sluice.v1.CredentialService/PutCredential"
+	CredentialService_ListCredentials_FullMethodName        = "/sluice.v1.CredentialService/ListCredentials"
+	CredentialService_DeleteCredential_FullMethodName       = "/sluice.v1.CredentialService/DeleteCredential"
+	CredentialService_RequestCredential_FullMethodName      = "/sluice.v1.CredentialService/RequestCredential"
+	CredentialService_GetCredentialRequest_FullMethodName   = "/sluice.v1.CredentialService/GetCredentialRequest"
+	CredentialService_ListCredentialRequests_FullMethodName = "/sluice.v1.CredentialService/ListCredentialRequests"
+	CredentialService_ListCredentialOffers_FullMethodName   = "/sluice.v1.CredentialService/ListCredentialOffers"
+	CredentialService_AcceptOffer_FullMethodName            = "/sluice.v1.CredentialService/AcceptOffer"
+	CredentialService_DeclineOffer_FullMethodName           = "/sluice.v1.CredentialService/DeclineOffer"
+	CredentialService_CreateStsClient_FullMethodName        = "/sluice.v1.CredentialService/CreateStsClient"
+	CredentialService_ListStsClients_FullMethodName         = "/sluice.v1.CredentialService/ListStsClients"
+	CredentialService_DeleteStsClient_FullMethodName        = "/sluice.v1.CredentialService/DeleteStsClient"
 )
 
 // CredentialServiceClient is the client API for CredentialService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CredentialService manages the wallet of a participant: what it shows to peers to prove who it is.
+// CredentialService manages the wallet of a participant: what it shows to peers to prove who it is, what it asks issuers for, and who may have
+// tokens made in its name.
 type CredentialServiceClient interface {
-	// PutCredential stores a verifiable credential in JWT form. It must be about the participant and pass every check that
-	// a peer would make, except trust in its issuer. The same id replaces.
+	// PutCredential stores a verifiable credential in JWT form. It must be about the participant and well-formed; its proof is the
+	// business of those it is shown to. The same id of the same issuer replaces.
 	PutCredential(ctx context.Context, in *PutCredentialRequest, opts ...grpc.CallOption) (*Credential, error)
 	// ListCredentials shows the wallet, expired credentials included.
 	ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error)
 	// DeleteCredential removes one.
 	DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error)
+	// RequestCredential asks an issuer for credentials. It returns when the message is owed; the issuer delivers when it has decided.
+	RequestCredential(ctx context.Context, in *RequestCredentialRequest, opts ...grpc.CallOption) (*CredentialRequest, error)
+	// GetCredentialRequest shows one request.
+	GetCredentialRequest(ctx context.Context, in *GetCredentialRequestRequest, opts ...grpc.CallOption) (*CredentialRequest, error)
+	// ListCredentialRequests shows requests, newest first.
+	ListCredentialRequests(ctx context.Context, in *ListCredentialRequestsRequest, opts ...grpc.CallOption) (*ListCredentialRequestsResponse, error)
+	// ListCredentialOffers shows what issuers offered, newest first.
+	ListCredentialOffers(ctx context.Context, in *ListCredentialOffersRequest, opts ...grpc.CallOption) (*ListCredentialOffersResponse, error)
+	// AcceptOffer asks the issuer for what it offered.
+	AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*CredentialOffer, error)
+	// DeclineOffer puts an offer away. Its issuer is not told.
+	DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*CredentialOffer, error)
+	// CreateStsClient lets somebody have self-issued tokens made in the participant's name. Its secret is in the answer and nowhere else.
+	CreateStsClient(ctx context.Context, in *CreateStsClientRequest, opts ...grpc.CallOption) (*CreateStsClientResponse, error)
+	// ListStsClients shows the clients of the token service.
+	ListStsClients(ctx context.Context, in *ListStsClientsRequest, opts ...grpc.CallOption) (*ListStsClientsResponse, error)
+	// DeleteStsClient ends one at once.
+	DeleteStsClient(ctx context.Context, in *DeleteStsClientRequest, opts ...grpc.CallOption) (*DeleteStsClientResponse, error)
 }
 
 type credentialServiceClient struct {
@@ -77,19 +105,128 @@ func (c *credentialServiceClient) DeleteCredential(ctx context.Context, in *Dele
 	return out, nil
 }
 
+func (c *credentialServiceClient) RequestCredential(ctx context.Context, in *RequestCredentialRequest, opts ...grpc.CallOption) (*CredentialRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CredentialRequest)
+	err := c.cc.Invoke(ctx, CredentialService_RequestCredential_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) GetCredentialRequest(ctx context.Context, in *GetCredentialRequestRequest, opts ...grpc.CallOption) (*CredentialRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CredentialRequest)
+	err := c.cc.Invoke(ctx, CredentialService_GetCredentialRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) ListCredentialRequests(ctx context.Context, in *ListCredentialRequestsRequest, opts ...grpc.CallOption) (*ListCredentialRequestsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCredentialRequestsResponse)
+	err := c.cc.Invoke(ctx, CredentialService_ListCredentialRequests_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) ListCredentialOffers(ctx context.Context, in *ListCredentialOffersRequest, opts ...grpc.CallOption) (*ListCredentialOffersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCredentialOffersResponse)
+	err := c.cc.Invoke(ctx, CredentialService_ListCredentialOffers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) AcceptOffer(ctx context.Context, in *AcceptOfferRequest, opts ...grpc.CallOption) (*CredentialOffer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CredentialOffer)
+	err := c.cc.Invoke(ctx, CredentialService_AcceptOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) DeclineOffer(ctx context.Context, in *DeclineOfferRequest, opts ...grpc.CallOption) (*CredentialOffer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CredentialOffer)
+	err := c.cc.Invoke(ctx, CredentialService_DeclineOffer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) CreateStsClient(ctx context.Context, in *CreateStsClientRequest, opts ...grpc.CallOption) (*CreateStsClientResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateStsClientResponse)
+	err := c.cc.Invoke(ctx, CredentialService_CreateStsClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) ListStsClients(ctx context.Context, in *ListStsClientsRequest, opts ...grpc.CallOption) (*ListStsClientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStsClientsResponse)
+	err := c.cc.Invoke(ctx, CredentialService_ListStsClients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) DeleteStsClient(ctx context.Context, in *DeleteStsClientRequest, opts ...grpc.CallOption) (*DeleteStsClientResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteStsClientResponse)
+	err := c.cc.Invoke(ctx, CredentialService_DeleteStsClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CredentialServiceServer is the server API for CredentialService service.
 // All implementations must embed UnimplementedCredentialServiceServer
 // for forward compatibility.
 //
-// CredentialService manages the wallet of a participant: what it shows to peers to prove who it is.
+// CredentialService manages the wallet of a participant: what it shows to peers to prove who it is, what it asks issuers for, and who may have
+// tokens made in its name.
 type CredentialServiceServer interface {
-	// PutCredential stores a verifiable credential in JWT form. It must be about the participant and pass every check that
-	// a peer would make, except trust in its issuer. The same id replaces.
+	// PutCredential stores a verifiable credential in JWT form. It must be about the participant and well-formed; its proof is the
+	// business of those it is shown to. The same id of the same issuer replaces.
 	PutCredential(context.Context, *PutCredentialRequest) (*Credential, error)
 	// ListCredentials shows the wallet, expired credentials included.
 	ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error)
 	// DeleteCredential removes one.
 	DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error)
+	// RequestCredential asks an issuer for credentials. It returns when the message is owed; the issuer delivers when it has decided.
+	RequestCredential(context.Context, *RequestCredentialRequest) (*CredentialRequest, error)
+	// GetCredentialRequest shows one request.
+	GetCredentialRequest(context.Context, *GetCredentialRequestRequest) (*CredentialRequest, error)
+	// ListCredentialRequests shows requests, newest first.
+	ListCredentialRequests(context.Context, *ListCredentialRequestsRequest) (*ListCredentialRequestsResponse, error)
+	// ListCredentialOffers shows what issuers offered, newest first.
+	ListCredentialOffers(context.Context, *ListCredentialOffersRequest) (*ListCredentialOffersResponse, error)
+	// AcceptOffer asks the issuer for what it offered.
+	AcceptOffer(context.Context, *AcceptOfferRequest) (*CredentialOffer, error)
+	// DeclineOffer puts an offer away. Its issuer is not told.
+	DeclineOffer(context.Context, *DeclineOfferRequest) (*CredentialOffer, error)
+	// CreateStsClient lets somebody have self-issued tokens made in the participant's name. Its secret is in the answer and nowhere else.
+	CreateStsClient(context.Context, *CreateStsClientRequest) (*CreateStsClientResponse, error)
+	// ListStsClients shows the clients of the token service.
+	ListStsClients(context.Context, *ListStsClientsRequest) (*ListStsClientsResponse, error)
+	// DeleteStsClient ends one at once.
+	DeleteStsClient(context.Context, *DeleteStsClientRequest) (*DeleteStsClientResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()
 }
 
@@ -108,6 +245,33 @@ func (UnimplementedCredentialServiceServer) ListCredentials(context.Context, *Li
 }
 func (UnimplementedCredentialServiceServer) DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteCredential not implemented")
+}
+func (UnimplementedCredentialServiceServer) RequestCredential(context.Context, *RequestCredentialRequest) (*CredentialRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestCredential not implemented")
+}
+func (UnimplementedCredentialServiceServer) GetCredentialRequest(context.Context, *GetCredentialRequestRequest) (*CredentialRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCredentialRequest not implemented")
+}
+func (UnimplementedCredentialServiceServer) ListCredentialRequests(context.Context, *ListCredentialRequestsRequest) (*ListCredentialRequestsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCredentialRequests not implemented")
+}
+func (UnimplementedCredentialServiceServer) ListCredentialOffers(context.Context, *ListCredentialOffersRequest) (*ListCredentialOffersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCredentialOffers not implemented")
+}
+func (UnimplementedCredentialServiceServer) AcceptOffer(context.Context, *AcceptOfferRequest) (*CredentialOffer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptOffer not implemented")
+}
+func (UnimplementedCredentialServiceServer) DeclineOffer(context.Context, *DeclineOfferRequest) (*CredentialOffer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeclineOffer not implemented")
+}
+func (UnimplementedCredentialServiceServer) CreateStsClient(context.Context, *CreateStsClientRequest) (*CreateStsClientResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateStsClient not implemented")
+}
+func (UnimplementedCredentialServiceServer) ListStsClients(context.Context, *ListStsClientsRequest) (*ListStsClientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStsClients not implemented")
+}
+func (UnimplementedCredentialServiceServer) DeleteStsClient(context.Context, *DeleteStsClientRequest) (*DeleteStsClientResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteStsClient not implemented")
 }
 func (UnimplementedCredentialServiceServer) mustEmbedUnimplementedCredentialServiceServer() {}
 func (UnimplementedCredentialServiceServer) testEmbeddedByValue()                           {}
@@ -184,6 +348,168 @@ func _CredentialService_DeleteCredential_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CredentialService_RequestCredential_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestCredentialRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).RequestCredential(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_RequestCredential_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).RequestCredential(ctx, req.(*RequestCredentialRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_GetCredentialRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCredentialRequestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).GetCredentialRequest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_GetCredentialRequest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).GetCredentialRequest(ctx, req.(*GetCredentialRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_ListCredentialRequests_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCredentialRequestsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).ListCredentialRequests(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_ListCredentialRequests_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).ListCredentialRequests(ctx, req.(*ListCredentialRequestsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_ListCredentialOffers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCredentialOffersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).ListCredentialOffers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_ListCredentialOffers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).ListCredentialOffers(ctx, req.(*ListCredentialOffersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_AcceptOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).AcceptOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_AcceptOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).AcceptOffer(ctx, req.(*AcceptOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_DeclineOffer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeclineOfferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).DeclineOffer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_DeclineOffer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).DeclineOffer(ctx, req.(*DeclineOfferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_CreateStsClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateStsClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).CreateStsClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_CreateStsClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).CreateStsClient(ctx, req.(*CreateStsClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_ListStsClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStsClientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).ListStsClients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_ListStsClients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).ListStsClients(ctx, req.(*ListStsClientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_DeleteStsClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteStsClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).DeleteStsClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_DeleteStsClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).DeleteStsClient(ctx, req.(*DeleteStsClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CredentialService_ServiceDesc is the grpc.ServiceDesc for CredentialService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -202,6 +528,42 @@ var CredentialService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteCredential",
 			Handler:    _CredentialService_DeleteCredential_Handler,
+		},
+		{
+			MethodName: "RequestCredential",
+			Handler:    _CredentialService_RequestCredential_Handler,
+		},
+		{
+			MethodName: "GetCredentialRequest",
+			Handler:    _CredentialService_GetCredentialRequest_Handler,
+		},
+		{
+			MethodName: "ListCredentialRequests",
+			Handler:    _CredentialService_ListCredentialRequests_Handler,
+		},
+		{
+			MethodName: "ListCredentialOffers",
+			Handler:    _CredentialService_ListCredentialOffers_Handler,
+		},
+		{
+			MethodName: "AcceptOffer",
+			Handler:    _CredentialService_AcceptOffer_Handler,
+		},
+		{
+			MethodName: "DeclineOffer",
+			Handler:    _CredentialService_DeclineOffer_Handler,
+		},
+		{
+			MethodName: "CreateStsClient",
+			Handler:    _CredentialService_CreateStsClient_Handler,
+		},
+		{
+			MethodName: "ListStsClients",
+			Handler:    _CredentialService_ListStsClients_Handler,
+		},
+		{
+			MethodName: "DeleteStsClient",
+			Handler:    _CredentialService_DeleteStsClient_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,4 +1,4 @@
-package main
+package simulate
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -19,21 +20,27 @@ import (
 	"github.com/sluice-connector/sluice/e2e/pair"
 )
 
-// failure is why a seed failed.
-type failure string
-
-// bench is the testing.TB of one seed: the first failure ends it.
-type bench struct{ testing.TB }
-
-func (bench) Helper()                      {}
-func (bench) Context() context.Context     { return context.Background() }
-func (bench) Output() io.Writer            { return io.Discard }
-func (bench) Fatal(args ...any)            { panic(failure(fmt.Sprint(args...))) }
-func (bench) Fatalf(text string, a ...any) { panic(failure(fmt.Sprintf(text, a...))) }
-
 // chance is the randomness of one part of a seed.
-func chance(seed uint64, part string) *rand.ChaCha8 {
-	return rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d/%s", seed, part)))
+func chance(seed uint64, part string) *source {
+	return &source{from: rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d/%s", seed, part)))}
+}
+
+// source may be read by several at once.
+type source struct {
+	mu   sync.Mutex
+	from *rand.ChaCha8
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from.Read(b)
+}
+
+func (s *source) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from.Uint64()
 }
 
 // keys derives the secrets of a company from its slug; nothing is signed here.
@@ -50,6 +57,13 @@ func (k keys) Secret(name identity.Secret) ([]byte, error) {
 
 func keysOf(slug string) (identity.Keys, error) { return keys{slug}, nil }
 
+// rootOf is the address of a company: a host of its own.
+func rootOf(slug string) string { return "http://" + hostOf(slug) + "/" + slug }
+
+func hostOf(slug string) string { return slug + ".example" }
+
+func silent(string) *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // the companies: one provider and those who may come to it. Dusk has not accepted the framework agreement.
 const provider = "cobalt"
 
@@ -61,21 +75,14 @@ type world struct {
 	offers []negotiation.Offer // the first asks for the framework agreement, the second for membership only
 }
 
-var begin = sync.OnceValues(func() (w world, err error) {
-	defer func() {
-		if f, ok := recover().(failure); ok {
-			err = fmt.Errorf("the first store: %s", f)
-		}
-	}()
-	dir, err := os.MkdirTemp(memory(), "sluice-simulate-")
-	if err != nil {
-		return world{}, err
-	}
-	defer os.RemoveAll(dir)
+// begin makes the world, outside of any bubble.
+func begin(t *testing.T) world {
+	t.Helper()
+	dir := t.TempDir()
 	stores := map[string]*sqlstore.Store{}
-	n := pair.Join(bench{}, pair.Parts{
+	n := pair.Join(t, pair.Parts{
 		Rand: func(slug string) io.Reader { return chance(0, "begin "+slug) },
-		Keys: keysOf,
+		Keys: keysOf, Root: rootOf, Log: silent,
 		Open: func(slug string) (*sqlstore.Store, error) {
 			own := filepath.Join(dir, slug)
 			if err := os.Mkdir(own, 0o700); err != nil {
@@ -86,7 +93,7 @@ var begin = sync.OnceValues(func() (w world, err error) {
 			return stores[slug], err
 		},
 	}, append([]string{provider}, consumers...)...)
-	w.images = map[string][]byte{}
+	w := world{images: map[string][]byte{}}
 	cobalt := n.Side(provider)
 	w.offers = []negotiation.Offer{pair.Ask(cobalt.Publish(pair.Members(), pair.Footprints())),
 		pair.Ask(cobalt.Offer(pair.Members(), pair.Policy("use", pair.Term("Membership", "eq", "active"))))}
@@ -94,14 +101,15 @@ var begin = sync.OnceValues(func() (w world, err error) {
 	n.Run()
 	for slug, s := range stores {
 		if err := s.Close(); err != nil {
-			return world{}, err
+			t.Fatal(err)
 		}
+		var err error
 		if w.images[slug], err = os.ReadFile(filepath.Join(dir, slug, embedded.File)); err != nil {
-			return world{}, err
+			t.Fatal(err)
 		}
 	}
-	return w, nil
-})
+	return w
+}
 
 // memory is a directory that is no disk, where the system has one: the disk under fire is ours, above it.
 func memory() string {

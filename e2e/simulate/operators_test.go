@@ -1,9 +1,11 @@
-package main
+package simulate
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -18,29 +20,43 @@ import (
 
 var order = commit.Order{Actor: "operator", Reason: "chance"}
 
-var whole = page.Request{Limit: page.MaxLimit}
+var (
+	whole  = page.Request{Limit: page.MaxLimit}
+	newest = page.Request{Limit: 2, Newest: true}
+)
 
 func (s *seed) hold(negotiation.Negotiation, negotiation.Kind) bool { return s.rand.IntN(3) == 0 }
 func (s *seed) holdStart(transfer.Transfer) bool                    { return s.rand.IntN(3) == 0 }
 
-// operate lets an operator of the company do something.
+// operate lets an operator of the company do something to what is new.
 func (s *seed) operate(n *node) {
-	agreements, running := s.agreements(n), s.transfers(n)
 	switch k := s.rand.IntN(20); {
-	case k < 10 && len(running) > 0:
-		s.conduct(n, running[s.rand.IntN(len(running))])
-	case k < 12 && len(agreements) > 0 && len(running) < 6:
-		s.transfer(n, agreements)
-	case k < 13 && len(agreements) > 0:
-		s.retire(n, agreements[s.rand.IntN(len(agreements))])
-	default:
-		all := s.negotiations(n)
-		if len(all) < 3 || len(all) < 8 && s.rand.IntN(4) == 0 {
-			s.begin(n)
+	case k < 10:
+		if running := s.transfers(n, newest); len(running) > 0 {
+			s.conduct(n, running[s.rand.IntN(len(running))])
 			return
 		}
-		s.steer(n, all[s.rand.IntN(len(all))])
+	case k < 12 && n.slug != provider:
+		if agreements := s.agreements(n, newest); len(agreements) > 0 {
+			s.transfer(n, agreements)
+			return
+		}
+	case k < 13:
+		if agreements := s.agreements(n, newest); len(agreements) > 0 {
+			if s.rand.IntN(6) == 0 { // in the commit of the retirement, or in that of the first transfer that it ends
+				s.fault("power lost in a retirement")
+				n.disk.LosePower(1 + s.rand.IntN(40))
+			}
+			s.retire(n, agreements[s.rand.IntN(len(agreements))])
+			return
+		}
 	}
+	all := s.negotiations(n, newest)
+	if len(all) < 2 || s.rand.IntN(5) == 0 {
+		s.begin(n)
+		return
+	}
+	s.steer(n, all[s.rand.IntN(len(all))])
 }
 
 // did judges how an operator's action ended: a refusal is an answer, anything else is none while the disk is sound.
@@ -93,15 +109,14 @@ func (s *seed) steer(n *node, p negotiation.Negotiation) {
 		}
 	default:
 		_, err := n.Negotiations.Terminate(ctx, n.Local, p.ID, order)
-		s.did(n, "terminate", p.ID, err)
+		if s.did(n, "terminate", p.ID, err) && p.PeerPID == "" {
+			s.reach("ended before the peer had answered")
+		}
 	}
 }
 
 // transfer begins a transfer under one of the consumer's agreements.
 func (s *seed) transfer(n *node, all []agreement.Agreement) {
-	if n.slug == provider {
-		return
-	}
 	t, err := n.Transfers.Begin(context.Background(), n.Local, transfer.BeginRequest{Agreement: all[s.rand.IntN(len(all))].ID, Format: transfer.Pull, Actor: order.Actor})
 	if fault.Is(err, fault.NotFound) { // not finalized yet
 		return
@@ -137,7 +152,7 @@ func (s *seed) conduct(n *node, t transfer.Transfer) {
 
 // retire ends an agreement early.
 func (s *seed) retire(n *node, a agreement.Agreement) {
-	for _, t := range s.transfers(n) {
+	for _, t := range s.transfers(n, newest) {
 		if t.AgreementID == a.ID && t.Pending.To == transfer.Started && n.slug == provider {
 			s.reach("retirement of a start on its way")
 		}
@@ -146,31 +161,55 @@ func (s *seed) retire(n *node, a agreement.Agreement) {
 	s.did(n, "retire", a.ID, err)
 }
 
-// interfere lets an operator of the receiver act between its service's reading of the process and its write.
-func (s *seed) interfere(a *attempt, to *node) {
-	s.fault("operator in the middle of a step")
-	switch a.owed.Message {
+// interfere holds the receiver of a request in the middle of its step, between its reading of the process and its write, and lets an operator
+// act there. Now and then the step is held longer, while others go on.
+func (s *seed) interfere(l *line, n int) {
+	r, to := l.asked, l.to
+	to.Store.Before(func() {
+		held := step{node: to, id: r.owed.ID, begin: make(chan struct{})}
+		s.mu.Lock()
+		s.held = append(s.held, held)
+		s.mu.Unlock()
+		<-held.begin
+	})
+	s.bytes(l, &l.up, n)
+	to.Store.Before(nil)
+	i := slices.IndexFunc(s.held, func(h step) bool { return h.node == to && h.id == r.owed.ID })
+	if i < 0 {
+		s.heard(l)
+		return
+	}
+	held := s.held[i]
+	s.fault("step held in the middle")
+	s.note("%s is in the middle of %s of %s", to.slug, r.title(), s.name(r.owed.ProcessID))
+	s.meddle(r.owed, l.from.Local.DID, to)
+	s.rest()
+	if s.rand.IntN(4) > 0 {
+		s.release(held)
+	}
+}
+
+// meddle is what an operator does while the message is taken.
+func (s *seed) meddle(o commit.Owed, from participant.DID, to *node) {
+	switch o.Message {
 	case string(transfer.Request):
-		if all := s.agreements(to); len(all) > 0 {
-			to.Store.Before(func() {
-				s.reach("retirement racing a start")
-				s.retire(to, all[s.rand.IntN(len(all))])
-			})
+		if all := s.agreements(to, newest); len(all) > 0 {
+			s.reach("retirement racing a start")
+			s.retire(to, all[s.rand.IntN(len(all))])
 		}
 	case string(negotiation.Agreement):
-		all := s.negotiations(to)
-		to.Store.Before(func() {
-			for _, p := range all {
-				if p.PeerPID == a.owed.ProcessID {
-					_, err := to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
-					if s.did(to, "terminate", p.ID, err) {
-						s.reach("termination crossing an agreement")
-					}
-				}
-			}
-		})
+		p, err := to.raw.NegotiationByPeerPID(context.Background(), to.Local.ID, from, o.ProcessID)
+		if fault.Is(err, fault.NotFound) { // our own beginning, and the peer's answer has not told its pid yet
+			return
+		}
+		if err == nil {
+			_, err = to.Negotiations.Terminate(context.Background(), to.Local, p.ID, order)
+		}
+		if s.did(to, "terminate", p.ID, err) {
+			s.reach("termination crossing an agreement")
+		}
 	default:
-		to.Store.Before(func() { s.operate(to) })
+		s.operate(to)
 	}
 }
 
@@ -181,13 +220,12 @@ func (s *seed) burst(n *node) {
 	var entries [callers]decisionlog.Entry
 	for i := range entries {
 		var err error
-		entries[i], err = n.Ledger.Serve(context.Background(), n.slug, decisionlog.Served{Kind: decisionlog.KindOpen, Now: s.net.Now(), Transfer: fmt.Sprint(i)})
+		entries[i], err = n.Ledger.Serve(context.Background(), n.slug, decisionlog.Served{Kind: decisionlog.KindOpen, Now: time.Now(), Transfer: fmt.Sprint(i)})
 		if err != nil {
 			s.Fatal(err)
 		}
 	}
 	if cut {
-		n.armed = true
 		n.disk.LosePower(1 + s.rand.IntN(4)) // a commit has more writes than that, whoever shares it
 	}
 	var errs [callers]error
@@ -222,17 +260,17 @@ func listed[P any](s *seed, n *node, got page.Of[P], err error) []P {
 	return got.Items
 }
 
-func (s *seed) negotiations(n *node) []negotiation.Negotiation {
-	got, err := n.Negotiations.List(context.Background(), n.Local, negotiation.Filter{}, whole)
+func (s *seed) negotiations(n *node, r page.Request) []negotiation.Negotiation {
+	got, err := n.Negotiations.List(context.Background(), n.Local, negotiation.Filter{}, r)
 	return listed(s, n, got, err)
 }
 
-func (s *seed) transfers(n *node) []transfer.Transfer {
-	got, err := n.Transfers.List(context.Background(), n.Local, transfer.Filter{}, whole)
+func (s *seed) transfers(n *node, r page.Request) []transfer.Transfer {
+	got, err := n.Transfers.List(context.Background(), n.Local, transfer.Filter{}, r)
 	return listed(s, n, got, err)
 }
 
-func (s *seed) agreements(n *node) []agreement.Agreement {
-	got, err := n.raw.Agreements(context.Background(), n.Local.ID, participant.DID(""), whole)
+func (s *seed) agreements(n *node, r page.Request) []agreement.Agreement {
+	got, err := n.raw.Agreements(context.Background(), n.Local.ID, participant.DID(""), r)
 	return listed(s, n, got, err)
 }

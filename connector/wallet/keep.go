@@ -1,0 +1,337 @@
+package wallet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
+	"github.com/sluice-connector/sluice/policy/decisionlog"
+)
+
+// statusPatience bounds how long what is shown waits for what issuers say of it.
+const statusPatience = 2 * time.Second
+
+// Held implements credential.Wallet: what may be shown now. What has expired, begins later, or was taken back as far as is known is not among it: one
+// invalid credential makes a presentation worthless. Where an issuer cannot be asked, who is shown the credential asks himself.
+func (s *Service) Held(ctx context.Context, local participant.Participant) ([]credential.Stored, error) {
+	const op = "wallet.Held"
+	all, err := s.cfg.Store.Credentials(ctx, local.ID)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	now := s.cfg.Now()
+	var out []credential.Stored
+	for _, c := range all {
+		if c.Standing == Revoked || c.Standing == Withdrawn || now.Before(c.NotBefore) || !c.NotAfter.IsZero() && !now.Before(c.NotAfter) {
+			continue
+		}
+		read, err := credential.Read(string(c.Raw), local.DID)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Internal, fmt.Errorf("credential %s: %w", c.ID, err))
+		}
+		if standing := s.standing(ctx, local, c, read); standing == Good {
+			out = append(out, read)
+		}
+	}
+	return out, nil
+}
+
+// standing asks how the issuer stands by a credential, and notes what is new.
+func (s *Service) standing(ctx context.Context, local participant.Participant, c Credential, read credential.Stored) Standing {
+	if s.cfg.Statuses == nil {
+		return c.Standing
+	}
+	standing, _, err := s.cfg.Statuses.Status(ctx, read)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "the status of a credential is not known", slog.String("credential", c.ID), attr(err))
+		return c.Standing
+	}
+	if standing != c.Standing {
+		if err := s.note(context.WithoutCancel(ctx), local, c, standing); err != nil {
+			s.cfg.Log.ErrorContext(ctx, "the standing of a credential was not noted", slog.String("credential", c.ID), attr(err))
+		}
+	}
+	return standing
+}
+
+var standings = map[Standing]string{Good: "credential.reinstated", Suspended: "credential.suspended", Revoked: "credential.revoked", Withdrawn: "credential.withdrawn"}
+
+// note puts on record how an issuer stands by a credential from now on.
+func (s *Service) note(ctx context.Context, local participant.Participant, c Credential, standing Standing) error {
+	// Not on the strength of the token of whoever happens to ask.
+	ctx = commit.WithOnce(commit.WithUsed(ctx, nil), commit.Once{})
+	return process.Retry(func() (Credential, error) { return s.cfg.Store.Credential(ctx, local.ID, c.ID) }, func(now Credential) error {
+		if now.Digest != c.Digest || now.Standing == standing || now.Standing == Revoked {
+			return nil
+		}
+		entry, err := s.record(ctx, local, standings[standing], string(now.Issuer), now.ID, now.Request, "", nil)
+		if err != nil {
+			return err
+		}
+		next := now
+		next.Standing = standing
+		s.cfg.Log.WarnContext(ctx, "an issuer changed how it stands by a credential", slog.String("participant", local.Slug), slog.String("credential", c.ID),
+			slog.String("issuer", string(c.Issuer)), slog.String("event", standings[standing]))
+		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Credentials: []Swap[Credential]{{&now, &next}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+			Events: []commit.Event{s.event(standings[standing], now.ID, "", about(now))}})
+	})
+}
+
+func about(c Credential) map[string]string {
+	return map[string]string{"issuer": string(c.Issuer), "types": strings.Join(c.Types, " ")}
+}
+
+// Credentials lists all that is held, expired ones included.
+func (s *Service) Credentials(ctx context.Context, local participant.Participant) ([]Credential, error) {
+	all, err := s.cfg.Store.Credentials(ctx, local.ID)
+	return all, fault.Wrap("wallet.Credentials", fault.Internal, err)
+}
+
+// row makes the row of a credential that was read.
+func (s *Service) row(local participant.Participant, read credential.Stored) Credential {
+	sum := sha256.Sum256([]byte(read.Token))
+	c := Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: []byte(read.Token), Digest: hex.EncodeToString(sum[:]),
+		NotBefore: read.Fact.NotBefore, NotAfter: read.Fact.NotAfter, Created: s.cfg.Now()}
+	if c.ID == "" { // the standards let it out
+		c.ID = "urn:sha256:" + c.Digest
+	}
+	return c
+}
+
+// Put takes a credential that an operator has. Its form is checked; its proof is the business of those it is shown to. The same id of the same
+// issuer replaces.
+func (s *Service) Put(ctx context.Context, local participant.Participant, jwt []byte, actor string) (Credential, error) {
+	const op = "wallet.Put"
+	read, err := credential.Read(string(jwt), local.DID)
+	if err != nil {
+		return Credential{}, fault.New(op, fault.Malformed, "%s", err.Error())
+	}
+	c := s.row(local, read)
+	entry, err := s.record(ctx, local, "credential.put", actor, c.ID, "", "", map[string]string{"digest": c.Digest})
+	if err != nil {
+		return Credential{}, err
+	}
+	var change Change
+	err = process.Retry(func() (*Credential, error) { return s.old(ctx, local, c.ID) }, func(old *Credential) error {
+		if old != nil && old.Issuer != c.Issuer {
+			return process.Illegal(fault.New(op, fault.Conflict, "another issuer's credential has this id"))
+		}
+		change = Change{}
+		if err := s.replace(&change, old, &c); err != nil {
+			return err
+		}
+		return s.cfg.Store.CommitWallet(ctx, local.ID, change, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{s.event("credential.put", c.ID, actor, about(c))}})
+	})
+	if err != nil {
+		return Credential{}, fault.Wrap(op, fault.Internal, err)
+	}
+	s.tellAll(change)
+	return c, nil
+}
+
+// old returns the credential of the id, nil when there is none.
+func (s *Service) old(ctx context.Context, local participant.Participant, id string) (*Credential, error) {
+	c, err := s.cfg.Store.Credential(ctx, local.ID, id)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &c, nil
+}
+
+// replace puts a credential where old was, or beside the others, with the deadline that it owes.
+func (s *Service) replace(c *Change, old, next *Credential) error {
+	if old != nil && old.Deadline != "" {
+		c.Settled = append(c.Settled, old.Deadline)
+	}
+	if err := s.owe(c, next, s.due(*next)); err != nil {
+		return err
+	}
+	c.Credentials = append(c.Credentials, Swap[Credential]{Old: old, New: next})
+	return nil
+}
+
+// owe gives the credential its next deadline; the zero time is none.
+func (s *Service) owe(c *Change, next *Credential, due time.Time) error {
+	next.Deadline = ""
+	if due.IsZero() {
+		return nil
+	}
+	o, err := s.deadline(next.Participant, commit.WalletCredential, next.ID, next.Issuer, due)
+	if err != nil {
+		return err
+	}
+	next.Deadline = o.ID
+	c.Owed = append(c.Owed, *o)
+	return nil
+}
+
+// due is when something is to be done about a credential: it is asked for anew, or its end is reported. Zero when never.
+func (s *Service) due(c Credential) time.Time {
+	if c.NotAfter.IsZero() || s.cfg.Renew <= 0 || c.Request == "" {
+		return c.NotAfter
+	}
+	return c.NotBefore.Add(time.Duration(s.cfg.Renew * float64(c.NotAfter.Sub(c.NotBefore))))
+}
+
+func (s *Service) tellAll(c Change) {
+	for i := range c.Owed {
+		s.cfg.Outbox.Send(c.Owed[i])
+	}
+}
+
+// Delete removes a credential.
+func (s *Service) Delete(ctx context.Context, local participant.Participant, id, actor string) error {
+	const op = "wallet.Delete"
+	err := process.Retry(func() (Credential, error) { return s.cfg.Store.Credential(ctx, local.ID, id) }, func(c Credential) error {
+		entry, err := s.record(ctx, local, "credential.delete", actor, id, c.Request, "", nil)
+		if err != nil {
+			return err
+		}
+		change := Change{Credentials: []Swap[Credential]{{Old: &c}}}
+		if c.Deadline != "" {
+			change.Settled = []string{c.Deadline}
+		}
+		return s.cfg.Store.CommitWallet(ctx, local.ID, change, commit.Effects{Decisions: []decisionlog.Entry{entry},
+			Events: []commit.Event{s.event("credential.deleted", id, actor, about(c))}})
+	})
+	return fault.Wrap(op, fault.Internal, err)
+}
+
+// aged is the deadline of a credential: it is asked for anew while it is still good, and reported when it is over.
+func (s *Service) aged(ctx context.Context, o commit.Owed) error {
+	local, err := s.cfg.Hosted.ByID(ctx, o.Participant)
+	if err != nil {
+		return err
+	}
+	var change Change
+	err = process.Retry(func() (*Credential, error) { return s.old(ctx, local, o.ProcessID) }, func(c *Credential) error {
+		change = Change{}
+		switch {
+		case c == nil || c.Deadline != o.ID:
+			return nil // it was replaced, and the row is gone with it
+		case !s.cfg.Now().Before(c.NotAfter):
+			return s.over(ctx, local, *c, o, &change)
+		}
+		return s.renew(ctx, local, *c, o, &change)
+	})
+	if err == nil {
+		s.tellAll(change)
+	}
+	return fault.Wrap("wallet.aged", fault.Internal, err)
+}
+
+// over reports a credential that has ended without another in its place. It is asked for all the same: this connector may have slept when it was time.
+func (s *Service) over(ctx context.Context, local participant.Participant, c Credential, o commit.Owed, change *Change) error {
+	entry, err := s.record(ctx, local, "credential.expired", "", c.ID, c.Request, "", nil)
+	if err != nil {
+		return err
+	}
+	next := c
+	next.Deadline, next.Expired = "", true
+	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{s.event("credential.expired", c.ID, "", about(c))}}
+	change.Settled = []string{o.ID}
+	if err := s.anew(ctx, local, &next, change, &e); err != nil {
+		return err
+	}
+	s.cfg.Log.WarnContext(ctx, "a credential has expired", slog.String("participant", local.Slug), slog.String("credential", c.ID), slog.String("issuer", string(c.Issuer)))
+	change.Credentials = []Swap[Credential]{{&c, &next}}
+	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
+}
+
+// renew asks for a credential that is still good for a while.
+func (s *Service) renew(ctx context.Context, local participant.Participant, c Credential, o commit.Owed, change *Change) error {
+	next, e := c, commit.Effects{}
+	change.Settled = []string{o.ID}
+	if err := s.owe(change, &next, c.NotAfter); err != nil {
+		return err
+	}
+	if err := s.anew(ctx, local, &next, change, &e); err != nil {
+		return err
+	}
+	change.Credentials = []Swap[Credential]{{&c, &next}}
+	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
+}
+
+// anew asks the issuer for the same again, unless that is under way or nobody asked for it in the first place. What an issuer has taken back it is
+// not asked for.
+func (s *Service) anew(ctx context.Context, local participant.Participant, c *Credential, change *Change, e *commit.Effects) error {
+	if c.Request == "" || c.Renewal != "" || s.cfg.Renew <= 0 || c.Standing == Suspended || c.Standing == Revoked {
+		return nil
+	}
+	r, owed, entry, err := s.draft(ctx, local, Request{Issuer: c.Issuer, Wanted: []Wanted{{Definition: c.Definition, Type: wantedType(*c), Profile: c.Profile, Replaces: c.ID}}})
+	if err != nil {
+		return err
+	}
+	c.Renewal = r.ID
+	change.Requests = append(change.Requests, Swap[Request]{New: &r})
+	change.Owed = append(change.Owed, *owed)
+	e.Decisions = append(e.Decisions, entry)
+	e.Events = append(e.Events, s.event("credential.renewing", c.ID, "", about(*c)))
+	return nil
+}
+
+// wantedType is what the credential is, besides being one.
+func wantedType(c Credential) string {
+	for _, kind := range c.Types {
+		if kind != "VerifiableCredential" {
+			return kind
+		}
+	}
+	return ""
+}
+
+// again lets a credential whose renewal failed try once more when half of what is left of its life is over, and gives up near its end.
+func (s *Service) again(ctx context.Context, local participant.Participant, r Request, c *Change) error {
+	for _, w := range r.Wanted {
+		if w.Replaces == "" {
+			continue
+		}
+		old, err := s.old(ctx, local, w.Replaces)
+		if err != nil {
+			return err
+		}
+		if old == nil || old.Renewal != r.ID || old.Expired {
+			continue
+		}
+		next := *old
+		next.Renewal = ""
+		due := old.NotAfter
+		if left := due.Sub(s.cfg.Now()); left > 10*time.Minute && s.cfg.Renew > 0 && r.State == Failed {
+			due = s.cfg.Now().Add(left / 2)
+		}
+		if old.Deadline != "" {
+			c.Settled = append(c.Settled, old.Deadline)
+		}
+		if err := s.owe(c, &next, due); err != nil {
+			return err
+		}
+		c.Credentials = append(c.Credentials, Swap[Credential]{old, &next})
+	}
+	return nil
+}
+
+// pick returns the credentials that are held of the issuer and of the type.
+func pick(all []Credential, issuer participant.DID, o Object) []Credential {
+	var out []Credential
+	for _, c := range all {
+		if c.Issuer == issuer && (c.Definition != "" && c.Definition == o.ID || slices.Contains(c.Types, o.Type)) {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+package wallet_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/wallet"
+)
+
+const day = 24 * time.Hour
+
+func TestACredentialIsReplacedBeforeItEnds(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		r := b.ask("MembershipCredential")
+		check(t, b.bring(r, b.membership(made{id: "urn:1", life: 10 * day})))
+		pass(5*day - time.Hour)
+		if n := len(b.requests()); n != 1 {
+			t.Fatalf("%d requests before half of its life is over", n)
+		}
+		b.issued[meridian][0].ID = "membership-2" // the issuer renamed it meanwhile
+		pass(2 * time.Hour)
+		all := b.requests()
+		if len(all) != 2 || all[0].Actor != "" && all[1].Actor != "" {
+			t.Fatalf("requests: %+v", all)
+		}
+		renewal := all[slices.IndexFunc(all, func(x wallet.Request) bool { return x.ID != r.ID })]
+		if renewal.State != wallet.Requested || renewal.Wanted[0].Replaces != "urn:1" || renewal.Wanted[0].Definition != "membership-2" {
+			t.Fatalf("%+v", renewal)
+		}
+		if got := b.held(); !slices.Equal(got, []string{"urn:1"}) {
+			t.Errorf("held meanwhile: %v", got)
+		}
+		check(t, b.bring(renewal, b.membership(made{id: "urn:2", life: 10 * day})))
+		if got := b.kept(); !slices.Equal(got, []string{"urn:2"}) {
+			t.Errorf("held afterwards: %v", got)
+		}
+		if pass(6 * day); len(b.requests()) != 3 || b.count("credential.expired") != 0 {
+			t.Errorf("%d requests, events %v: want the next renewal in its time", len(b.requests()), b.events())
+		}
+	})
+}
+
+func TestAnIssuerThatIsAwayIsAskedAgainUntilTheEndIsReported(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		r := b.ask("MembershipCredential")
+		check(t, b.bring(r, b.membership(made{id: "urn:1", life: 20 * day})))
+		b.send = func(context.Context, commit.Owed) (outbox.Answer, error) {
+			return outbox.Answer{}, errors.New("no route")
+		}
+		pass(19 * day)
+		if n := len(b.requests()); n < 4 {
+			t.Errorf("%d requests, want some that failed and another", n)
+		}
+		if b.count("credential.expired") != 0 || len(b.held()) != 1 {
+			t.Errorf("events %v", b.events())
+		}
+		pass(2 * day)
+		all := must(b.Credentials(t.Context(), b.local))(t)
+		if b.count("credential.expired") != 1 || len(b.held()) != 0 || len(all) != 1 || !all[0].Expired {
+			t.Errorf("events %v, kept %+v", b.events(), all)
+		}
+		if pass(100 * day); b.count("credential.expired") != 1 {
+			t.Errorf("its end is told again: %v", b.events())
+		}
+	})
+}
+
+// A connector that slept when it was time asks when it wakes.
+func TestWhatEndedWhileNobodyRanIsAskedForAllTheSame(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		r := b.ask("MembershipCredential")
+		check(t, b.bring(r, b.membership(made{life: 10 * day})))
+		b.stop()
+		pass(20 * day)
+		b.start()
+		pass(time.Minute)
+		if len(b.requests()) != 2 || b.count("credential.expired") != 1 {
+			t.Errorf("%d requests, events %v", len(b.requests()), b.events())
+		}
+	})
+}
+
+func TestWhatAnOperatorPutInIsReportedAndNotAskedFor(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		_, err := b.Put(t.Context(), b.local, []byte(b.membership(made{id: "urn:1", life: 10 * day}).Token), "operator")
+		check(t, err)
+		synctest.Wait()
+		pass(11 * day)
+		if len(b.requests()) != 0 || b.count("credential.expired") != 1 {
+			t.Errorf("%d requests, events %v", len(b.requests()), b.events())
+		}
+		_, err = b.Put(t.Context(), b.local, []byte(b.membership(made{id: "urn:1"}).Token), "operator") // the same id replaces
+		check(t, err)
+		if got := b.held(); !slices.Equal(got, []string{"urn:1"}) {
+			t.Errorf("held: %v", got)
+		}
+		check(t, b.Delete(t.Context(), b.local, "urn:1", "operator"))
+		if err := b.Delete(t.Context(), b.local, "urn:1", "operator"); !fault.Is(err, fault.NotFound) || len(b.kept()) != 0 {
+			t.Errorf("%v, kept %v", err, b.kept())
+		}
+		if due, owed, err := b.store.NextDue(t.Context()); err != nil || owed {
+			t.Errorf("something is owed at %v, %v", due, err)
+		}
+	})
+}
+
+// What is shown leaves out what would spoil the rest.
+func TestWhatIsNotGoodNowIsNotShown(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		for _, m := range []made{{id: "good"}, {id: "expired", from: -2 * time.Hour, life: time.Hour}, {id: "early", from: time.Hour}, {id: "revoked"}, {id: "suspended"}, {id: "unknown"}} {
+			_, err := b.Put(t.Context(), b.local, []byte(b.membership(m).Token), "operator")
+			check(t, err)
+		}
+		b.standing["revoked"], b.standing["suspended"], b.standing["unknown"] = wallet.Revoked, wallet.Suspended, "?"
+		if got := b.held(); !slices.Equal(got, []string{"good", "unknown"}) {
+			t.Errorf("shown: %v", got)
+		}
+		// What an issuer takes back for a while comes back; what it revoked does not, whatever is said later.
+		b.standing["revoked"], b.standing["suspended"] = wallet.Good, wallet.Good
+		if got := b.held(); !slices.Equal(got, []string{"good", "suspended", "unknown"}) {
+			t.Errorf("shown later: %v", got)
+		}
+		if b.count("credential.revoked") != 1 || b.count("credential.suspended") != 1 || b.count("credential.reinstated") != 1 {
+			t.Errorf("events: %v", b.events())
+		}
+	})
+}
+
+func TestWhatAnIssuerTookBackIsNotAskedForAgain(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		r := b.ask("MembershipCredential")
+		check(t, b.bring(r, b.membership(made{id: "urn:1", life: 10 * day})))
+		b.standing["urn:1"] = wallet.Revoked
+		b.held()
+		if pass(11 * day); len(b.requests()) != 1 {
+			t.Errorf("requests: %+v", b.requests())
+		}
+	})
+}
