@@ -10,10 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential/statuslist"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
 //go:embed profile.yaml
@@ -82,7 +88,9 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 	s.Data, s.Store = filepath.Join(cfg.Dir, "data"), cfg.Store
 	host := strings.Replace(public.Addr().String(), "127.0.0.1", "localhost", 1)
 	s.Public.Host, s.Public.Listen, s.Management.Listen = host, public.Addr().String(), management.Addr().String()
-	s.Participants = []settings.Participant{{Slug: member, Name: "Boreal Drives"}, {Slug: authority, Name: "Meridian"}}
+	s.Participants = []settings.Participant{{Slug: member, Name: "Boreal Drives"}, {Slug: authority, Name: "Meridian", Issuer: true}}
+	s.Verification.Required, s.Verification.Remember = []string{scope("MembershipCredential")}, 0 // each case is judged by itself
+	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000                                    // all that the kit plays have one address
 	s.Profile.File, s.Profile.Trust = file, []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}
 	kit := strings.Replace(cfg.Kit, "127.0.0.1", "localhost", 1)
 	s.Egress.Peers = []string{"https://" + kit, "http://" + kit}
@@ -98,10 +106,44 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 		return nil, err
 	}
 	c.Root = "http://" + host
+	if err := errors.Join(c.asked(ctx, KitDID(cfg.Kit, "issuer")), c.delegates(ctx), c.issues(ctx, KitDID(cfg.Kit, "holder"))); err != nil {
+		return nil, err
+	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.stop = stop
 	c.running.Go(func() { c.failed = c.Run(run) })
 	return c, nil
+}
+
+func scope(kind string) string { return "org.eclipse.dspace.dcp.vc.type:" + kind + ":read" }
+
+// asked is how the member stands when the kit begins: its request for both credentials is with the kit's issuer.
+func (c *Company) asked(ctx context.Context, issuer participant.DID) error {
+	r := wallet.Request{Participant: c.Member.ID, ID: Request, Version: 1, Issuer: issuer, State: wallet.Requested, IssuerPID: "kit", Actor: "kit",
+		Created: time.Now(), Updated: time.Now()}
+	for _, kind := range types {
+		r.Wanted = append(r.Wanted, wallet.Wanted{Definition: kind, Type: kind, Profile: dcp.ProfileVC11})
+	}
+	return c.Store().CommitWallet(ctx, c.Member.ID, wallet.Change{Requests: []wallet.Swap[wallet.Request]{{New: &r}}}, commit.Effects{})
+}
+
+// delegates makes the account with which the kit has the member's tokens made.
+func (c *Company) delegates(ctx context.Context) error {
+	client, secret, err := c.Wallet().CreateClient(ctx, c.Member, "kit", []string{scope(types[0]), scope(types[1])}, "kit")
+	c.Client, c.Secret = client.ID, secret
+	return err
+}
+
+// issues lets the authority issue both credentials to the kit's holder.
+func (c *Company) issues(ctx context.Context, holder participant.DID) error {
+	for _, kind := range types {
+		if _, err := c.Issuer().PutDefinition(ctx, c.Authority, issuer.Definition{ID: kind, Type: kind, Profile: issuer.ProfileVC11, Life: time.Hour,
+			Purposes: []string{statuslist.Revocation}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}, "kit"); err != nil {
+			return err
+		}
+	}
+	_, err := c.Issuer().PutHolders(ctx, c.Authority, []issuer.Holder{{DID: holder, Name: "the kit", Grants: types}}, "kit")
+	return err
 }
 
 // Close stops serving and releases everything.
