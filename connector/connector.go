@@ -27,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane/pull"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/outbox"
@@ -62,8 +63,9 @@ type Config struct {
 	Dial     egress.Dial      // net.Dialer
 	Resolve  egress.Resolve   // the system's resolver
 	VFS      string           // the operating system's file layer, for the embedded store
-	Disk     durable.FS       // the operating system's file system, for keys and checkpoints
+	Disk     durable.FS       // the operating system's file system, for the master key and checkpoints
 	Roots    *x509.CertPool   // the system's roots, with Settings.Egress.Roots
+	Master   keyring.Master   // the file Settings.Keys.Master; it is made when nothing in the store needs it yet
 	Engine   *engine.Engine   // one of its own; several connectors in one process may share one
 	Identity Identity         // DCP over the DIDs of the hosted participants
 	Hold     Hold             // nothing waits for an operator
@@ -92,6 +94,7 @@ type Connector struct {
 	profile *profile.Profile
 	models  *aspect.Models
 	store   store.Store
+	keeper  *keyring.Keeper
 	hosted  *hosted
 	ledger  *ledger
 	peers   *egress.Client
@@ -204,7 +207,10 @@ func (c *Connector) open(ctx context.Context) (err error) {
 	cores := runtime.GOMAXPROCS(0)
 	c.ledger = &ledger{turns: turn.New(cores, cores, math.MaxInt), engine: c.cfg.Engine, store: c.store, marks: marks, host: s.Public.Host, rand: c.cfg.Rand, now: c.cfg.Now, log: c.cfg.Log,
 		recorders: map[string]*decisionlog.Recorder{}, sequencers: map[string]*decisionlog.Sequencer{}}
-	c.hosted = newHosted(c.store, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Rand, c.cfg.Now)
+	if err := c.openKeys(ctx); err != nil {
+		return err
+	}
+	c.hosted = newHosted(c.store, c.keeper, filepath.Join(s.Data, "keys"), c.cfg.Disk, c.cfg.Now)
 	if err := c.hosted.load(ctx); err != nil {
 		return err
 	}
@@ -294,7 +300,7 @@ func (c *Connector) joinEgress() error {
 }
 
 func (c *Connector) joinIdentity() error {
-	c.resolver = identity.NewResolver(c.calls.Documents(c.peers.Fetch), c.cfg.Now)
+	c.resolver = identity.NewResolver(c.calls.Documents(c.fetchDocument), c.cfg.Now)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
@@ -357,7 +363,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -402,6 +408,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { c.outbox.Run(work) })
+	background.Go(func() { c.keeper.Run(work) })
 	c.sequencers.open(func(p participant.Participant) {
 		background.Go(func() {
 			if err := c.ledger.run(work, p); err != nil {

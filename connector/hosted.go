@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
@@ -21,11 +20,11 @@ import (
 
 // hosted knows the participants of this process and their keys. Slugs and DIDs never change, so what was read once is kept.
 type hosted struct {
-	store store.Store
-	dir   string // of the key files
-	disk  durable.FS
-	rand  io.Reader
-	now   func() time.Time
+	store  store.Store
+	keeper *keyring.Keeper
+	dir    string // of the key files of earlier versions
+	disk   durable.FS
+	now    func() time.Time
 
 	mu     sync.RWMutex
 	bySlug map[string]participant.Participant
@@ -33,22 +32,19 @@ type hosted struct {
 	keys   map[participant.ID]identity.Keys
 }
 
-func newHosted(s store.Store, dir string, disk durable.FS, rand io.Reader, now func() time.Time) *hosted {
-	return &hosted{store: s, dir: dir, disk: disk, rand: rand, now: now, bySlug: map[string]participant.Participant{},
+func newHosted(s store.Store, keeper *keyring.Keeper, dir string, disk durable.FS, now func() time.Time) *hosted {
+	return &hosted{store: s, keeper: keeper, dir: dir, disk: disk, now: now, bySlug: map[string]participant.Participant{},
 		byID: map[participant.ID]participant.Participant{}, keys: map[participant.ID]identity.Keys{}}
 }
 
-// load reads all participants and opens their keys. A directory of keys that others can enter is refused.
+// load reads all participants and opens their keys.
 func (h *hosted) load(ctx context.Context) error {
-	if err := durable.Private(h.disk, h.dir); err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
 	all, err := h.store.Participants(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
-		keys, err := keyfile.Open(h.keyPath(p.Slug), h.rand)
+		keys, err := h.open(ctx, p.Slug)
 		if err != nil {
 			return fmt.Errorf("participant %s: %w", p.Slug, err)
 		}
@@ -69,25 +65,33 @@ func (h *hosted) all() []participant.Participant {
 	return out
 }
 
-func (h *hosted) keyPath(slug string) string { return filepath.Join(h.dir, slug+".json") }
-
-func (h *hosted) add(p participant.Participant, keys identity.Keys) {
+func (h *hosted) add(p participant.Participant, keys *keyring.Ring) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.bySlug[p.Slug], h.byID[p.ID], h.keys[p.ID] = p, p, keys
+	h.mu.Unlock()
+	h.keeper.Host(keys, p)
+}
+
+// open returns the keys that a participant has, in the store or in the file of an earlier version.
+func (h *hosted) open(ctx context.Context, slug string) (*keyring.Ring, error) {
+	keys, err := h.keeper.Open(ctx, slug)
+	if !fault.Is(err, fault.NotFound) {
+		return keys, err
+	}
+	return h.keeper.Import(ctx, h.disk, filepath.Join(h.dir, slug+".json"), slug)
 }
 
 // draw returns the keys that a participant has, or will have: they are there before it is.
-func (h *hosted) draw(slug string) (identity.Keys, error) {
-	keys, err := keyfile.Open(h.keyPath(slug), h.rand)
+func (h *hosted) draw(ctx context.Context, slug string) (*keyring.Ring, error) {
+	keys, err := h.open(ctx, slug)
 	if errors.Is(err, fs.ErrNotExist) {
-		return keyfile.Create(h.disk, h.keyPath(slug), h.rand)
+		return h.keeper.Create(ctx, slug)
 	}
 	return keys, err
 }
 
 // create hosts a participant with its keys.
-func (h *hosted) create(ctx context.Context, slug, name, host string, keys identity.Keys) (participant.Participant, error) {
+func (h *hosted) create(ctx context.Context, slug, name, host string, keys *keyring.Ring) (participant.Participant, error) {
 	did := identity.FormatDID(host, slug)
 	if _, _, err := identity.ParseDID(string(did)); err != nil {
 		return participant.Participant{}, fault.New("connector.create", fault.Malformed, "public.host: %s", err.Error())

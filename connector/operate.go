@@ -18,7 +18,7 @@ func (c *Connector) host(ctx context.Context, slug, name, actor string) (partici
 	if p, err := c.hosted.Participant(ctx, slug); err == nil {
 		return p, nil
 	}
-	keys, err := c.hosted.draw(slug)
+	keys, err := c.hosted.draw(ctx, slug)
 	if err != nil {
 		return participant.Participant{}, err
 	}

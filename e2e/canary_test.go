@@ -2,13 +2,14 @@ package e2e_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/store"
@@ -77,8 +79,16 @@ func TestNoSecretStandsAnywhereInClear(t *testing.T) {
 		}
 		secrets["the management token of "+c.Local.Slug] = []byte(secret)
 		call(t, c, secret)
-		for name, key := range privateKeys(t, filepath.Join(dir, c.Local.Slug, "keys", c.Local.Slug+".json")) {
+		for name, key := range privateKeys(t, c, filepath.Join(dir, c.Local.Slug, "master.key")) {
 			secrets[name+" of "+c.Local.Slug] = key
+		}
+	}
+
+	// What was rotated away leaves nothing either.
+	for _, c := range []*network.Company{cobalt, boreal} {
+		none := time.Duration(0)
+		if _, err := c.Keeper().Rotate(t.Context(), c.Local, keyring.Rotation{Overlap: &none, Actor: "test"}); err != nil {
+			t.Fatal(err)
 		}
 	}
 
@@ -136,57 +146,69 @@ func call(t *testing.T, c *network.Company, secret string) {
 	}
 }
 
-// privateKeys reads what a key file protects.
-func privateKeys(t *testing.T, path string) map[string][]byte {
+// privateKeys unwraps what is wrapped in the store, by the text of the format and not by our code: the master key, what it wraps, and what that wraps.
+func privateKeys(t *testing.T, c *network.Company, masterKey string) map[string][]byte {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(masterKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f struct {
-		Token, Issue, Log string
-		Secrets           map[string]string
-	}
-	if err := json.Unmarshal(text, &f); err != nil {
+	master, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(text)), "sluice-master-1:"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]byte{}
-	for name, encoded := range map[string]string{"the token key": f.Token, "the issuing key": f.Issue, "the log key": f.Log} {
-		der, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := x509.ParsePKCS8PrivateKey(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch key := key.(type) {
-		case *ecdsa.PrivateKey:
-			if out[name], err = key.Bytes(); err != nil {
+	kept, err := c.Store().Keyring(t.Context(), c.Local.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := unwrap(t, master, kept.DataKey, "sluice/data-key/v1\x00"+c.Local.Slug)
+	out := map[string][]byte{"the master key": master, "the data key": data}
+	for _, k := range kept.Keys {
+		plain := unwrap(t, data, k.Wrapped, "sluice/key/v1\x00"+c.Local.Slug+"\x00"+k.Use+"\x00"+k.ID)
+		if k.Algorithm != "secret" {
+			key, err := x509.ParsePKCS8PrivateKey(plain)
+			if err != nil {
 				t.Fatal(err)
 			}
-		case ed25519.PrivateKey:
-			out[name] = key.Seed()
+			switch key := key.(type) {
+			case *ecdsa.PrivateKey:
+				if plain, err = key.Bytes(); err != nil {
+					t.Fatal(err)
+				}
+			case ed25519.PrivateKey:
+				plain = key.Seed()
+			}
 		}
+		out["the key "+k.ID] = plain
 	}
-	for name, encoded := range f.Secrets {
-		b, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out["the secret "+name] = b
-	}
-	if len(out) < 4 {
-		t.Fatalf("%s holds %d keys", path, len(out))
+	if len(out) != 10 {
+		t.Fatalf("%d keys", len(out))
 	}
 	return out
 }
 
-// lookInFiles looks everywhere below root but in the key files themselves.
+func unwrap(t *testing.T, key, wrapped []byte, bind string) []byte {
+	t.Helper()
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := aead.Open(nil, wrapped[:12], wrapped[12:], []byte(bind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+// lookInFiles looks everywhere below root but in the file of the master key itself.
 func lookInFiles(t *testing.T, secrets map[string][]byte, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Contains(path, "/keys/") {
+		if err != nil || d.IsDir() || filepath.Base(path) == "master.key" {
 			return err
 		}
 		text, err := os.ReadFile(path)

@@ -25,7 +25,7 @@ var floors = [][]string{
 		"connector/exchange", "connector/identity", "connector/issuer", "connector/negotiation", "connector/outbox", "connector/process", "connector/publishing", "connector/settings", "connector/transfer",
 		"connector/wallet"},
 	2: {"connector/protocol/dcp", "connector/protocol/dsp", "connector/store"},
-	3: {"connector/dataplane/pull", "connector/identity/keyfile", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
+	3: {"connector/dataplane/pull", "connector/identity/keyring", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},

@@ -88,7 +88,7 @@ func (a *app) commands() []*cobra.Command {
 		a.publishCommand(), a.catalogCommand(), a.negotiateCommand(), a.pullCommand(),
 		a.negotiationsCommand(), a.agreementsCommand(), a.transfersCommand(), a.assetsCommand(),
 		a.logCommand(), a.backupCommand(), a.restoreCommand(),
-		a.participantsCommand(), a.tokensCommand(), a.credentialsCommand(), a.issuerCommand(), a.eventsCommand(),
+		a.participantsCommand(), a.tokensCommand(), a.credentialsCommand(), a.keysCommand(), a.issuerCommand(), a.eventsCommand(),
 		a.versionCommand(), exitCodesTopic(),
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
@@ -24,8 +26,8 @@ func (a *app) backupCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a consistent copy of the store, while the connector runs or not",
-		Long: `Backup writes the whole store of a settings file into FILE, from one moment. The same form serves both kinds of store. Keys are not in it: keep a copy
-of the data directory's keys in a safer place than the backups. Stored checkpoints are not in it either, so that a restored log cannot hide
+		Long: `Backup writes the whole store of a settings file into FILE, from one moment. The same form serves both kinds of store. Keys are in it, wrapped: nobody reads
+them without the master key, which is not in it. Keep a copy of that in a safer place than the backups. Stored checkpoints are not in it either, so that a restored log cannot hide
 that it is older than what it once signed. Nor are management tokens: a restore makes a new one.`,
 		Example: `  sluice backup --config sluice.yaml sluice-2026-03-01.backup`,
 		Args:    cobra.ExactArgs(1),
@@ -53,14 +55,15 @@ func (a *app) restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Fill an empty store from a backup; the restore is declared and goes on record",
-		Long: `Restore fills the empty store of a settings file from a backup of either kind of store, whole or not at all. The data directory must hold the keys, and
-should hold its checkpoints. The restore is declared in the store: at the next start each decision log writes one record of kind rollback.recover, which
+		Long: `Restore fills the empty store of a settings file from a backup of either kind of store, whole or not at all. The master key must be there, and the data
+directory should hold its checkpoints. The restore is declared in the store: at the next start each decision log writes one record of kind rollback.recover, which
 names the newest checkpoint it signed before and the record where it goes on, and goes on from there. Without that declaration a log that is
 older than what it signed does not start again.
 
 What happened after the backup is lost, so access is not taken over from it. Management tokens are gone: restore makes a new one with the role
 operator and shows it once. What peers pulled from us is terminated: they must ask again. Retirements since the backup are lost: restore
-lists the agreements in force whose data we provide; retire again those that had been ended. Transfers in which we pull go on.`,
+lists the agreements in force whose data we provide; retire again those that had been ended. Revocations of keys since the backup are lost too:
+restore lists the keys that are published; revoke again those that had been revoked. Transfers in which we pull go on.`,
 		Example: `  sluice restore --config sluice.yaml --token-out operator.token sluice-2026-03-01.backup`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -119,10 +122,20 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 	if err != nil {
 		return err
 	}
+	published, err := publishedKeys(ctx, st)
+	if err != nil {
+		return err
+	}
 	if a.json {
-		return a.value(map[string]any{"token": secret, "tokenFile": tokenOut, "agreements": inForce})
+		return a.value(map[string]any{"token": secret, "tokenFile": tokenOut, "agreements": inForce, "keys": published})
 	}
 	a.fields("token", secret, "token file", tokenOut)
+	fmt.Fprintln(a.stderr, a.paint(a.stderr, yellow, "Revocations of keys since the backup are lost. Look at these keys, and revoke again those that had been revoked:"))
+	keys := make([][]string, 0, len(published))
+	for _, k := range published {
+		keys = append(keys, []string{k.Participant, k.Use, k.State, k.Key})
+	}
+	a.table([]string{"PARTICIPANT", "USE", "STATE", "KEY"}, keys)
 	if len(inForce) == 0 {
 		return nil
 	}
@@ -133,6 +146,37 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 	}
 	a.table([]string{"PARTICIPANT", "AGREEMENT", "PEER", "ASSET"}, rows)
 	return nil
+}
+
+// publishedKey is a key that a DID document lists.
+type publishedKey struct {
+	Participant string `json:"participant"`
+	Use         string `json:"use"`
+	State       string `json:"state"`
+	Key         string `json:"key"`
+}
+
+func publishedKeys(ctx context.Context, st store.Store) ([]publishedKey, error) {
+	all, err := st.Participants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []publishedKey{}
+	for _, p := range all {
+		ring, err := st.Keyring(ctx, p.Slug)
+		if fault.Is(err, fault.NotFound) {
+			continue // of an earlier version, whose keys are in files: the first start takes them over
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range ring.Keys {
+			if keyring.Published(k) {
+				out = append(out, publishedKey{p.Slug, k.Use, k.State, k.ID})
+			}
+		}
+	}
+	return out, nil
 }
 
 func agreementsInForce(ctx context.Context, st store.Store) ([]provided, error) {

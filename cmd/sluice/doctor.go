@@ -11,13 +11,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/store"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // finding is one line of the doctor.
@@ -124,21 +127,7 @@ func (d *doctor) directory() {
 	if err == nil && info.Mode().Perm()&0o077 != 0 {
 		err = fmt.Errorf("%s has mode %v: others may look in; chmod 700", d.settings.Data, info.Mode().Perm())
 	}
-	if !d.note("data directory", err, d.settings.Data) {
-		return
-	}
-	for _, p := range d.settings.Participants {
-		path := filepath.Join(d.settings.Data, "keys", p.Slug+".json")
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			d.warn("keys of "+p.Slug, path+" is not there yet: serve makes it")
-			continue
-		}
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			err = fmt.Errorf("%s has mode %v: chmod 600", path, info.Mode().Perm())
-		}
-		d.note("keys of "+p.Slug, err, path)
-	}
+	d.note("data directory", err, d.settings.Data)
 }
 
 func (d *doctor) store(ctx context.Context) {
@@ -146,10 +135,44 @@ func (d *doctor) store(ctx context.Context) {
 		return // said already, and the doctor makes nothing
 	}
 	st, err := d.openStore(ctx, d.settings)
-	if err == nil {
-		err = errors.Join(st.Ping(ctx), st.Close())
+	if err != nil {
+		d.note("store", err, "")
+		return
 	}
-	d.note("store", err, d.settings.Store.Kind+": writes are durable")
+	d.note("store", st.Ping(ctx), d.settings.Store.Kind+": writes are durable")
+	d.keys(ctx, st)
+	if err := st.Close(); err != nil {
+		d.note("store", err, "")
+	}
+}
+
+// keys checks that the master key opens the keys in the store.
+func (d *doctor) keys(ctx context.Context, st store.Store) {
+	master, err := d.master()
+	where := "SLUICE_MASTER_KEY"
+	if err == nil && master == nil {
+		where = d.settings.MasterKey()
+		master, err = keyring.ReadMaster(durable.OS{}, where, d.rand)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if wrapped, err := st.Masters(ctx); err == nil && len(wrapped) == 0 {
+			d.warn("master key", where+" is not there yet: serve makes it")
+			return
+		}
+		err = fmt.Errorf("%w: the keys in the store cannot be read without it; bring it back, or set SLUICE_MASTER_KEY", err)
+	}
+	if !d.note("master key", err, where) {
+		return
+	}
+	keeper := keyring.NewKeeper(keyring.Config{Store: st, Master: master, Now: d.now, Rand: d.rand, Log: d.logger(d.settings.Log)})
+	for _, p := range d.settings.Participants {
+		check := "keys of " + p.Slug
+		if _, err := keeper.Open(ctx, p.Slug); fault.Is(err, fault.NotFound) {
+			d.warn(check, "there are none yet: serve makes them, or takes them over from an earlier version")
+		} else {
+			d.note(check, err, "the master key opens them")
+		}
+	}
 }
 
 // roots are those that peers are judged by here. Without the file the system's are meant, and nil says so.

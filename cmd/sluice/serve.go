@@ -37,7 +37,11 @@ func (a *app) serve(ctx context.Context, s settings.Settings) error {
 	if a.env("GOGC") == "" {
 		debug.SetGCPercent(connector.GCPercent)
 	}
-	c, err := connector.New(ctx, connector.Config{Settings: s, Now: a.now, Rand: a.rand, Log: a.logger(s.Log)})
+	master, err := a.master()
+	if err != nil {
+		return err
+	}
+	c, err := connector.New(ctx, connector.Config{Settings: s, Master: master, Now: a.now, Rand: a.rand, Log: a.logger(s.Log)})
 	if err != nil {
 		return err
 	}

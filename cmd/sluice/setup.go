@@ -153,6 +153,10 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	master, err := a.master()
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(dir, configName)
 	keep, undo, err := reserve(o.tokenOut)
 	if err != nil {
@@ -163,7 +167,7 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 		return err
 	}
 	// The connector itself makes participants, keys and logs: what init leaves is what serve would make.
-	c, err := connector.New(ctx, connector.Config{Settings: s.In(dir), Now: a.now, Rand: a.rand})
+	c, err := connector.New(ctx, connector.Config{Settings: s.In(dir), Master: master, Now: a.now, Rand: a.rand})
 	if err != nil {
 		return err
 	}

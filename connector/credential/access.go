@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -55,11 +56,11 @@ func (h *Holder) grant(local participant.Participant, to participant.DID, scopes
 	if err != nil {
 		return "", err
 	}
-	mac, err := accessMAC(keys, body)
+	key, err := keys.Secret(identity.SecretHolder)
 	if err != nil {
 		return "", err
 	}
-	return accessPrefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(mac), nil
+	return accessPrefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(accessMAC(key, body)), nil
 }
 
 // open reads an access token of this holder that was made for who presents it. How old it is, and whether it was used, is not judged.
@@ -76,9 +77,10 @@ func (h *Holder) open(local participant.Participant, from participant.DID, token
 	}
 	body, err1 := base64.RawURLEncoding.Strict().DecodeString(body64)
 	mac, err2 := base64.RawURLEncoding.Strict().DecodeString(mac64)
-	want, err3 := accessMAC(keys, body)
+	secrets, err3 := keys.Secrets(identity.SecretHolder)
+	ours := slices.ContainsFunc(secrets, func(key []byte) bool { return hmac.Equal(mac, accessMAC(key, body)) })
 	switch {
-	case errors.Join(err1, err2, err3) != nil || !hmac.Equal(mac, want) || json.Unmarshal(body, &a) != nil:
+	case errors.Join(err1, err2, err3) != nil || !ours || json.Unmarshal(body, &a) != nil:
 		return a, errors.New("access.mac")
 	case a.Holder != string(local.DID):
 		return a, errors.New("access.holder: it is another's")

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ type Issuer struct {
 }
 
 // Issue makes a credential of the type for the holder. Catena-X reads the members of subject (CX-0050).
-func (i *Issuer) Issue(holder participant.DID, kind string, subject Subject, life time.Duration) (id, token string, err error) {
+func (i *Issuer) Issue(ctx context.Context, holder participant.DID, kind string, subject Subject, life time.Duration) (id, token string, err error) {
 	u, err := uuid.NewRandomFromReader(i.Rand)
 	if err != nil {
 		return "", "", fmt.Errorf("credential: %w", err)
@@ -78,7 +79,7 @@ func (i *Issuer) Issue(holder participant.DID, kind string, subject Subject, lif
 		Window: identity.Window{IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(life).Unix()},
 		VC: vc{Context: []string{contextV1, contextCX}, ID: id, Type: []string{baseType, kind}, Issuer: rawIssuer, Issued: now.Format(time.RFC3339),
 			Expires: now.Add(life).Format(time.RFC3339), Subject: rawSubject}}
-	token, err = identity.SignJWT(string(i.DID), i.Keys, identity.UseIssue, "JWT", claims)
+	token, err = identity.SignJWT(ctx, string(i.DID), i.Keys, identity.UseIssue, "JWT", claims, now.Add(life))
 	return id, token, err
 }
 

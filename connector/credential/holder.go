@@ -39,15 +39,11 @@ const (
 	accessPrefix     = "sluice-at1."
 )
 
-func accessMAC(keys identity.Keys, body []byte) ([]byte, error) {
-	key, err := keys.Secret(identity.SecretHolder)
-	if err != nil {
-		return nil, err
-	}
+func accessMAC(key, body []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	m.Write([]byte("sluice/presentation-access/v1\x00"))
 	m.Write(body)
-	return m.Sum(nil), nil
+	return m.Sum(nil)
 }
 
 // granted opens an access token for the verifier that presents it, once.
@@ -104,7 +100,7 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	}
 	var out []string
 	for _, profile := range slices.Sorted(maps.Keys(shown)) {
-		vp, err := h.presentation(local, keys, verifier.DID, profile, shown[profile])
+		vp, err := h.presentation(ctx, local, keys, verifier.DID, profile, shown[profile])
 		if err != nil {
 			return nil, fault.Wrap(op, fault.Unavailable, err)
 		}
@@ -146,15 +142,15 @@ type enveloped struct {
 	Type    string `json:"type"`
 }
 
-func (h *Holder) presentation(local participant.Participant, keys identity.Keys, verifier participant.DID, profile string, credentials []string) (string, error) {
+func (h *Holder) presentation(ctx context.Context, local participant.Participant, keys identity.Keys, verifier participant.DID, profile string, credentials []string) (string, error) {
 	id, err := uuid.NewRandomFromReader(h.Rand)
 	if err != nil {
 		return "", err
 	}
-	n := h.Now().Unix()
+	n, until := h.Now().Unix(), h.Now().Add(presentationLife)
 	inner := vp{Context: []string{contextV1}, Type: []string{presentationType}, Holder: string(local.DID)}
 	claims := vpClaims{Issuer: string(local.DID), Subject: string(local.DID), Audience: string(verifier), ID: id.String(),
-		Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: n + int64(presentationLife/time.Second)}, VP: &inner}
+		Window: identity.Window{IssuedAt: n, NotBefore: n, Expires: until.Unix()}, VP: &inner}
 	typ := "JWT"
 	if profile == Profile20 {
 		typ, inner.Context = typeVP, []string{contextV2}
@@ -167,7 +163,7 @@ func (h *Holder) presentation(local participant.Participant, keys identity.Keys,
 		}
 		inner.Credentials = append(inner.Credentials, token)
 	}
-	token, err := identity.SignJWT(string(local.DID), keys, identity.UseToken, typ, claims)
+	token, err := identity.SignJWT(ctx, string(local.DID), keys, identity.UseToken, typ, claims, until)
 	if err != nil {
 		return "", fmt.Errorf("presentation: %w", err)
 	}

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,13 +26,12 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
 	"github.com/sluice-connector/sluice/policy"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -52,7 +50,7 @@ var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read", 
 // world is companies that know each other's documents; the verifier is told what the credential service answers, and finds status lists and
 // schemas on a server, through the guarded client.
 type world struct {
-	keys      map[participant.DID]*keyfile.Keys
+	keys      map[participant.DID]*keyring.Ring
 	documents map[string][]byte
 	wallet    []credential.Stored
 	holder    *credential.Holder
@@ -153,10 +151,10 @@ func setup(t *testing.T) *world {
 
 func setupWith(t *testing.T, c change) *world {
 	t.Helper()
-	w := &world{now: now, keys: map[participant.DID]*keyfile.Keys{}, documents: map[string][]byte{}, pages: map[string]http.HandlerFunc{}, asked: map[string]int{},
+	w := &world{now: now, keys: map[participant.DID]*keyring.Ring{}, documents: map[string][]byte{}, pages: map[string]http.HandlerFunc{}, asked: map[string]int{},
 		calls: &credential.Calls{}, answer: func() ([]string, error) { return nil, nil }}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk, lookalike} {
-		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyring.Draw("company", rand.Reader, time.Now)
 		check(t, err)
 		w.keys[did] = k
 		_, url, err := identity.ParseDID(string(did))
@@ -229,7 +227,7 @@ func check(t testing.TB, err error) {
 func (w *world) give(t *testing.T, kind string, subject credential.Subject) {
 	t.Helper()
 	issuer := credential.Issuer{DID: meridian, Keys: w.keys[meridian], Now: func() time.Time { return now }, Rand: rand.Reader}
-	_, token, err := issuer.Issue(boreal, kind, subject, time.Hour)
+	_, token, err := issuer.Issue(t.Context(), boreal, kind, subject, time.Hour)
 	check(t, err)
 	w.keep(t, token)
 }
@@ -333,7 +331,7 @@ func inner(name string, value any) members {
 // sign makes a token as its author should.
 func (w *world) sign(t testing.TB, did participant.DID, use identity.Use, typ string, claims any) string {
 	t.Helper()
-	token, err := identity.SignJWT(string(did), w.keys[did], use, typ, claims)
+	token, err := identity.SignJWT(t.Context(), string(did), w.keys[did], use, typ, claims, time.Time{})
 	check(t, err)
 	return token
 }
@@ -347,7 +345,9 @@ func (w *world) forge(t testing.TB, did participant.DID, use identity.Use, heade
 		check(t, err)
 		parts = append(parts, base64.RawURLEncoding.EncodeToString(b))
 	}
-	signature, err := w.keys[did].Sign(use, []byte(strings.Join(parts, ".")))
+	signer, err := w.keys[did].Signer(use)
+	check(t, err)
+	signature, err := signer.Sign(t.Context(), []byte(strings.Join(parts, ".")), time.Time{})
 	check(t, err)
 	return strings.Join(append(parts, base64.RawURLEncoding.EncodeToString(signature)), ".")
 }

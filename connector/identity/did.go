@@ -12,7 +12,8 @@ import (
 // maxDID bounds a DID in bytes.
 const maxDID = 512
 
-// ParseDID checks a did:web strictly (DCP 1.0, section 2.1) and returns the https URL of its document.
+// ParseDID checks a did:web strictly (DCP 1.0, section 2.1) and returns the https URL of its document. It takes the one form that a DID has: DIDs
+// are compared byte by byte, in trust lists and elsewhere, so a second spelling of the same company would be somebody else.
 func ParseDID(s string) (participant.DID, string, error) {
 	rest, ok := strings.CutPrefix(s, "did:web:")
 	if !ok || len(s) > maxDID {
@@ -43,38 +44,51 @@ func FormatDID(host, slug string) participant.DID {
 }
 
 func parseAuthority(s string) (string, error) {
-	host, port, hasPort := s, "", false
-	for _, sep := range []string{"%3A", "%3a"} {
-		if h, p, ok := strings.Cut(s, sep); ok {
-			host, port, hasPort = h, p, true
-			break
-		}
-	}
-	if host == "" || len(host) > 253 || strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" ||
+	host, port, hasPort := strings.Cut(s, "%3A")
+	if host == "" || len(host) > 253 || strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" ||
 		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
-		return "", fmt.Errorf("the host is not a DNS name")
+		return "", fmt.Errorf("the host is not a DNS name in lower case, with %%3A before a port")
 	}
 	last := host[strings.LastIndex(host, ".")+1:]
 	if strings.Trim(last, "0123456789") == "" {
 		return "", fmt.Errorf("the host is an address; did:web needs a name")
 	}
 	if !hasPort {
-		return strings.ToLower(host), nil
+		return host, nil
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port {
 		return "", fmt.Errorf("the port is not 1 to 65535")
 	}
-	return strings.ToLower(host) + ":" + port, nil
+	return host + ":" + port, nil
 }
 
+// plain are the characters that stand for themselves in a DID.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// parseSegment decodes one segment and encodes it again as that of a URL: decoding the whole would let a segment become two, or another host.
 func parseSegment(s string) (string, error) {
-	plain, err := url.PathUnescape(s)
-	if err != nil || plain == "" || plain == "." || plain == ".." || strings.ContainsAny(plain, `/\%?#@`) ||
-		strings.ContainsFunc(plain, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
+	decoded, err := url.PathUnescape(s)
+	if err != nil || decoded == "" || decoded == "." || decoded == ".." || strings.ContainsAny(decoded, `/\%?#@`) ||
+		strings.ContainsFunc(decoded, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
 		return "", fmt.Errorf("a path segment is empty, a dot segment, or has a character that does not belong there")
 	}
-	return url.PathEscape(plain), nil
+	if s != formatSegment(decoded) {
+		return "", fmt.Errorf("a path segment is not in its one form: %%XX in capitals, and for nothing but what needs it")
+	}
+	return url.PathEscape(decoded), nil
+}
+
+func formatSegment(decoded string) string {
+	var b strings.Builder
+	for i := range len(decoded) {
+		if strings.IndexByte(plain, decoded[i]) >= 0 {
+			b.WriteByte(decoded[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", decoded[i])
+		}
+	}
+	return b.String()
 }
 
 func short(s string) string {

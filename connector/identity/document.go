@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -33,15 +34,15 @@ type Service struct {
 type Document struct {
 	ID       participant.DID
 	Services []Service
-	keys     map[string]any                   // by absolute id
+	keys     map[string]any                   // by absolute id; nil is one that cannot be used
 	uses     map[Relationship]map[string]bool // which relationships list which keys
 	declared map[Relationship]bool
 }
 
 // Key returns the key of the absolute id if the relationship lists it.
 func (d *Document) Key(kid string, r Relationship) (any, error) {
-	key, ok := d.keys[kid]
-	if !ok {
+	key := d.keys[kid]
+	if key == nil {
 		return nil, ErrUnknownKey
 	}
 	if r == AssertionMethod && !d.declared[r] {
@@ -143,10 +144,14 @@ func ParseDocument(did participant.DID, data []byte) (*Document, error) {
 	return d, nil
 }
 
-// method adds a verification method; keys of kinds that are not allowed are left out, so that they are unknown.
+// methodTypes are those whose keys sign. Others are there for something else, such as agreeing on keys, whatever their keys could do.
+var methodTypes = []string{"JsonWebKey2020", "JsonWebKey", "EcdsaSecp256k1VerificationKey2019", "Ed25519VerificationKey2018", "RsaVerificationKey2018"}
+
+// method adds a verification method; keys of kinds that are not allowed are taken for none, so that they are unknown.
 func (d *Document) method(raw json.RawMessage) (string, error) {
 	var m struct {
 		ID         string          `json:"id"`
+		Type       string          `json:"type"`
 		Controller string          `json:"controller"`
 		JWK        json.RawMessage `json:"publicKeyJwk"`
 	}
@@ -160,8 +165,11 @@ func (d *Document) method(raw json.RawMessage) (string, error) {
 	if m.Controller != "" && m.Controller != string(d.ID) {
 		return "", fmt.Errorf("DID document: a verification method has another controller")
 	}
-	key, err := parseJWK(m.JWK)
-	if err == nil {
+	d.keys[id] = nil
+	if !slices.Contains(methodTypes, m.Type) {
+		return id, nil
+	}
+	if key, err := parseJWK(m.JWK); err == nil {
 		d.keys[id] = key
 	}
 	return id, nil

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -81,17 +82,18 @@ func DIDOf(kid string) (string, bool) {
 // contents says what is in tokens of data model 2.0 (VC-JOSE-COSE, section 3.1).
 var contents = map[string]string{"vc+jwt": "vc", "vp+jwt": "vp"}
 
-// SignJWT makes a compact JWS with the newest key of the use. typ is the header's type.
-func SignJWT(did string, keys Keys, use Use, typ string, claims any) (string, error) {
-	public := keys.Public(use)
-	if len(public) == 0 {
-		return "", fmt.Errorf("no key for use %q", use)
-	}
-	alg, err := algorithmOf(public[0].Key)
+// SignJWT makes a compact JWS with the key that signs for the use now. typ is the header's type; until is when the claims are no longer good.
+func SignJWT(ctx context.Context, did string, keys Keys, use Use, typ string, claims any, until time.Time) (string, error) {
+	signer, err := keys.Signer(use)
 	if err != nil {
 		return "", err
 	}
-	header, err := json.Marshal(Header{Algorithm: alg.String(), KeyID: did + "#" + public[0].ID, Type: typ, Content: contents[typ]})
+	public := signer.Public()
+	alg, err := algorithmOf(public.Key)
+	if err != nil {
+		return "", err
+	}
+	header, err := json.Marshal(Header{Algorithm: alg.String(), KeyID: did + "#" + public.ID, Type: typ, Content: contents[typ]})
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +105,7 @@ func SignJWT(did string, keys Keys, use Use, typ string, claims any) (string, er
 	b.WriteString(base64.RawURLEncoding.EncodeToString(header))
 	b.WriteByte('.')
 	b.WriteString(base64.RawURLEncoding.EncodeToString(payload))
-	signature, err := keys.Sign(use, b.Bytes())
+	signature, err := signer.Sign(ctx, b.Bytes(), until)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -35,18 +37,32 @@ const (
 	SecretCursor Secret = "cursor" // page tokens
 )
 
-// Keys signs for one hosted participant. A key service can keep it: no private byte leaves it.
+// Keys signs and seals for one hosted participant. What keeps them may be elsewhere: no private byte of a signing key leaves it. Keys are
+// rotated while they are used, so each call sees those of its moment.
 type Keys interface {
-	// Public lists the public keys of the use, newest first; the first one signs.
+	// Public lists the keys of the use that the DID document shows: the one that signs now first, then the others, newest first. Among them
+	// are those that will sign soon, and those that no longer do and whose signatures are still good.
 	Public(use Use) []PublicKey
-	// Sign signs with the newest key of the use: a JWS signature over the input, in the algorithm of the key.
-	Sign(use Use, input []byte) ([]byte, error)
+	// Signer returns the key that signs for the use now. Who holds it may finish signing with it whatever happens to the key meanwhile.
+	Signer(use Use) (Signer, error)
+	// Generation changes whenever what Public lists does.
+	Generation() uint64
 	// LogKey is the Ed25519 key of the decision log's checkpoints.
 	LogKey() ed25519.PublicKey
 	// SignLog signs a checkpoint.
 	SignLog(msg []byte) ([]byte, error)
-	// Secret returns a symmetric key.
+	// Secret returns the symmetric key that seals now.
 	Secret(name Secret) ([]byte, error)
+	// Secrets lists those that still open what they sealed, the one that seals now first.
+	Secrets(name Secret) ([][]byte, error)
+}
+
+// Signer is one key that signs.
+type Signer interface {
+	Public() PublicKey
+	// Sign returns a JWS signature over the input, in the algorithm of the key. until is when what is signed is no longer good: the DID
+	// document lists the key at least so long, unless it is revoked.
+	Sign(ctx context.Context, input []byte, until time.Time) ([]byte, error)
 }
 
 // PublicKey is a key as a DID document shows it.
@@ -108,8 +124,15 @@ func parseJWK(raw []byte) (any, error) {
 	case *ecdsa.PrivateKey, ed25519.PrivateKey:
 		return nil, fmt.Errorf("the key is private")
 	}
-	_, err = algorithmOf(key)
-	return key, err
+	if _, err := algorithmOf(key); err != nil {
+		return nil, err
+	}
+	if ec, ok := key.(*ecdsa.PublicKey); ok {
+		if _, err := ec.ECDH(); err != nil {
+			return nil, fmt.Errorf("the key is not on its curve: %w", err)
+		}
+	}
+	return key, nil
 }
 
 // digestOf names a public key by what it is, whatever a document calls it.

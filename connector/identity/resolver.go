@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync"
 	"time"
@@ -13,12 +14,13 @@ import (
 	"github.com/sluice-connector/sluice/connector/turn"
 )
 
-// Fetch gets the bytes behind the URL of a DID document through the guarded dialer.
+// Fetch gets the bytes behind the URL of a DID document through the guarded dialer. ErrGone says that the host answered, and has none.
 type Fetch func(ctx context.Context, url string, limit int64) ([]byte, error)
 
 const (
 	goodLife = 5 * time.Minute
 	badLife  = 10 * time.Second
+	young    = time.Second // a document of this age is fresh
 	maxCache = 10000
 	patience = 5 * time.Second // with one fetch, and with the wait for a place before it
 
@@ -34,7 +36,11 @@ const (
 // ErrBusy tells that a DID was not looked up, because too much is under way already or its host failed too often.
 var ErrBusy = errors.New("did.busy")
 
-// Resolver resolves did:web with a bounded, always expiring cache. One fetch at a time per DID, a few per host, a bounded number in all; a host
+// ErrGone tells that a DID has no document any more. Nothing that was known of it is good from then on.
+var ErrGone = errors.New("did.gone")
+
+// Resolver resolves did:web with a bounded, always expiring cache. A document is kept for five minutes from when it was fetched, and no longer,
+// whether its host answers then or not; it goes before that when its host says that it is gone, or has another in its place. One fetch at a time per DID, a few per host, a bounded number in all; a host
 // that keeps failing for DIDs that were never found there is left alone for a while.
 type Resolver struct {
 	fetch  Fetch
@@ -45,6 +51,7 @@ type Resolver struct {
 	mu    sync.Mutex
 	cache map[participant.DID]resolved
 	hosts map[string]*host
+	epoch int // how often something was forgotten
 }
 
 type resolved struct {
@@ -52,7 +59,8 @@ type resolved struct {
 	err     error
 	at      time.Time
 	expires time.Time
-	known   bool // a document was found once
+	looked  time.Time // when a document was last fetched although one was kept
+	known   bool      // a document was found once
 }
 
 // host is a host that something is fetched from, or that has failed lately.
@@ -67,13 +75,15 @@ func NewResolver(fetch Fetch, now func() time.Time) *Resolver {
 	return &Resolver{fetch: fetch, now: now, places: turn.New(maxFetches, maxShare, maxShare), cache: map[participant.DID]resolved{}, hosts: map[string]*host{}}
 }
 
-// Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID.
+// Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID: a key may be newer than the
+// document that is kept, and whoever invents keys must not make us ask for each.
 func (r *Resolver) Resolve(ctx context.Context, did participant.DID, fresh bool) (*Document, error) {
 	if got, ok := r.cached(did, fresh); ok {
 		return got.doc, got.err
 	}
-	// Who waits together is of one line: nobody's look hangs on how long another's line is.
-	result := r.group.DoChan(turn.Line(ctx)+" "+string(did), func() (any, error) {
+	// Who waits together is of one line: nobody's look hangs on how long another's line is. And what began before something was forgotten is
+	// nobody's who comes after.
+	result := r.group.DoChan(fmt.Sprint(r.forgotten(), " ", turn.Line(ctx), " ", did), func() (any, error) {
 		// The fetch serves everybody who waits, so it does not hang on one caller's context.
 		got := r.load(context.WithoutCancel(ctx), did, fresh)
 		return got.doc, got.err
@@ -95,7 +105,22 @@ func (r *Resolver) cached(did participant.DID, fresh bool) (resolved, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	got, ok := r.cache[did]
-	return got, ok && now.Before(got.expires) && !(fresh && now.Sub(got.at) >= badLife)
+	return got, ok && now.Before(got.expires) && !(fresh && now.Sub(got.at) >= young && now.Sub(got.looked) >= badLife)
+}
+
+// Forget drops what is known of the DID, because something in it is no longer true. Fetches that are under way do not bring it back.
+func (r *Resolver) Forget(did participant.DID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.epoch++
+	delete(r.cache, did)
+}
+
+// forgotten is how often something was forgotten.
+func (r *Resolver) forgotten() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
 }
 
 // load fetches the document and remembers it or its failure. Only the failures of DIDs that were never found count against their host: what
@@ -126,22 +151,27 @@ func (r *Resolver) load(ctx context.Context, did participant.DID, fresh bool) re
 	}
 	defer leave()
 	// Who missed the cache just before another fetch ended finds its result here.
-	got, ok := r.cached(did, fresh)
+	before, ok := r.cached(did, fresh)
 	if ok {
-		return got
+		return before
 	}
-	if !got.known && r.exhausted(h) {
+	if !before.known && r.exhausted(h) {
 		return resolved{err: ErrBusy}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	got = resolved{known: got.known}
+	epoch := r.forgotten()
+	got := resolved{known: before.known, looked: before.looked}
+	if now := r.now(); fresh && now.Before(before.expires) {
+		got.looked = now
+	}
 	body, err := r.fetch(ctx, address, MaxDocument)
+	answered := err == nil || errors.Is(err, ErrGone)
 	if err == nil {
 		got.doc, err = ParseDocument(did, body)
 	}
 	got.err = err
-	r.keep(did, h, got)
+	r.keep(did, h, got, before, answered, epoch)
 	return got
 }
 
@@ -181,7 +211,9 @@ func (r *Resolver) exhausted(h *host) bool {
 	return h.spent.Sub(now) > (maxFailures-1)*forgiven
 }
 
-func (r *Resolver) keep(did participant.DID, h *host, got resolved) {
+// keep remembers what came of a fetch. When the host did not answer, a document that is young enough stays: who sends a key that is not there
+// must not take those away who are.
+func (r *Resolver) keep(did participant.DID, h *host, got, before resolved, answered bool, epoch int) {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,6 +229,14 @@ func (r *Resolver) keep(did participant.DID, h *host, got resolved) {
 	}
 	got.known = got.known || got.err == nil
 	got.at, got.expires = now, now.Add(life)
+	if !answered && before.doc != nil && now.Before(before.expires) {
+		looked := got.looked
+		got = before
+		got.looked = looked
+	}
+	if epoch != r.epoch {
+		return
+	}
 	if _, there := r.cache[did]; !there && len(r.cache) >= maxCache {
 		r.makeRoom(now)
 	}

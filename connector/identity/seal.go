@@ -92,11 +92,7 @@ func (v Vault) secret(local participant.Participant, name Secret) ([]byte, error
 	return keys.Secret(name)
 }
 
-func (v Vault) aead(local participant.Participant, name Secret) (cipher.AEAD, error) {
-	key, err := v.secret(local, name)
-	if err != nil {
-		return nil, err
-	}
+func aead(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
@@ -105,7 +101,11 @@ func (v Vault) aead(local participant.Participant, name Secret) (cipher.AEAD, er
 }
 
 func (v Vault) seal(local participant.Participant, name Secret, plain []byte, bind string) ([]byte, error) {
-	aead, err := v.aead(local, name)
+	key, err := v.secret(local, name)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	aead, err := aead(key)
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
@@ -116,17 +116,28 @@ func (v Vault) seal(local participant.Participant, name Secret, plain []byte, bi
 	return aead.Seal(nonce, nonce, plain, []byte(local.Slug+"\x00"+bind)), nil
 }
 
+// open tries what seals now first, and then what sealed before it.
 func (v Vault) open(local participant.Participant, name Secret, sealed []byte, bind string) ([]byte, error) {
-	aead, err := v.aead(local, name)
+	keys, err := v.Keys(local)
 	if err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
-	if len(sealed) < aead.NonceSize() {
-		return nil, errors.New("unseal: too short")
-	}
-	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(local.Slug+"\x00"+bind))
+	secrets, err := keys.Secrets(name)
 	if err != nil {
-		return nil, errors.New("unseal: not ours, or changed")
+		return nil, fmt.Errorf("unseal: %w", err)
 	}
-	return plain, nil
+	for _, key := range secrets {
+		aead, err := aead(key)
+		if err != nil {
+			return nil, fmt.Errorf("unseal: %w", err)
+		}
+		if len(sealed) < aead.NonceSize() {
+			return nil, errors.New("unseal: too short")
+		}
+		plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(local.Slug+"\x00"+bind))
+		if err == nil {
+			return plain, nil
+		}
+	}
+	return nil, errors.New("unseal: not ours, or changed")
 }

@@ -42,14 +42,14 @@ type tokenClaims struct {
 
 // IssueToken makes a self-issued token (DCP 1.0, section 1.1) of did for the audience. access, when set, is the presentation access
 // token that it carries.
-func IssueToken(did, audience participant.DID, keys Keys, access string, now time.Time, rand io.Reader) (string, error) {
+func IssueToken(ctx context.Context, did, audience participant.DID, keys Keys, access string, now time.Time, rand io.Reader) (string, error) {
 	id, err := uuid.NewRandomFromReader(rand)
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
-	n := now.Unix()
-	return SignJWT(string(did), keys, UseToken, "JWT", tokenClaims{Issuer: string(did), Subject: string(did), Audience: string(audience), ID: id.String(),
-		Window: Window{IssuedAt: n, NotBefore: n, Expires: n + int64(TokenLife/time.Second)}, Token: access})
+	n, until := now.Unix(), now.Add(TokenLife)
+	return SignJWT(ctx, string(did), keys, UseToken, "JWT", tokenClaims{Issuer: string(did), Subject: string(did), Audience: string(audience), ID: id.String(),
+		Window: Window{IssuedAt: n, NotBefore: n, Expires: until.Unix()}, Token: access}, until)
 }
 
 // Replay remembers token ids, durably and in one step.

@@ -166,7 +166,7 @@ func (s *Service) StatusList(ctx context.Context, local participant.Participant,
 	if err != nil {
 		return Published{}, fault.Wrap(op, fault.Internal, err)
 	}
-	token, err := s.signList(local, keys, l, now)
+	token, err := s.signList(ctx, local, keys, l, now)
 	if err != nil {
 		return Published{}, fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -197,7 +197,7 @@ func (s *Service) wake(p participant.ID, lists []string) {
 }
 
 // signList makes the list credential, in the profile of the credentials whose list it is.
-func (s *Service) signList(local participant.Participant, keys identity.Keys, l List, now time.Time) (string, error) {
+func (s *Service) signList(ctx context.Context, local participant.Participant, keys identity.Keys, l List, now time.Time) (string, error) {
 	bits, err := statuslist.FromBytes(l.Bits)
 	if err != nil {
 		return "", err
@@ -205,5 +205,5 @@ func (s *Service) signList(local participant.Participant, keys identity.Keys, l 
 	kind, address := kindOf(l.Profile), s.cfg.StatusURL(local, l.ID)
 	begins := now.UTC().Truncate(time.Second)
 	return draft{id: address, profile: l.Profile, contexts: kind.Contexts()[1:], types: []string{kind.CredentialType()},
-		subject: statuslist.Subject{Kind: kind, ID: address + "#list", Purposes: []string{l.Purpose}, Bits: bits}, begins: begins, ends: begins.Add(listLife)}.sign(local.DID, keys)
+		subject: statuslist.Subject{Kind: kind, ID: address + "#list", Purposes: []string{l.Purpose}, Bits: bits}, begins: begins, ends: begins.Add(listLife)}.sign(ctx, local.DID, keys)
 }

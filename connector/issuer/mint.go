@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -80,7 +81,7 @@ type schema struct {
 }
 
 // sign makes the credential's text. The issuer is the DID, never a base URL: whoever checks compares it with the key's.
-func (d draft) sign(did participant.DID, keys identity.Keys) (string, error) {
+func (d draft) sign(ctx context.Context, did participant.DID, keys identity.Keys) (string, error) {
 	var status any
 	switch len(d.status) {
 	case 0:
@@ -96,18 +97,18 @@ func (d draft) sign(did participant.DID, keys identity.Keys) (string, error) {
 	from, until := d.begins.UTC().Format(time.RFC3339), d.ends.UTC().Format(time.RFC3339)
 	types := append([]string{baseType}, d.types...)
 	if d.profile == ProfileVC20 {
-		return identity.SignJWT(string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.contexts...), ID: d.id, Type: types,
+		return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.contexts...), ID: d.id, Type: types,
 			Issuer: string(did), From: from, Until: until, Subject: d.subject, Status: status, Schema: described, Iss: string(did), Sub: string(d.about), JTI: d.id,
-			IssuedAt: d.begins.Unix(), Expires: d.ends.Unix()})
+			IssuedAt: d.begins.Unix(), Expires: d.ends.Unix()}, d.ends)
 	}
-	return identity.SignJWT(string(did), keys, identity.UseIssue, "JWT", vc11{Issuer: string(did), Subject: string(d.about), ID: d.id,
+	return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "JWT", vc11{Issuer: string(did), Subject: string(d.about), ID: d.id,
 		Window: identity.Window{IssuedAt: d.begins.Unix(), NotBefore: d.begins.Unix(), Expires: d.ends.Unix()},
 		VC: vc11Inner{Context: append([]string{contextV1}, d.contexts...), ID: d.id, Type: types, Issuer: string(did), Issued: from, Expires: until,
-			Subject: d.subject, Status: status, Schema: described}})
+			Subject: d.subject, Status: status, Schema: described}}, d.ends)
 }
 
 // mint signs a credential of the definition. Its places are in the row already.
-func (s *Service) mint(local participant.Participant, d Definition, holder participant.DID, members map[string]any, places []Place, now time.Time) (Credential, string, error) {
+func (s *Service) mint(ctx context.Context, local participant.Participant, d Definition, holder participant.DID, members map[string]any, places []Place, now time.Time) (Credential, string, error) {
 	const op = "issuer.mint"
 	keys, err := s.cfg.Keys(local)
 	if err != nil {
@@ -128,7 +129,7 @@ func (s *Service) mint(local participant.Participant, d Definition, holder parti
 		list := s.cfg.StatusURL(local, p.List)
 		made.status = append(made.status, statuslist.Entry{Kind: kindOf(d.Profile), ID: list + "#" + big.NewInt(int64(p.Index)).String(), Purpose: p.Purpose, Index: p.Index, List: list})
 	}
-	token, err := made.sign(local.DID, keys)
+	token, err := made.sign(ctx, local.DID, keys)
 	if err != nil {
 		return Credential{}, "", fault.Wrap(op, fault.Unavailable, err)
 	}

@@ -351,7 +351,7 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 		if err != nil {
 			return changes, nil, nil, err
 		}
-		made, token, err := s.mint(local, d, holder, members, places, now)
+		made, token, err := s.mint(ctx, local, d, holder, members, places, now)
 		if err != nil {
 			return changes, nil, nil, err
 		}

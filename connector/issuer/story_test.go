@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -29,7 +28,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/store/sqlstore"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -110,7 +108,7 @@ func setup(t *testing.T) *bench {
 	store, err := embedded.Open(t.Context(), embedded.Options{Dir: t.TempDir(), Rand: rand.Reader})
 	check(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyring.Draw("company", rand.Reader, time.Now)
 	check(t, err)
 	b := &bench{t: t, store: store, keys: keys, now: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)}
 	b.vault = identity.Vault{Keys: func(participant.Participant) (identity.Keys, error) { return keys, nil }, Rand: rand.Reader}

@@ -63,6 +63,7 @@ func Kinds() []Kind {
 // Message is one message of the protocol, in or out. Fields that its kind does not have are zero.
 type Message struct {
 	Kind        Kind
+	ID          string // of the message itself, if it has one; ours do
 	ConsumerPID string
 	ProviderPID string
 	Callback    string    // initial request and initial offer only

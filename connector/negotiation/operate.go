@@ -266,8 +266,7 @@ func (s *Service) Propose(ctx context.Context, local participant.Participant, id
 			}
 			d, asked, err = s.own(ctx, local, *n, o)
 		}
-		// What the peer says next is new, although it may be byte for byte what it said before: it may propose the same again.
-		n.Offer, n.Accepted = o, Receipt{}
+		n.Offer, n.Accepted = o, n.Accepted.Moved()
 		return answer{message: &Message{Kind: kind, Offer: &o}, to: to, entries: []decisionlog.Entry{asked}}, d, err
 	})
 }

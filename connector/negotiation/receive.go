@@ -58,7 +58,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	}
 	next := at
 	next.State, next.Updated = to, s.cfg.Now()
-	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)
+	next.Accepted = process.ReceiptOf(m.Kind, m.ID, m.Raw)
 	if next.PeerPID == "" {
 		next.PeerPID = said.PID(n.Role.Other())
 	}
@@ -85,7 +85,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 // repeated reports a byte-equal repeat of the last accepted message: it gets the same answer again, except counter-offers and in
 // final states, where the protocol wants an error (section 3.6).
 func repeated(n Negotiation, m Message) bool {
-	return m.Kind != Request && !n.State.Final() && n.Accepted == process.ReceiptOf(m.Kind, m.Raw)
+	return m.Kind != Request && !n.State.Final() && n.Accepted == process.ReceiptOf(m.Kind, m.ID, m.Raw)
 }
 
 // effective is the negotiation as the sender of m sees it: when m is legal only after our pending transition, the peer has taken
@@ -208,7 +208,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
-		State: Requested, Offer: *m.Offer, Accepted: process.ReceiptOf(Request, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+		State: Requested, Offer: *m.Offer, Accepted: process.ReceiptOf(Request, m.ID, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	entry, claims, seen, err := s.published(ctx, local, peer, n, m)
 	if err != nil {
 		return Received{}, err
@@ -250,7 +250,7 @@ func (s *Service) openOffer(ctx context.Context, local participant.Participant, 
 	}
 	now := s.cfg.Now()
 	n := Negotiation{Participant: local.ID, ID: id, Version: 1, Role: Consumer, Peer: peer.DID, PeerPID: m.ProviderPID, Callback: m.Callback,
-		State: Offered, Offer: *m.Offer, Accepted: process.ReceiptOf(OfferMessage, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+		State: Offered, Offer: *m.Offer, Accepted: process.ReceiptOf(OfferMessage, m.ID, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	refused := func(entry decisionlog.Entry, code string, reasons []string) (Received, error) {
 		if err := s.cfg.Offers.Record(ctx, local.ID, commit.Effects{Decisions: []decisionlog.Entry{entry}}); err != nil {
 			return Received{}, err

@@ -73,11 +73,16 @@ func (s *Service) reply(n Negotiation, owed *commit.Owed, created bool) Received
 // owe encodes the message once and makes it owed by the negotiation; next gets the pending transition.
 func (s *Service) owe(n *Negotiation, m Message, to State) (*commit.Owed, error) {
 	m.ConsumerPID, m.ProviderPID, m.ToConsumer = n.status().ConsumerPID, n.status().ProviderPID, n.Role == Provider
+	id, err := process.NewID(s.cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
+	m.ID = id
 	path, body, err := s.cfg.Codec.EncodeNegotiation(m)
 	if err != nil {
 		return nil, fault.Wrap("negotiation.owe", fault.Internal, err)
 	}
-	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{ID: id, Participant: n.Participant, Process: commit.Negotiation, ProcessID: n.ID, Peer: n.Peer,
 		Message: string(m.Kind), Body: body, Trace: n.Trace}, n.Callback, path)
 	if err != nil {
 		return nil, err

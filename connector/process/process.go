@@ -36,10 +36,22 @@ func (r Role) Other() Role {
 type Receipt[K ~string] struct {
 	Kind   K
 	Digest string // SHA-256, hex, of the bytes
+	Named  bool   // the message has an id of its own, so that no other one has these bytes
 }
 
-// ReceiptOf is the receipt of a message with these bytes.
-func ReceiptOf[K ~string](kind K, raw []byte) Receipt[K] { return Receipt[K]{kind, Digest(raw)} }
+// ReceiptOf is the receipt of a message with these bytes, and with this id if it has one.
+func ReceiptOf[K ~string](kind K, id string, raw []byte) Receipt[K] {
+	return Receipt[K]{kind, Digest(raw), id != ""}
+}
+
+// Moved is the receipt after a step of our own. What the peer says next may be new although it is byte for byte what it said before: it may
+// suspend again, or propose the same again. Only a message with an id is known for a repeat by then.
+func (r Receipt[K]) Moved() Receipt[K] {
+	if r.Named {
+		return r
+	}
+	return Receipt[K]{}
+}
 
 // Pending is an outgoing transition: it completes on the peer's 2xx, or on an inbound message that is legal only after it. The zero value
 // is none.
@@ -95,14 +107,17 @@ func NewID(rand io.Reader) (string, error) {
 	return id.URN(), nil
 }
 
-// Owe completes a message that a process owes: an id, the address below the peer's base URL, and the time until which its first attempt is
-// left to who commits it.
+// Owe completes a message that a process owes: an id unless it has one, the address below the peer's base URL, and the time until which its
+// first attempt is left to who commits it.
 func Owe(rand io.Reader, now time.Time, o commit.Owed, base, path string) (*commit.Owed, error) {
-	id, err := NewID(rand)
-	if err != nil {
-		return nil, err
+	if o.ID == "" {
+		id, err := NewID(rand)
+		if err != nil {
+			return nil, err
+		}
+		o.ID = id
 	}
-	o.ID, o.URL, o.Created, o.Due = id, strings.TrimRight(base, "/")+path, now, now.Add(outbox.Hold)
+	o.URL, o.Created, o.Due = strings.TrimRight(base, "/")+path, now, now.Add(outbox.Hold)
 	return &o, nil
 }
 

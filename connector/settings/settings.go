@@ -21,6 +21,7 @@ const MaxBytes = 1 << 20
 type Settings struct {
 	Data         string        `yaml:"data"`
 	Store        Store         `yaml:"store"`
+	Keys         Keys          `yaml:"keys"`
 	Public       Listener      `yaml:"public"`
 	Management   Management    `yaml:"management"`
 	Participants []Participant `yaml:"participants"`
@@ -43,6 +44,19 @@ const (
 	Embedded = "embedded"
 	Postgres = "postgres"
 )
+
+// Keys says where the master key is.
+type Keys struct {
+	Master string `yaml:"master"` // file; see Settings.MasterKey
+}
+
+// MasterKey is the file of the master key.
+func (s Settings) MasterKey() string {
+	if s.Keys.Master != "" {
+		return s.Keys.Master
+	}
+	return filepath.Join(s.Data, "master.key")
+}
 
 // Listener is what peers reach.
 type Listener struct {
@@ -221,7 +235,7 @@ func Parse(r io.Reader) (Settings, error) {
 
 // In returns the settings with relative paths made relative to dir, the directory of the file.
 func (s Settings) In(dir string) Settings {
-	for _, path := range []*string{&s.Data, &s.Public.Cert, &s.Public.Key, &s.Management.Cert, &s.Management.Key,
+	for _, path := range []*string{&s.Data, &s.Keys.Master, &s.Public.Cert, &s.Public.Key, &s.Management.Cert, &s.Management.Key,
 		&s.Profile.File, &s.Egress.Roots} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)

@@ -24,6 +24,7 @@ type Store interface {
 	Participants
 	Tokens
 	wallet.Store
+	Keys
 	catalog.Store
 	negotiation.Store
 	transfer.Store

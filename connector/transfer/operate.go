@@ -75,8 +75,7 @@ func (s *Service) operate(ctx context.Context, local participant.Participant, id
 		next := t
 		next.Updated, next.LastRecord, next.Held = s.cfg.Now(), entry.ID, ""
 		if t.Role == Provider || m.Kind == Start {
-			// What the peer says next is new, although it may be byte for byte what it said before: it may suspend, or resume, again.
-			next.Accepted = Receipt{}
+			next.Accepted = t.Accepted.Moved()
 		}
 		e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Settled: t.Pending.Owed}
 		if m.Kind == Start && t.Role == Provider {

@@ -35,7 +35,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	if err := process.Addressed(t.Role, t.ID, t.PeerPID, said); err != nil {
 		return Received{}, err
 	}
-	if !t.State.Final() && t.Accepted == process.ReceiptOf(m.Kind, m.Raw) {
+	if !t.State.Final() && t.Accepted == process.ReceiptOf(m.Kind, m.ID, m.Raw) {
 		return s.reply(t, nil, false), nil
 	}
 	at := t.effective(m)
@@ -48,7 +48,7 @@ func (s *Service) receive(ctx context.Context, local participant.Participant, pe
 	}
 	next := at
 	next.State, next.Updated, next.Pending, next.Held = to, s.cfg.Now(), Pending{}, ""
-	next.Accepted = process.ReceiptOf(m.Kind, m.Raw)
+	next.Accepted = process.ReceiptOf(m.Kind, m.ID, m.Raw)
 	if next.PeerPID == "" {
 		next.PeerPID = said.PID(t.Role.Other())
 	}
@@ -172,7 +172,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	now := s.cfg.Now()
 	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
 		State: Requested, AgreementID: a.ID, Asset: a.Asset, Format: m.Format, Claims: claims,
-		Accepted: process.ReceiptOf(Request, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+		Accepted: process.ReceiptOf(Request, m.ID, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
 	owed, entries, err := s.start(ctx, local, &t, m.Raw, s.cfg.Hold)
 	if err != nil {
 		return Received{}, err

@@ -76,11 +76,16 @@ func (s *Service) reply(t Transfer, owed *commit.Owed, created bool) Received {
 
 func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
 	m.ConsumerPID, m.ProviderPID, m.ToConsumer = t.status().ConsumerPID, t.status().ProviderPID, t.Role == Provider
+	id, err := process.NewID(s.cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
+	m.ID = id
 	path, body, err := s.cfg.Codec.EncodeTransfer(m)
 	if err != nil {
 		return nil, fault.Wrap("transfer.owe", fault.Internal, err)
 	}
-	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
+	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{ID: id, Participant: t.Participant, Process: commit.Transfer, ProcessID: t.ID, Peer: t.Peer,
 		Message: string(m.Kind), Body: body, Trace: t.Trace}, t.Callback, path)
 	if err != nil {
 		return nil, err

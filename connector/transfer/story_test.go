@@ -694,3 +694,28 @@ func TestAWishToResumeThatCrossesTheProvidersStartIsGrantedByIt(t *testing.T) {
 		t.Error("the token does not open it")
 	}
 }
+
+func TestASuspensionThatComesAgainAfterTheResumptionUndoesNothing(t *testing.T) {
+	t.Parallel()
+	b := started(t)
+	b.do(t, b.boreal, suspend)
+	pause := b.boreal.Take(suspension)
+	b.Hand(pause, b.boreal) // the answer is lost
+	b.do(t, b.cobalt, resume)
+	again := b.cobalt.Take(start)
+	if a := b.Hand(pause, b.boreal); a.Status != 200 {
+		t.Errorf("the same suspension got %+v", a)
+	}
+	b.Deliver(again, b.cobalt)
+	if a := b.Hand(pause, b.boreal); a.Status != 200 || a.State != "STARTED" {
+		t.Errorf("a late copy of it got %+v", a)
+	}
+	b.Run()
+	b.want(t, transfer.Started)
+	if !b.opens(t) {
+		t.Error("the token does not open it")
+	}
+	b.do(t, b.boreal, suspend)
+	b.Run()
+	b.want(t, transfer.Suspended)
+}

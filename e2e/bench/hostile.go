@@ -24,10 +24,12 @@ import (
 
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -47,7 +49,7 @@ type siege struct {
 	URL       string // of the message that begins a negotiation
 	Own       string // DID of the hostile peers: they are members, and can prove it
 	Target    string // DID of who is attacked
-	Keys      string // file
+	Data      string // data directory of the hostile peers
 	Roots     []byte // certificate of the authority
 	Addresses int    // of how many addresses they come
 }
@@ -61,24 +63,24 @@ func hostile(ctx context.Context, dir string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := filepath.Join(dir, settings.Embedded, "dusk", "keys", "dusk.json")
+	data := filepath.Join(dir, settings.Embedded, "dusk")
 	_, _ = several(ctx, n, 20) // warm
-	many, err := besieged(ctx, n, keys, hostilePeers)
+	many, err := besieged(ctx, n, data, hostilePeers)
 	if err == nil {
 		var one []row
-		one, err = besieged(ctx, n, keys, 1)
+		one, err = besieged(ctx, n, data, 1)
 		many = append(many, one...)
 	}
 	return many, errors.Join(err, n.Close())
 }
 
-func besieged(ctx context.Context, n *network.Network, keys string, addresses int) ([]row, error) {
+func besieged(ctx context.Context, n *network.Network, data string, addresses int) ([]row, error) {
 	_, document, err := identity.ParseDID(string(n.Companies["cobalt"].Local.DID))
 	if err != nil {
 		return nil, err
 	}
 	s := siege{URL: strings.TrimSuffix(document, "/did.json") + "/dsp/2025-1/negotiations/request", Own: string(n.Companies["dusk"].Local.DID),
-		Target: string(n.Companies["cobalt"].Local.DID), Keys: keys, Roots: n.CA.PEM(), Addresses: addresses}
+		Target: string(n.Companies["cobalt"].Local.DID), Data: data, Roots: n.CA.PEM(), Addresses: addresses}
 	var alone, under []time.Duration
 	var failedAlone, failed, deeds int
 	var lasted, peace, war time.Duration
@@ -206,14 +208,29 @@ func ratio(a, b []time.Duration, q float64) float64 {
 // attack is what the hostile peers share.
 type attack struct {
 	siege
-	keys  *keyfile.Keys
+	keys  identity.Keys
 	host  string
 	roots *x509.CertPool
 	deeds atomic.Int64
 }
 
+// stolen opens the keys of the hostile peers, who have what their own connector has.
+func stolen(data string) (identity.Keys, error) {
+	ctx := context.Background()
+	st, err := embedded.Open(ctx, embedded.Options{Dir: data, Rand: rand.Reader})
+	if err != nil {
+		return nil, err
+	}
+	master, err := keyring.ReadMaster(durable.OS{}, filepath.Join(data, "master.key"), rand.Reader)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	keys, err := keyring.NewKeeper(keyring.Config{Store: st, Master: master, Now: time.Now, Rand: rand.Reader}).Open(ctx, "dusk")
+	return keys, errors.Join(err, st.Close())
+}
+
 func newAttack(s siege) (*attack, error) {
-	keys, err := keyfile.Open(s.Keys, rand.Reader)
+	keys, err := stolen(s.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +271,7 @@ func (a *attack) run(ctx context.Context, i int) {
 }
 
 func (a *attack) token() string {
-	token, _ := identity.IssueToken(participant.DID(a.Own), participant.DID(a.Target), a.keys, "", time.Now(), rand.Reader)
+	token, _ := identity.IssueToken(context.Background(), participant.DID(a.Own), participant.DID(a.Target), a.keys, "", time.Now(), rand.Reader)
 	return token
 }
 

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +23,10 @@ import (
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // street is where identity is the point: Boreal Drives is attacked, Cobalt Cells is honest, and Mallory serves DID documents of her own making,
@@ -36,7 +34,7 @@ import (
 type street struct {
 	boreal, cobalt *network.Company
 	authority      *network.Company
-	keys           *keyfile.Keys
+	keys           *keyring.Ring
 	origin         string // of Mallory
 	transport      *http.Transport
 
@@ -82,7 +80,7 @@ func stroll(t *testing.T, change ...func(*settings.Limits)) *street {
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
 	s.boreal, s.cobalt, s.authority = n.Companies["boreal"], n.Companies["cobalt"], n.Authority
-	s.keys, err = keyfile.Create(durable.OS{}, filepath.Join(dir, "mallory.json"), rand.Reader)
+	s.keys, err = keyring.Draw("mallory", rand.Reader, time.Now)
 	check(t, err)
 	leaf, err := n.CA.Leaf("localhost")
 	check(t, err)
@@ -146,7 +144,7 @@ func (s *street) token(t *testing.T, slug string, head, claims map[string]any) s
 		check(t, err)
 		parts = append(parts, base64.RawURLEncoding.EncodeToString(b))
 	}
-	signature, err := s.keys.Sign(identity.UseToken, []byte(strings.Join(parts, ".")))
+	signature, err := sign(t, s.keys, []byte(strings.Join(parts, ".")))
 	check(t, err)
 	return strings.Join(append(parts, base64.RawURLEncoding.EncodeToString(signature)), ".")
 }
@@ -413,4 +411,14 @@ func TestAPeerThatLiesAboutItselfIsNotBoughtFrom(t *testing.T) {
 		t.Errorf("it changed something (-before +after):\n%s", diff)
 	}
 	s.onlyHome(t)
+}
+
+// sign signs with the key that signs tokens now.
+func sign(t testing.TB, keys identity.Keys, input []byte) ([]byte, error) {
+	t.Helper()
+	signer, err := keys.Signer(identity.UseToken)
+	if err != nil {
+		return nil, err
+	}
+	return signer.Sign(t.Context(), input, time.Time{})
 }

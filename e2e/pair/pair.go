@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/dataplane"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
@@ -27,7 +26,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/engine"
 	"github.com/sluice-connector/sluice/policy/profile"
 	"github.com/sluice-connector/sluice/policy/rego"
@@ -86,7 +84,7 @@ func New(t testing.TB, slugs ...string) *Network {
 			return s, err
 		},
 		Keys: func(slug string) (identity.Keys, error) {
-			return keyfile.Create(durable.OS{}, filepath.Join(dirs[slug], "keys.pem"), rand.Reader)
+			return keyring.Draw(slug, rand.Reader, time.Now)
 		},
 	}, slugs...)
 }

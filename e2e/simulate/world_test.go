@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,13 +47,21 @@ func (s *source) Uint64() uint64 {
 // keys derives the secrets of a company from its slug; nothing is signed here.
 type keys struct{ slug string }
 
-func (keys) Public(identity.Use) []identity.PublicKey  { return nil }
-func (keys) Sign(identity.Use, []byte) ([]byte, error) { panic("nothing is signed in a simulation") }
-func (keys) LogKey() ed25519.PublicKey                 { return nil }
-func (keys) SignLog([]byte) ([]byte, error)            { panic("nothing is signed in a simulation") }
+func (keys) Public(identity.Use) []identity.PublicKey { return nil }
+func (keys) Generation() uint64                       { return 1 }
+func (keys) Signer(identity.Use) (identity.Signer, error) {
+	return nil, errors.New("nothing is signed in a simulation")
+}
+func (keys) LogKey() ed25519.PublicKey      { return nil }
+func (keys) SignLog([]byte) ([]byte, error) { panic("nothing is signed in a simulation") }
 func (k keys) Secret(name identity.Secret) ([]byte, error) {
 	sum := sha256.Sum256([]byte(k.slug + "/" + string(name)))
 	return sum[:], nil
+}
+
+func (k keys) Secrets(name identity.Secret) ([][]byte, error) {
+	secret, err := k.Secret(name)
+	return [][]byte{secret}, err
 }
 
 func keysOf(slug string) (identity.Keys, error) { return keys{slug}, nil }

@@ -15,6 +15,7 @@ import (
 type negotiationMessage struct {
 	Context     []string          `json:"@context"`
 	Type        string            `json:"@type"`
+	ID          string            `json:"@id,omitempty"`
 	ConsumerPID string            `json:"consumerPid,omitempty"`
 	ProviderPID string            `json:"providerPid,omitempty"`
 	Callback    string            `json:"callbackAddress,omitempty"`
@@ -41,7 +42,7 @@ func parseNegotiation(kind negotiation.Kind, initial bool, body []byte) (negotia
 	if err := read(body, wireType, &w); err != nil {
 		return negotiation.Message{}, err
 	}
-	m := negotiation.Message{Kind: kind, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, Callback: w.Callback, Code: clean(w.Code, 128),
+	m := negotiation.Message{Kind: kind, ID: w.ID, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, Callback: w.Callback, Code: clean(w.Code, 128),
 		Reasons: reasonsOf(w.Reason)}
 	if isEvent {
 		switch w.EventType {
@@ -112,7 +113,7 @@ type Codec struct{}
 // EncodeNegotiation returns the path below the peer's base and the bytes of an outgoing message.
 func (Codec) EncodeNegotiation(m negotiation.Message) (string, []byte, error) {
 	wireType, eventType, _ := strings.Cut(string(m.Kind), ":")
-	w := negotiationMessage{Context: contexts, Type: wireType, ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID, EventType: eventType,
+	w := negotiationMessage{Context: contexts, Type: wireType, ID: m.ID, ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID, EventType: eventType,
 		Code: m.Code, Reason: quoted(m.Reasons)}
 	path := ""
 	var err error

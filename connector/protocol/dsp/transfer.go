@@ -13,6 +13,7 @@ import (
 type transferMessage struct {
 	Context     []string          `json:"@context"`
 	Type        string            `json:"@type"`
+	ID          string            `json:"@id,omitempty"`
 	ConsumerPID string            `json:"consumerPid,omitempty"`
 	ProviderPID string            `json:"providerPid,omitempty"`
 	AgreementID string            `json:"agreementId,omitempty"`
@@ -56,7 +57,7 @@ func parseTransfer(kind transfer.Kind, body []byte) (transfer.Message, error) {
 	if err := read(body, string(kind), &w); err != nil {
 		return transfer.Message{}, err
 	}
-	m := transfer.Message{Kind: kind, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, AgreementID: w.AgreementID, Format: w.Format,
+	m := transfer.Message{Kind: kind, ID: w.ID, ConsumerPID: w.ConsumerPID, ProviderPID: w.ProviderPID, AgreementID: w.AgreementID, Format: w.Format,
 		Callback: w.Callback, Code: clean(w.Code, 128), Reasons: reasonsOf(w.Reason)}
 	if w.Address != nil {
 		a, err := address(*w.Address)
@@ -96,7 +97,7 @@ func address(w dataAddress) (transfer.Address, error) {
 
 // EncodeTransfer returns the path below the peer's base and the bytes of an outgoing message.
 func (Codec) EncodeTransfer(m transfer.Message) (string, []byte, error) {
-	w := transferMessage{Context: contexts, Type: string(m.Kind), ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID, AgreementID: m.AgreementID,
+	w := transferMessage{Context: contexts, Type: string(m.Kind), ID: m.ID, ConsumerPID: m.ConsumerPID, ProviderPID: m.ProviderPID, AgreementID: m.AgreementID,
 		Format: m.Format, Callback: m.Callback, Code: m.Code, Reason: quoted(m.Reasons)}
 	if m.Address != nil {
 		w.Address = &dataAddress{Type: "DataAddress", EndpointType: m.Address.EndpointType, Endpoint: m.Address.Endpoint}

@@ -19,8 +19,8 @@ import (
 )
 
 // tables in an order that satisfies the references. Management tokens and clients of the token services stay out: a restore must not bring back one
-// that was deleted since.
-var tables = []string{"participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
+// that was deleted since. Keys are in it as they are in the store: wrapped.
+var tables = []string{"data_keys", "keys", "participants", "credentials", "assets", "contents", "policies", "rules", "offers", "negotiations",
 	"agreements", "retirements", "transfers", "credential_requests", "credential_offers", "issuers", "issuer_definitions", "issuer_holders", "issuer_requests", "issuer_lists",
 	"issuer_credentials", "issuer_places", "issuer_offers", "owed", "event_heads", "events", "replay", "answers", "log_entries", "log_heads", "archive"}
 

@@ -88,6 +88,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"an issuer's same offer is open once":               walletOffers,
 		"requests and offers page in order":                 walletPages,
 		"a wallet is in the backup, its clients are not":    walletBackup,
+		"keys change one version at a time":                 keys,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

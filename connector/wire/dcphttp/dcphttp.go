@@ -20,8 +20,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
-	"github.com/sluice-connector/sluice/connector/wire/gate"
-	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
 // Participants finds a hosted participant by slug.
@@ -59,11 +57,11 @@ type Agent struct {
 	cfg Config
 
 	mu        sync.Mutex
-	documents map[participant.ID][]byte
+	documents map[participant.ID]document
 }
 
 // New returns an Agent.
-func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID][]byte{}} }
+func New(cfg Config) *Agent { return &Agent{cfg: cfg, documents: map[participant.ID]document{}} }
 
 // Mux is what routes are mounted on.
 type Mux interface {
@@ -104,64 +102,21 @@ func (a *Agent) stranger(ctx context.Context, why error) error {
 }
 
 // Authorize makes the Authorization header of one request to a peer: a self-issued token with leave to ask for our credentials.
-func (a *Agent) Authorize(_ context.Context, local participant.Participant, peer participant.DID) (string, error) {
+func (a *Agent) Authorize(ctx context.Context, local participant.Participant, peer participant.DID) (string, error) {
 	access, err := a.cfg.Holder.Grant(local, peer, a.cfg.Scopes)
 	if err != nil {
 		return "", err
 	}
-	return a.bearer(local, peer, access)
+	return a.bearer(ctx, local, peer, access)
 }
 
-func (a *Agent) bearer(local participant.Participant, peer participant.DID, access string) (string, error) {
+func (a *Agent) bearer(ctx context.Context, local participant.Participant, peer participant.DID, access string) (string, error) {
 	keys, err := a.cfg.Keys(local)
 	if err != nil {
 		return "", err
 	}
-	token, err := identity.IssueToken(local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
+	token, err := identity.IssueToken(ctx, local.DID, peer, keys, access, a.cfg.Now(), a.cfg.Rand)
 	return "Bearer " + token, err
-}
-
-func (a *Agent) document(w http.ResponseWriter, r *http.Request) {
-	local, err := a.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
-	if err != nil {
-		problem.Write(w, r, fault.New("dcphttp.document", fault.NotFound, "there is no such thing here"))
-		return
-	}
-	gate.Anyone(r.Context())
-	body, err := a.Document(local)
-	if err != nil {
-		a.cfg.Log.ErrorContext(r.Context(), "DID document not made", slog.Any("error", err))
-		problem.Write(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/did+json")
-	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(body)
-}
-
-// Document returns the DID document of a hosted participant; it changes only with the keys, which are read at the start.
-func (a *Agent) Document(local participant.Participant) ([]byte, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if body, ok := a.documents[local.ID]; ok {
-		return body, nil
-	}
-	keys, err := a.cfg.Keys(local)
-	if err != nil {
-		return nil, err
-	}
-	body, err := identity.NewDocument(local.DID, keys, a.cfg.Endpoints(local))
-	if err == nil {
-		a.documents[local.ID] = body
-	}
-	return body, err
-}
-
-// Forget makes the DID document of a hosted participant anew when it is next asked for: its services have changed.
-func (a *Agent) Forget(local participant.Participant) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.documents, local.ID)
 }
 
 // query answers a verifier that holds an access token of ours.
@@ -198,7 +153,7 @@ func (a *Agent) Query(ctx context.Context, local participant.Participant, peer p
 	if err != nil {
 		return nil, err
 	}
-	header, err := a.bearer(local, peer.DID, peer.AccessToken)
+	header, err := a.bearer(ctx, local, peer.DID, peer.AccessToken)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,12 +20,11 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 const (
@@ -44,7 +42,7 @@ var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}
 type world struct {
 	*dcphttp.Agent
 	local     participant.Participant
-	keys      map[participant.DID]*keyfile.Keys
+	keys      map[participant.DID]*keyring.Ring
 	documents map[string][]byte
 	holder    *credential.Holder
 	held      []credential.Stored
@@ -77,9 +75,9 @@ func (w *world) Do(r *http.Request, limit int64) (int, http.Header, []byte, erro
 
 func setup(t *testing.T) *world {
 	t.Helper()
-	w := &world{local: participant.Participant{ID: 1, Slug: "boreal", DID: boreal}, keys: map[participant.DID]*keyfile.Keys{}, documents: map[string][]byte{}}
+	w := &world{local: participant.Participant{ID: 1, Slug: "boreal", DID: boreal}, keys: map[participant.DID]*keyring.Ring{}, documents: map[string][]byte{}}
 	for _, did := range []participant.DID{meridian, boreal, cobalt, dusk} {
-		k, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+		k, err := keyring.Draw("company", rand.Reader, time.Now)
 		check(t, err)
 		w.keys[did] = k
 		w.publish(t, did)
@@ -107,7 +105,7 @@ func setup(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	w.address = server.URL
 	issuer := credential.Issuer{DID: meridian, Keys: w.keys[meridian], Now: clock, Rand: rand.Reader}
-	_, token, err := issuer.Issue(boreal, "MembershipCredential", credential.Subject{"memberOf": "Meridian"}, time.Hour)
+	_, token, err := issuer.Issue(t.Context(), boreal, "MembershipCredential", credential.Subject{"memberOf": "Meridian"}, time.Hour)
 	check(t, err)
 	stored, err := credential.Read(token, boreal)
 	check(t, err)
@@ -152,7 +150,7 @@ func (w *world) token(t *testing.T, signer participant.DID, header, claims map[s
 		check(t, err)
 		parts = append(parts, base64.RawURLEncoding.EncodeToString(b))
 	}
-	signature, err := w.keys[signer].Sign(identity.UseToken, []byte(strings.Join(parts, ".")))
+	signature, err := sign(t, w.keys[signer], []byte(strings.Join(parts, ".")))
 	check(t, err)
 	return strings.Join(append(parts, base64.RawURLEncoding.EncodeToString(signature)), ".")
 }
@@ -340,4 +338,14 @@ func TestAQueryIsMadeWithThePeersAccessToken(t *testing.T) {
 			t.Errorf("%s: %v, %v with %v", name, got, err, claims)
 		}
 	}
+}
+
+// sign signs with the key that signs tokens now.
+func sign(t testing.TB, keys identity.Keys, input []byte) ([]byte, error) {
+	t.Helper()
+	signer, err := keys.Signer(identity.UseToken)
+	if err != nil {
+		return nil, err
+	}
+	return signer.Sign(t.Context(), input, time.Time{})
 }

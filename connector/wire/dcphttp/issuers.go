@@ -39,7 +39,7 @@ var (
 
 // ask makes one request of an issuer. access, when set, lets it ask back.
 func (i *Issuers) ask(ctx context.Context, local participant.Participant, issuer participant.DID, method, url string, body []byte, access string, limit int64) (int, http.Header, []byte, error) {
-	header, err := i.agent.bearer(local, issuer, access)
+	header, err := i.agent.bearer(ctx, local, issuer, access)
 	if err != nil {
 		return 0, nil, nil, err
 	}

@@ -358,7 +358,7 @@ func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer,
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	header, err := s.cfg.Agent.bearer(local, o.Peer, access)
+	header, err := s.cfg.Agent.bearer(ctx, local, o.Peer, access)
 	if err != nil {
 		return outbox.Answer{}, err
 	}

@@ -92,7 +92,7 @@ func (s *TokenService) token(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	bearer, err := s.agent.bearer(local, audience, access)
+	bearer, err := s.agent.bearer(r.Context(), local, audience, access)
 	if err != nil {
 		problem.Write(w, r, err)
 		return

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,11 +14,10 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // watch is an issuer whose server speaks over pipes, so that a bubble of fake time holds all of it.
@@ -60,7 +58,7 @@ const arrival = 10 * time.Second
 func watching(t *testing.T, change func(*dcphttp.IssuerConfig)) *watch {
 	t.Helper()
 	w := &watch{world: &world{local: participant.Participant{ID: 1, Slug: "boreal", DID: boreal}}}
-	own, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	own, err := keyring.Draw("company", rand.Reader, time.Now)
 	check(t, err)
 	keys := func(participant.Participant) (identity.Keys, error) { return own, nil }
 	w.issuer, _ = authorityOf(t, w.local, keys, w.world, drop{}, "http://pipe/boreal/issuer", time.Now)

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,13 +24,12 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wire/dcphttp"
 	"github.com/sluice-connector/sluice/connector/wire/dsphttp"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
 // caller is the client of Boreal Drives, and a peer that answers whatever the test says.
@@ -84,7 +82,7 @@ func newCaller(t *testing.T, callbacks ...string) *caller {
 	check(t, err)
 	// The name that the certificate of test servers is for.
 	c.origin, c.peer = "https://example.com:"+port, participant.DID("did:web:example.com%3A"+port+":aurora")
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyring.Draw("company", rand.Reader, time.Now)
 	check(t, err)
 	document, err := identity.NewDocument(c.peer, keys, []identity.Service{{ID: "#dsp", Type: "DataService", Endpoint: c.origin + "/aurora/.well-known/dspace-version"}})
 	check(t, err)
@@ -469,7 +467,7 @@ func TestAPeerWithoutAnEndpointIsRefusedByKind(t *testing.T) {
 // document lets the peer publish a DID document with the services.
 func (c *caller) document(t *testing.T, services []identity.Service) {
 	t.Helper()
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyring.Draw("company", rand.Reader, time.Now)
 	check(t, err)
 	document, err := identity.NewDocument(c.peer, keys, services)
 	check(t, err)

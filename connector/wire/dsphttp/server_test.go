@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -25,7 +24,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -39,7 +37,7 @@ type world struct {
 	cobalt *network.Company
 	client *http.Client
 	locals map[string]participant.Participant
-	keys   map[string]*keyfile.Keys
+	keys   map[string]identity.Keys
 	base   string
 }
 
@@ -55,10 +53,10 @@ func setup(t *testing.T) *world {
 	}})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
-	w := &world{cobalt: n.Companies["cobalt"], locals: map[string]participant.Participant{}, keys: map[string]*keyfile.Keys{}}
+	w := &world{cobalt: n.Companies["cobalt"], locals: map[string]participant.Participant{}, keys: map[string]identity.Keys{}}
 	for _, slug := range []string{"boreal", "cobalt", "dusk"} {
 		w.locals[slug] = n.Companies[slug].Local
-		w.keys[slug], err = keyfile.Open(filepath.Join(dir, slug, "keys", slug+".json"), rand.Reader)
+		w.keys[slug], err = n.Companies[slug].Keys(n.Companies[slug].Local)
 		check(t, err)
 	}
 	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: n.CA.Pool()}},
@@ -103,7 +101,7 @@ func (w *world) token(t *testing.T, slug string) string {
 	access, err := holder.Grant(w.locals[slug], w.cobalt.Local.DID, []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read",
 		"org.eclipse.tractusx.vc.type:DataExchangeGovernanceCredential:read"})
 	check(t, err)
-	token, err := identity.IssueToken(w.locals[slug].DID, w.cobalt.Local.DID, keys, access, time.Now(), rand.Reader)
+	token, err := identity.IssueToken(t.Context(), w.locals[slug].DID, w.cobalt.Local.DID, keys, access, time.Now(), rand.Reader)
 	check(t, err)
 	return token
 }
@@ -157,7 +155,7 @@ func (w *world) callback(slug string) string {
 }
 
 // forged is a token of Boreal Drives with a header and claims of the test's own, signed with the keys.
-func (w *world) forged(t *testing.T, keys *keyfile.Keys, header, claims map[string]any) string {
+func (w *world) forged(t *testing.T, keys identity.Keys, header, claims map[string]any) string {
 	t.Helper()
 	own, now := w.locals["boreal"].DID, time.Now()
 	h := map[string]any{"alg": "ES256", "typ": "JWT", "kid": string(own) + "#" + w.keys["boreal"].Public(identity.UseToken)[0].ID}
@@ -170,7 +168,7 @@ func (w *world) forged(t *testing.T, keys *keyfile.Keys, header, claims map[stri
 		check(t, err)
 		parts = append(parts, base64.RawURLEncoding.EncodeToString(b))
 	}
-	signature, err := keys.Sign(identity.UseToken, []byte(strings.Join(parts, ".")))
+	signature, err := sign(t, keys, []byte(strings.Join(parts, ".")))
 	check(t, err)
 	return strings.Join(append(parts, base64.RawURLEncoding.EncodeToString(signature)), ".")
 }
@@ -552,4 +550,14 @@ func TestAProcessIsShownToItsPartiesInBothRoles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sign signs with the key that signs tokens now.
+func sign(t testing.TB, keys identity.Keys, input []byte) ([]byte, error) {
+	t.Helper()
+	signer, err := keys.Signer(identity.UseToken)
+	if err != nil {
+		return nil, err
+	}
+	return signer.Sign(t.Context(), input, time.Time{})
 }

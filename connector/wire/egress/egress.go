@@ -20,6 +20,9 @@ import (
 // cannot tell a closed port from a forbidden one (rule T-04). The cause is for the operator's log.
 var ErrRefused = errors.New("the address could not be reached")
 
+// ErrAbsent tells an operator, and nobody else, that the host was reached and says that there is nothing.
+var ErrAbsent = errors.New("nothing is there")
+
 // Dial opens a connection to an address that was resolved and checked.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -222,10 +225,13 @@ func (c *Client) Fetch(ctx context.Context, rawURL string, limit int64) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if status != http.StatusOK {
-		return nil, fmt.Errorf("%w: status %d", ErrRefused, status)
+	switch status {
+	case http.StatusOK:
+		return body, nil
+	case http.StatusNotFound, http.StatusGone:
+		return nil, fmt.Errorf("%w: %w: status %d", ErrRefused, ErrAbsent, status)
 	}
-	return body, nil
+	return nil, fmt.Errorf("%w: status %d", ErrRefused, status)
 }
 
 // Open makes a request whose body is streamed; the caller closes it. The request's context bounds it.

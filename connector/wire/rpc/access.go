@@ -93,6 +93,10 @@ var rules = []rule{
 	{pb.IssuerService_OfferCredentials_FullMethodName, hosted, operators, true},
 	{pb.IssuerService_ListIssuerOffers_FullMethodName, hosted, readers, false},
 
+	{pb.KeyService_ListKeys_FullMethodName, hosted, everyone, false},
+	{pb.KeyService_RotateKeys_FullMethodName, hosted, operators, true},
+	{pb.KeyService_RevokeKey_FullMethodName, hosted, operators, true},
+
 	{pb.AssetService_PutAsset_FullMethodName, hosted, operators, true},
 	{pb.AssetService_GetAsset_FullMethodName, hosted, readers, false},
 	{pb.AssetService_ListAssets_FullMethodName, hosted, readers, false},

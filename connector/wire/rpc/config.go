@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -130,6 +131,13 @@ type Wallet interface {
 	DeleteClient(ctx context.Context, local participant.Participant, id, actor string) error
 }
 
+// Keeper keeps the keys of participants. A *keyring.Keeper implements it.
+type Keeper interface {
+	List(ctx context.Context, p participant.Participant) ([]store.Key, error)
+	Rotate(ctx context.Context, p participant.Participant, r keyring.Rotation) ([]store.Key, error)
+	Revoke(ctx context.Context, p participant.Participant, id string, o commit.Order) (store.Key, error)
+}
+
 // Logs is the part of the decision logs that has keys.
 type Logs interface {
 	// VerifierKey returns the public key of the participant's log.
@@ -161,6 +169,7 @@ type Config struct {
 	Wallet       Wallet
 	Issuer       Issuer
 	Enabling     Enabling
+	Keeper       Keeper
 	Logs         Logs
 	Retire       Retire
 	Cursors      Cursors

@@ -206,8 +206,6 @@ func (s issuers) stand(ctx context.Context, op string, req standing, do func(con
 	return issuedOut(c), fault.Wrap(op, fault.Internal, err)
 }
 
-const maxReason = 1000
-
 func (s issuers) RevokeCredential(ctx context.Context, req *pb.RevokeCredentialRequest) (*pb.IssuedCredential, error) {
 	return s.stand(ctx, "rpc.RevokeCredential", req, s.cfg.Issuer.Revoke)
 }

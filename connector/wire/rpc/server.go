@@ -53,6 +53,7 @@ func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterTokenServiceServer(r, tokens{Server: s})
 	pb.RegisterCredentialServiceServer(r, credentials{Server: s})
 	pb.RegisterIssuerServiceServer(r, issuers{Server: s})
+	pb.RegisterKeyServiceServer(r, keys{Server: s})
 	pb.RegisterAssetServiceServer(r, assets{Server: s})
 	pb.RegisterPolicyServiceServer(r, policies{Server: s})
 	pb.RegisterOfferServiceServer(r, offers{Server: s})
@@ -93,6 +94,7 @@ func (s *Server) newREST() (http.Handler, error) {
 		pb.RegisterTokenServiceHandlerClient(context.Background(), gateway, pb.NewTokenServiceClient(conn)),
 		pb.RegisterCredentialServiceHandlerClient(context.Background(), gateway, pb.NewCredentialServiceClient(conn)),
 		pb.RegisterIssuerServiceHandlerClient(context.Background(), gateway, pb.NewIssuerServiceClient(conn)),
+		pb.RegisterKeyServiceHandlerClient(context.Background(), gateway, pb.NewKeyServiceClient(conn)),
 		pb.RegisterAssetServiceHandlerClient(context.Background(), gateway, pb.NewAssetServiceClient(conn)),
 		pb.RegisterPolicyServiceHandlerClient(context.Background(), gateway, pb.NewPolicyServiceClient(conn)),
 		pb.RegisterOfferServiceHandlerClient(context.Background(), gateway, pb.NewOfferServiceClient(conn)),

@@ -27,7 +27,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
-	"github.com/sluice-connector/sluice/connector/identity/keyfile"
+	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/negotiation"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -40,7 +40,6 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
 	"github.com/sluice-connector/sluice/policy"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
-	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 	"github.com/sluice-connector/sluice/policy/profile"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -197,7 +196,7 @@ func clock() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func cursors(t testing.TB) identity.Cursors {
 	t.Helper()
-	keys, err := keyfile.Create(durable.OS{}, filepath.Join(t.TempDir(), "keys.json"), rand.Reader)
+	keys, err := keyring.Draw("company", rand.Reader, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +216,16 @@ func setup(t testing.TB) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{store: st, parts: p, answers: &forgetful{Store: st}, log: &written{}}
+	secret, err := keyring.DrawMaster(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, err := keyring.ParseMaster(secret, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := keyring.NewKeeper(keyring.Config{Store: st, Master: master, Recorder: p, Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Changed: func(participant.Participant, bool) {}})
 	var ids []participant.ID
 	for _, slug := range []string{"aurora", "boreal"} {
 		made, err := p.CreateParticipant(ctx, slug, slug, "")
@@ -224,6 +233,11 @@ func setup(t testing.TB) *bench {
 			t.Fatal(err)
 		}
 		ids = append(ids, made.ID)
+		ring, err := keeper.Create(ctx, slug)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keeper.Host(ring, made)
 	}
 	token := func(id participant.ID, role string, expires time.Time) string { return b.token(t, id, role, expires) }
 	b.process, b.operator, b.reader = token(0, rpc.Operator, time.Time{}), token(ids[0], rpc.Operator, time.Time{}), token(ids[0], rpc.Reader, time.Time{})
@@ -238,7 +252,7 @@ func setup(t testing.TB) *bench {
 		Templates: []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
 			Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}},
 		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
-	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Logs: p,
+	b.server, err = rpc.New(rpc.Config{Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Keeper: keeper, Logs: p,
 		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: ecosystem, ProfileID: ecosystem.ID, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
