@@ -112,7 +112,8 @@ type Verification struct {
 	ListEntries int           `yaml:"list_entries"`
 	ListLife    time.Duration `yaml:"list_life"`
 	ListGrace   time.Duration `yaml:"list_grace"`
-	Schemas     []string      `yaml:"schemas"` // https URLs; one that ends in a slash stands for what lies below
+	Undeclared  []string      `yaml:"undeclared"` // DIDs
+	Schemas     []string      `yaml:"schemas"`    // https URLs; one that ends in a slash stands for what lies below
 	Envelope    bool          `yaml:"envelope"`
 }
 
@@ -194,7 +195,7 @@ func Default() Settings {
 		Participants: []Participant{},
 		Profile:      Profile{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour},
-		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Schemas: []string{}},
+		Verification: Verification{Required: []string{}, Remember: 5 * time.Minute, ListEntries: 131072, ListLife: 5 * time.Minute, Undeclared: []string{}, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
 			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},

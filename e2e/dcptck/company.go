@@ -90,7 +90,10 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 	s.Public.Host, s.Public.Listen, s.Management.Listen = host, public.Addr().String(), management.Addr().String()
 	s.Participants = []settings.Participant{{Slug: member, Name: "Boreal Drives"}, {Slug: authority, Name: "Meridian", Issuer: true}}
 	s.Verification.Required, s.Verification.Remember = []string{scope("MembershipCredential")}, 0 // each case is judged by itself
-	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000                                    // all that the kit plays have one address
+	for _, party := range []string{"holder", "issuer", "verifier", "thirdparty"} {
+		s.Verification.Undeclared = append(s.Verification.Undeclared, string(KitDID(cfg.Kit, party))) // the documents of this version list no relationships
+	}
+	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000 // all that the kit plays have one address
 	s.Profile.File, s.Profile.Trust = file, []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}
 	kit := strings.Replace(cfg.Kit, "127.0.0.1", "localhost", 1)
 	s.Egress.Peers = []string{"https://" + kit, "http://" + kit}

@@ -14,10 +14,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/e2e/dcptck"
@@ -90,7 +93,14 @@ func once(ctx context.Context, kind string, p part, lib, cases string) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, company.Close()) }()
-	r := kits.Run{Lib: lib, Launcher: launcher, Properties: properties(company, p.role, port), Args: []string{p.packages}, Dir: dir, Want: p.active}
+	triggers, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: company.Trigger(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(triggers) }()
+	defer server.Close()
+	r := kits.Run{Lib: lib, Launcher: launcher, Properties: properties(company, p.role, port, "http://"+triggers.Addr().String()), Args: []string{p.packages}, Dir: dir, Want: p.active}
 	if cases != "" {
 		r.Args, r.Want = append(r.Args, cases), 0
 	}
@@ -112,7 +122,7 @@ func level() slog.Level {
 }
 
 // properties are the kit's settings.
-func properties(c *dcptck.Company, role string, port int) map[string]string {
+func properties(c *dcptck.Company, role string, port int, trigger string) map[string]string {
 	set := map[string]string{
 		"dataspacetck.debug": "false", "dataspacetck.ansi": "false",
 		"dataspacetck.callback.address":           fmt.Sprintf("http://localhost:%d", port),
@@ -123,7 +133,7 @@ func properties(c *dcptck.Company, role string, port int) map[string]string {
 	}
 	switch role {
 	case "verifier":
-		set["dataspacetck.vpp.trigger.endpoint"] = c.Root + "/" + c.Member.Slug + "/dsp/2025-1/catalog/request"
+		set["dataspacetck.vpp.trigger.endpoint"] = trigger
 	case "holder":
 		set["dataspacetck.sts.url"] = c.Root + "/" + c.Member.Slug + "/sts"
 		set["dataspacetck.sts.client.id"], set["dataspacetck.sts.client.secret"] = c.Client, c.Secret
