@@ -315,6 +315,11 @@ func (c *Connector) joinEgress() error {
 
 func (c *Connector) joinIdentity() error {
 	c.resolver = identity.NewResolver(c.calls.Documents(c.fetchDocument), c.cfg.Now)
+	var undeclared []participant.DID
+	for _, did := range c.cfg.Settings.Verification.Undeclared {
+		undeclared = append(undeclared, participant.DID(did))
+	}
+	c.resolver.Undeclared(undeclared)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)

@@ -29,7 +29,7 @@ var floors = [][]string{
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
 	4: {"connector"},
-	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
+	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/dcptck", "e2e/dcptck/kit", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
 // trees may be imported by those to their left, never back.
@@ -48,7 +48,7 @@ var importers = map[string][]string{
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
 	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
-		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
+		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/dcptck", "e2e/dcptck/kit", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
 }
 
 // modules are those that the product stands on directly: one more is a decision.

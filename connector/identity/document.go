@@ -32,11 +32,12 @@ type Service struct {
 
 // Document is a DID document after it was read.
 type Document struct {
-	ID       participant.DID
-	Services []Service
-	keys     map[string]any                   // by absolute id; nil is one that cannot be used
-	uses     map[Relationship]map[string]bool // which relationships list which keys
-	declared map[Relationship]bool
+	ID         participant.DID
+	Services   []Service
+	keys       map[string]any                   // by absolute id; nil is one that cannot be used
+	uses       map[Relationship]map[string]bool // which relationships list which keys
+	declared   map[Relationship]bool
+	undeclared bool // an operator takes the keys of a document that lists no relationship for every purpose
 }
 
 // Key returns the key of the absolute id if the relationship lists it.
@@ -47,6 +48,9 @@ func (d *Document) Key(kid string, r Relationship) (any, error) {
 	}
 	if r == AssertionMethod && !d.declared[r] {
 		return key, nil // optional by the profile: a document without it lets every key assert
+	}
+	if d.undeclared && !d.declared[Authentication] && !d.declared[AssertionMethod] && !d.declared[CapabilityInvocation] {
+		return key, nil
 	}
 	if !d.uses[r][kid] {
 		return nil, fmt.Errorf("key %s is not listed under %s", short(kid), r)

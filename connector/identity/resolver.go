@@ -48,6 +48,8 @@ type Resolver struct {
 	group  singleflight.Group
 	places *turn.Queue // one is taken by each fetch
 
+	undeclared map[participant.DID]bool
+
 	mu    sync.Mutex
 	cache map[participant.DID]resolved
 	hosts map[string]*host
@@ -73,6 +75,15 @@ type host struct {
 // NewResolver returns a Resolver.
 func NewResolver(fetch Fetch, now func() time.Time) *Resolver {
 	return &Resolver{fetch: fetch, now: now, places: turn.New(maxFetches, maxShare, maxShare), cache: map[participant.DID]resolved{}, hosts: map[string]*host{}}
+}
+
+// Undeclared takes the keys of these DIDs for every purpose while their documents list no relationship at all, as those of some wallets do. A
+// document that lists any is read as it stands. It must be called before the Resolver is used.
+func (r *Resolver) Undeclared(dids []participant.DID) {
+	r.undeclared = map[participant.DID]bool{}
+	for _, did := range dids {
+		r.undeclared[did] = true
+	}
 }
 
 // Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID: a key may be newer than the
@@ -168,7 +179,9 @@ func (r *Resolver) load(ctx context.Context, did participant.DID, fresh bool) re
 	body, err := r.fetch(ctx, address, MaxDocument)
 	answered := err == nil || errors.Is(err, ErrGone)
 	if err == nil {
-		got.doc, err = ParseDocument(did, body)
+		if got.doc, err = ParseDocument(did, body); err == nil {
+			got.doc.undeclared = r.undeclared[did]
+		}
 	}
 	got.err = err
 	r.keep(did, h, got, before, answered, epoch)
