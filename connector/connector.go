@@ -108,6 +108,7 @@ type Connector struct {
 	directory  *directory.Reader
 
 	resolver     *identity.Resolver
+	informal     map[participant.DID]bool // who may leave out what nothing rests on
 	calls        credential.Calls
 	losses       losses
 	patient      *egress.Client
@@ -315,11 +316,11 @@ func (c *Connector) joinEgress() error {
 
 func (c *Connector) joinIdentity() error {
 	c.resolver = identity.NewResolver(c.calls.Documents(c.fetchDocument), c.cfg.Now)
-	var undeclared []participant.DID
-	for _, did := range c.cfg.Settings.Verification.Undeclared {
-		undeclared = append(undeclared, participant.DID(did))
+	c.informal = map[participant.DID]bool{}
+	for _, did := range c.cfg.Settings.Verification.Informal {
+		c.informal[participant.DID(did)] = true
 	}
-	c.resolver.Undeclared(undeclared)
+	c.resolver.Undeclared(c.informal)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
 	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
 	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)

@@ -26,8 +26,12 @@ type Stored struct {
 }
 
 // Read takes a credential into a wallet: its form is checked, its signature is the business of those it is shown to.
-func Read(token string, holder participant.DID) (Stored, error) {
+// Informal issuers may leave out of it what a Verifier tolerates; nil: nobody may.
+func Read(token string, holder participant.DID, informal map[participant.DID]bool) (Stored, error) {
 	r, err := parse(token, maxCredential)
+	if err == nil {
+		err = r.formal(informal[r.issuer])
+	}
 	if err != nil {
 		return Stored{}, err
 	}

@@ -178,7 +178,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, typ uint8) {
 		token := token(fuzzedTypes[int(typ)%3], payload)
-		got, err := credential.Read(token, boreal)
+		got, err := credential.Read(token, boreal, nil)
 		if err != nil {
 			return
 		}

@@ -383,6 +383,9 @@ func (l *Lists) read(ctx context.Context, url string, issuers []participant.DID,
 	var v version
 	token := strings.TrimSpace(string(got.Body))
 	c, err := parse(token, maxList)
+	if err == nil {
+		err = c.formal(false)
+	}
 	if err != nil {
 		return v, refuse(codeStatusSyntax, "%w", err)
 	}

@@ -87,6 +87,25 @@ func (o opened) contextOf() string {
 	return contextV1
 }
 
+// contextsOf reads contexts, of which that of the data model comes first. Where there are none, or it is not among them, informal is what to say of that:
+// by the form of its token it is of the model all the same. That of another model is a fault in any case.
+func (o opened) contextsOf(raw json.RawMessage, code string) (contexts []string, informal, err error) {
+	wrong := refuse(code, "want the context of its data model first")
+	if len(raw) == 0 {
+		return []string{o.contextOf()}, wrong, nil
+	}
+	contexts, err = contextsOf(raw)
+	switch {
+	case err != nil || slices.Contains(contexts, contextV1) && slices.Contains(contexts, contextV2):
+		return nil, nil, wrong
+	case contexts[0] == o.contextOf():
+		return contexts, nil, nil
+	case contexts[0] == contextV1 || contexts[0] == contextV2:
+		return nil, nil, wrong
+	}
+	return contexts, wrong, nil
+}
+
 // body is the members of a credential, in both data models.
 type body struct {
 	Context    json.RawMessage `json:"@context"`
@@ -114,9 +133,21 @@ type read struct {
 	notBefore time.Time // zero: not said
 	notAfter  time.Time // zero: not said
 	digest    string
+	informal  error // what it leaves out, although the data model wants it and nothing here rests on it
 }
 
-// parse reads a credential's form; the signature is not checked. A claim of the token stands for a member that the credential lacks, in the
+// formal complains of what is left out, unless that is tolerated: then a subject of the token that is no DID says nothing either.
+func (r *read) formal(tolerated bool) error {
+	if !tolerated {
+		return r.informal
+	}
+	if _, _, err := identity.ParseDID(r.claims.Subject); err != nil {
+		r.claims.Subject = ""
+	}
+	return nil
+}
+
+// parse reads a credential's form, of which formal says whether it is whole; the signature is not checked. A claim of the token stands for a member that the credential lacks, in the
 // older model (VC 1.1, section 6.3.1); where both are there the narrower one counts, and names must agree.
 func parse(token string, limit int) (read, error) {
 	var r read
@@ -130,11 +161,9 @@ func parse(token string, limit int) (read, error) {
 	if r.issuer, err = issuerOf(r.members.Issuer, r.claims.Issuer); err != nil {
 		return r, refuse(codeIssuer, "%w", err)
 	}
-	contexts, err := contextsOf(r.members.Context)
-	if err != nil || contexts[0] != r.contextOf() {
-		return r, refuse(codeType, "want the context of its data model first")
+	if r.contexts, r.informal, err = r.contextsOf(r.members.Context, codeType); err != nil {
+		return r, err
 	}
-	r.contexts = contexts
 	types, err := texts(r.members.Type)
 	if err != nil || !slices.Contains(types, baseType) || len(types) < 2 {
 		return r, refuse(codeType, "want a %s with a type of its own", baseType)
@@ -250,6 +279,7 @@ type shown struct {
 	opened
 	holder      string
 	credentials []string // tokens
+	informal    error    // as of a credential
 }
 
 func parsePresentation(token string) (shown, error) {
@@ -278,9 +308,8 @@ func parsePresentation(token string) (shown, error) {
 	if err := ijson.Bind(raw, &m); err != nil {
 		return s, refuse(codeVPSyntax, "%w", err)
 	}
-	contexts, err := contextsOf(m.Context)
-	if err != nil || contexts[0] != s.contextOf() {
-		return s, refuse(codeVPType, "want the context of its data model first")
+	if _, s.informal, err = s.contextsOf(m.Context, codeVPType); err != nil {
+		return s, err
 	}
 	if types, err := texts(m.Type); err != nil || !slices.Contains(types, presentationType) {
 		return s, refuse(codeVPType, "want a %s", presentationType)

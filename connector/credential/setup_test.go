@@ -238,7 +238,7 @@ func (w *world) give(t *testing.T, kind string, subject map[string]string) {
 
 func (w *world) keep(t *testing.T, token string) {
 	t.Helper()
-	stored, err := credential.Read(token, boreal)
+	stored, err := credential.Read(token, boreal, nil)
 	check(t, err)
 	w.wallet = append(w.wallet, stored)
 }

@@ -60,6 +60,9 @@ type VerifierConfig struct {
 	// Envelope opens presentations of version 2.0 that come in a second envelope, and then does without an audience and an end where neither
 	// layer names one: they are believed because they were fetched from the caller's own credential service just now.
 	Envelope bool
+	// Informal are holders and issuers who may leave out what the data models want and nothing rests on: contexts, and a subject of the token
+	// that is a DID. May be nil.
+	Informal map[participant.DID]bool
 	// Remember is how long what a peer has proven is remembered at most, 0 to CacheLife. 0: not at all, and nor is a failure; for a kit that
 	// plays many parts under one name.
 	Remember time.Duration
@@ -362,6 +365,9 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		token, around = inner, &claims
 	}
 	p, err := parsePresentation(token)
+	if err == nil && !v.cfg.Informal[peer.DID] {
+		err = p.informal
+	}
 	if err != nil {
 		return p, time.Time{}, err
 	}
@@ -467,6 +473,9 @@ type accepted struct {
 // it says of itself beyond that counts for nothing.
 func (v *Verifier) credential(ctx context.Context, local participant.Participant, holder participant.DID, profile, token string) (accepted, error) {
 	r, err := parse(token, maxCredential)
+	if err == nil {
+		err = r.formal(v.cfg.Informal[r.issuer])
+	}
 	if err != nil {
 		return accepted{}, err
 	}

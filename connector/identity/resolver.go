@@ -79,12 +79,7 @@ func NewResolver(fetch Fetch, now func() time.Time) *Resolver {
 
 // Undeclared takes the keys of these DIDs for every purpose while their documents list no relationship at all, as those of some wallets do. A
 // document that lists any is read as it stands. It must be called before the Resolver is used.
-func (r *Resolver) Undeclared(dids []participant.DID) {
-	r.undeclared = map[participant.DID]bool{}
-	for _, did := range dids {
-		r.undeclared[did] = true
-	}
-}
+func (r *Resolver) Undeclared(dids map[participant.DID]bool) { r.undeclared = dids }
 
 // Resolve implements Documents. fresh goes past the cache, yet not more often than every ten seconds per DID: a key may be newer than the
 // document that is kept, and whoever invents keys must not make us ask for each.

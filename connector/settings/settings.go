@@ -132,11 +132,11 @@ type Wallet struct {
 
 // Verification says how peers' credentials are checked.
 type Verification struct {
-	Remember   time.Duration `yaml:"remember"`
-	ListLife   time.Duration `yaml:"list_life"`
-	Undeclared []string      `yaml:"undeclared"` // DIDs
-	Schemas    []string      `yaml:"schemas"`    // https URLs; one that ends in a slash stands for what lies below
-	Envelope   bool          `yaml:"envelope"`
+	Remember time.Duration `yaml:"remember"`
+	ListLife time.Duration `yaml:"list_life"`
+	Informal []string      `yaml:"informal"` // DIDs
+	Schemas  []string      `yaml:"schemas"`  // https URLs; one that ends in a slash stands for what lies below
+	Envelope bool          `yaml:"envelope"`
 }
 
 // Egress says where this process may connect to, beyond public addresses of peers.
@@ -217,7 +217,7 @@ func Default() Settings {
 		Participants: []Participant{},
 		Wallet:       Wallet{Renew: 0.75, Request: []string{}, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour},
 		Profiles:     []Profile{{Trust: []Trust{}, Accepts: []string{"cx.pcf.base:1"}}},
-		Verification: Verification{Remember: 5 * time.Minute, ListLife: 5 * time.Minute, Undeclared: []string{}, Schemas: []string{}},
+		Verification: Verification{Remember: 5 * time.Minute, ListLife: 5 * time.Minute, Informal: []string{}, Schemas: []string{}},
 		Egress:       Egress{Peers: []string{}, Upstreams: []Upstream{}, Callbacks: []string{}, Secrets: []Secret{}},
 		Limits: Limits{OpenProcesses: 1000, GiveUp: 24 * time.Hour, Approval: 72 * time.Hour, Streams: 4096, Requests: 100,
 			Connections: 10_000, AddressConnections: 128, AddressRate: 50, AddressBurst: 100, PeerRate: 1000, PeerBurst: 2000},

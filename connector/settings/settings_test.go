@@ -59,7 +59,7 @@ func filled() settings.Settings {
 		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second,
 		Directory: settings.Directory{URL: "https://directory.example/api", DID: "did:web:directory.example"}}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
 	s.Participants[1].Profile = "factory-x"
-	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
+	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Informal: []string{"did:web:old.example"}, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}
 	s.Egress.Secrets = []settings.Secret{{Name: "erp", Origins: []string{"https://erp.internal:443"}, Header: "Authorization", File: "/etc/erp.secret", Participants: []string{"aurora", "boreal"}}}
@@ -144,7 +144,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Profiles[0].Required, s.Profiles[0].ListEntries, s.Profiles[0].ListGrace = []string{"MembershipCredential"}, 7, 2*time.Minute
 	s.Profiles[0].Directory = settings.Directory{URL: "http://directory.example", DID: "x"}
 	s.Verification = settings.Verification{Remember: time.Hour, ListLife: time.Millisecond,
-		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}}
+		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}, Informal: []string{"did:web:old.example", "old.example"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal"}, {Origin: "https://erp.internal:443", Participants: []string{"Aurora"}}}

@@ -214,6 +214,9 @@ func (c *checker) verification(v Verification) {
 		ok := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 		c.expect(fmt.Sprintf("verification.schemas[%d]", i), schema, ok, "an https URL with a path, which may end in a slash")
 	}
+	for i, did := range v.Informal {
+		c.expect(fmt.Sprintf("verification.informal[%d]", i), did, isDID(did), "a DID of the method web")
+	}
 }
 
 func (c *checker) within(key string, value, low, high time.Duration) {

@@ -32,7 +32,7 @@ func (s *Service) Held(ctx context.Context, local participant.Participant) ([]cr
 		if c.Standing == Revoked || c.Standing == Withdrawn || now.Before(c.NotBefore) || !now.Before(c.NotAfter) {
 			continue
 		}
-		read, err := credential.Read(string(c.Raw), local.DID)
+		read, err := credential.Read(string(c.Raw), local.DID, s.cfg.Informal)
 		if err != nil {
 			return nil, fault.Wrap(op, fault.Internal, fmt.Errorf("credential %s: %w", c.ID, err))
 		}
@@ -52,7 +52,7 @@ func (s *Service) Held(ctx context.Context, local participant.Participant) ([]cr
 
 // asked asks how the issuer stands by a credential, and puts on record what is new. An issuer that cannot be asked changes nothing.
 func (s *Service) asked(ctx context.Context, local participant.Participant, c Credential) {
-	read, err := credential.Read(string(c.Raw), local.DID)
+	read, err := credential.Read(string(c.Raw), local.DID, s.cfg.Informal)
 	if err == nil {
 		var standing Standing
 		if standing, _, err = s.cfg.Statuses.Status(ctx, local, read); err == nil && standing != c.Standing {
@@ -119,7 +119,7 @@ func (s *Service) row(local participant.Participant, read credential.Stored) Cre
 // issuer replaces.
 func (s *Service) Put(ctx context.Context, local participant.Participant, jwt []byte, actor string) (Credential, error) {
 	const op = "wallet.Put"
-	read, err := credential.Read(string(jwt), local.DID)
+	read, err := credential.Read(string(jwt), local.DID, s.cfg.Informal)
 	if err != nil {
 		return Credential{}, fault.New(op, fault.Malformed, "%s", err.Error())
 	}

@@ -185,7 +185,7 @@ func (s *Service) fresh(ctx context.Context, local participant.Participant, r *R
 
 // checked verifies a credential as who is shown it would, but for the trust in its issuer: this participant asked for it.
 func (s *Service) checked(ctx context.Context, local participant.Participant, issuer participant.DID, got Delivered) (Credential, error) {
-	read, err := credential.Read(got.Token, local.DID)
+	read, err := credential.Read(got.Token, local.DID, s.cfg.Informal)
 	if err != nil {
 		return Credential{}, err
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	Look   time.Duration // how long an issuer that took a request has before it is asked how it stands; then twice as long each time, up to a day
 	GiveUp time.Duration // how long an issuer has altogether
 	Watch  time.Duration // how often an issuer is asked how it stands by what it can take back; 0: never
+	// Informal are issuers whose credentials may leave out what credential.Read tolerates; may be nil.
+	Informal map[participant.DID]bool
 }
 
 // Service keeps wallets. It is safe for concurrent use.

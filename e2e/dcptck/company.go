@@ -89,12 +89,12 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 	host := strings.Replace(public.Addr().String(), "127.0.0.1", "localhost", 1)
 	s.Public.Host, s.Public.Listen, s.Management.Listen = host, public.Addr().String(), management.Addr().String()
 	s.Participants = []settings.Participant{{Slug: member, Name: "Boreal Drives"}, {Slug: authority, Name: "Meridian", Issuer: true}}
-	s.Verification.Required, s.Verification.Remember = []string{scope("MembershipCredential")}, 0 // each case is judged by itself
+	s.Verification.Remember = 0 // each case is judged by itself
 	for _, party := range []string{"holder", "issuer", "verifier", "thirdparty"} {
-		s.Verification.Undeclared = append(s.Verification.Undeclared, string(KitDID(cfg.Kit, party))) // the documents of this version list no relationships
+		s.Verification.Informal = append(s.Verification.Informal, string(KitDID(cfg.Kit, party))) // see docs/conformance.md
 	}
 	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000 // all that the kit plays have one address
-	s.Profile.File, s.Profile.Trust = file, []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}
+	s.Profiles = []settings.Profile{{Use: file, Required: []string{scope("MembershipCredential")}, Trust: []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}}}
 	kit := strings.Replace(cfg.Kit, "127.0.0.1", "localhost", 1)
 	s.Egress.Peers = []string{"https://" + kit, "http://" + kit}
 	dialer := net.Dialer{}

@@ -108,7 +108,7 @@ func setup(t *testing.T) *world {
 	token, err := issuer.Draft{ID: "urn:membership", Profile: credential.Profile11, Types: []string{"MembershipCredential"}, Subject: map[string]string{"id": string(boreal), "memberOf": "Meridian"},
 		About: boreal, Begins: now, Ends: now.Add(time.Hour)}.Sign(t.Context(), meridian, w.keys[meridian])
 	check(t, err)
-	stored, err := credential.Read(token, boreal)
+	stored, err := credential.Read(token, boreal, nil)
 	check(t, err)
 	w.held = append(w.held, stored)
 	return w
