@@ -2,6 +2,9 @@ package issuer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -94,7 +97,11 @@ func (s *Service) PutDefinition(ctx context.Context, local participant.Participa
 		case len(all) >= MaxDefinitions:
 			return fault.New("issuer.PutDefinition", fault.Exhausted, "an issuer has at most %d definitions", MaxDefinitions)
 		}
-		return s.operate(ctx, local, "issuer.definition.put", "issuer.definition.put", d.ID, actor, map[string]string{"type": d.Type, "profile": d.Profile},
+		digest, err := digestOf(d)
+		if err != nil {
+			return err
+		}
+		return s.operate(ctx, local, "issuer.definition.put", "issuer.definition.put", d.ID, actor, map[string]string{"type": d.Type, "profile": d.Profile, "definition": digest},
 			Changes{Definitions: []Swap[Definition]{{Old: old, New: &d}}})
 	})
 	return d, err
@@ -168,16 +175,28 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 		if len(changes.Holders) == 0 {
 			return nil
 		}
-		subject, details := string(rows[0].DID), map[string]string{"added": strconv.Itoa(out.Added), "changed": strconv.Itoa(out.Changed)}
-		for i, c := range changes.Holders {
-			details["holder/"+strconv.Itoa(i)] = string(c.New.DID)
-		}
+		subject, written := string(rows[0].DID), make([]Holder, 0, len(changes.Holders))
 		if len(rows) > 1 {
 			subject = local.Slug
 		}
+		for _, c := range changes.Holders {
+			written = append(written, Holder{DID: c.New.DID, Name: c.New.Name, Grants: c.New.Grants, Values: c.New.Values})
+		}
+		digest, err := digestOf(written)
+		if err != nil {
+			return err
+		}
+		details := map[string]string{"added": strconv.Itoa(out.Added), "changed": strconv.Itoa(out.Changed), "rows": digest}
 		return s.operate(ctx, local, "issuer.holder.put", "issuer.holder.put", subject, actor, details, changes)
 	})
 	return out, err
+}
+
+// digestOf names rows in a record, which they may be too many for.
+func digestOf(v any) (string, error) {
+	text, err := json.Marshal(v)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), err
 }
 
 func same(a, b Holder) bool {
