@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +52,13 @@ func readEcosystems(s settings.Settings) ([]*ecosystem, map[string]trust.Terms, 
 		p, err := readProfile(ours)
 		if err != nil {
 			return nil, nil, fmt.Errorf("profiles[%d]: %w", i, err)
+		}
+		asked := p.Scopes
+		if p.Directory != "" {
+			asked = append(slices.Clone(asked), p.Directory)
+		}
+		if err := credential.Aliases(p.Aliases).Validate(asked...); err != nil {
+			return nil, nil, fmt.Errorf("profiles[%d]: the profile %s: scopes: %w", i, p.ID, err)
 		}
 		if _, twice := terms[p.ID]; twice {
 			return nil, nil, fmt.Errorf("profiles[%d]: the profile %s is there twice", i, p.ID)
@@ -132,6 +140,9 @@ func (e *ecosystems) profile(p participant.Participant) *profile.Profile { retur
 func (e *ecosystems) scopes(p participant.Participant) []string {
 	return e.book.Of(p.Profile).Scopes()
 }
+
+// aliases are those that scopes of the participant's ecosystem are written with.
+func (e *ecosystems) aliases(p participant.Participant) credential.Aliases { return e.of(p).Aliases }
 
 // Claims implements the services' Evidence: each ecosystem has a verifier of its own, which believes nobody of another. In which groups a peer is,
 // is looked up each time: an operator's change of them is felt at once.

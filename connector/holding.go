@@ -19,7 +19,7 @@ func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
 	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: c.ecosystems, Trust: c.ecosystems,
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
-		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch, Informal: c.informal})
+		Aliases: c.ecosystems.aliases, Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch, Informal: c.informal})
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
 		c.senders[kind], c.owners[kind] = c.issuers, c.wallet
 	}

@@ -32,7 +32,7 @@ func (c *Connector) joinVerifiers(tokens *identity.Verifier) error {
 		e.lists = credential.NewLists(credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: view, Calls: &c.calls, MinEntries: view.Entries,
 			Life: s.ListLife, Grace: view.Grace, Now: c.cfg.Now, Log: c.cfg.Log})
 		e.verifier, err = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: view, Lists: e.lists, Schemas: schemas, Calls: &c.calls,
-			Scopes: view.Scopes, Required: e.ours.Required, BPN: bpn, Wallet: held{c}, Envelope: s.Envelope, Informal: c.informal, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
+			Scopes: view.Scopes, Aliases: e.Aliases, Required: e.ours.Required, BPN: bpn, Wallet: held{c}, Envelope: s.Envelope, Informal: c.informal, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
 		if err != nil {
 			return err
 		}

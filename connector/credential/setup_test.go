@@ -47,6 +47,9 @@ const (
 	lookalike participant.DID = "did:web:meridian-example:meridian"
 )
 
+// aliases are those of the tests' ecosystem.
+var aliases = credential.Aliases{"org.eclipse.tractusx.vc.type"}
+
 var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read", "org.eclipse.tractusx.vc.type:BpnCredential:read"}
 
 // world is companies that know each other's documents; the verifier is told what the credential service answers, and finds status lists and
@@ -187,7 +190,8 @@ func setupWith(t *testing.T, c change) *world {
 		}
 		return doc, nil
 	}), w.clock)
-	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }, Replay: store, Now: w.clock, Rand: rand.Reader}
+	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil },
+		Aliases: func(participant.Participant) credential.Aliases { return aliases }, Replay: store, Now: w.clock, Rand: rand.Reader}
 	w.trust = &trustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}, "BpnCredential": {meridian}, "DismantlerCredential": {dusk}}}
 	tokens := identity.NewVerifier(resolver, store, w.clock)
 	fetch := dcphttp.Fetcher(client)
@@ -207,7 +211,7 @@ func setupWith(t *testing.T, c change) *world {
 	}
 	schemas, err := credential.NewSchemas(credential.SchemasConfig{Bundled: bundled, Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
 	check(t, err)
-	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes },
+	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes }, Aliases: aliases,
 		BPN:    []credential.Claim{{Credential: "BpnCredential", Claim: "bpn"}, {Credential: "MembershipCredential", Claim: "holderIdentifier"}},
 		Wallet: w, Remember: credential.CacheLife, Now: w.clock, Log: log}
 	if c.verifier != nil {

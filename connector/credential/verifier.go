@@ -54,6 +54,7 @@ type VerifierConfig struct {
 	Schemas  *Schemas
 	Calls    *Calls
 	Scopes   func() []string // what every caller is asked for, read anew each time
+	Aliases  Aliases         // that scopes are written with
 	Required []string        // scopes of which every caller must show a credential, or be a stranger; may be empty: then policies judge what is missing
 	BPN      []Claim
 	Wallet   Wallet
@@ -104,7 +105,7 @@ type proven struct {
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	v := &Verifier{cfg: cfg, cache: map[pair]cached{}}
 	for _, s := range cfg.Required {
-		scope, err := ParseScope(s)
+		scope, err := cfg.Aliases.Parse(s)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", s, err)
 		}

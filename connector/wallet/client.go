@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -37,7 +36,7 @@ func (s *Service) CreateClient(ctx context.Context, local participant.Participan
 		return c, "", fault.New(op, fault.Malformed, "scopes: want at most %d", MaxScopes)
 	}
 	for _, scope := range scopes {
-		if _, err := credential.ParseScope(scope); err != nil || strings.ContainsAny(scope, " \t\r\n") {
+		if _, err := s.cfg.Aliases(local).Parse(scope); err != nil || strings.ContainsAny(scope, " \t\r\n") {
 			return c, "", fault.New(op, fault.Malformed, "scope %q: want one like org.eclipse.tractusx.vc.type:MembershipCredential:read", cut(scope, 100))
 		}
 	}
@@ -128,7 +127,7 @@ func (s *Service) Delegate(ctx context.Context, local participant.Participant, d
 		return "", fault.New(op, fault.Malformed, "want either bearer_access_scope or token")
 	case len(d.Scopes) > MaxScopes:
 		return "", fault.New(op, fault.Malformed, "bearer_access_scope: want at most %d scopes", MaxScopes)
-	case !all[proven].delegates(d.Scopes):
+	case !all[proven].delegates(d.Scopes, s.cfg.Aliases(local)):
 		return "", fault.New(op, fault.Refused, "a scope is not one that this client may delegate")
 	}
 	entry, err := s.record(ctx, local, "sts.token", all[proven].ID, string(audience), "", "", map[string]string{"scopes": strings.Join(d.Scopes, " ")})
