@@ -16,15 +16,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
-// The profiles that credentials are issued in: those that we verify.
-const (
-	ProfileVC11 = credential.Profile11
-	ProfileVC20 = credential.Profile20
-)
-
 // kindOf is the kind of status list of a profile.
 func kindOf(profile string) statuslist.Kind {
-	if profile == ProfileVC20 {
+	if profile == credential.Profile20 {
 		return statuslist.Bitstring
 	}
 	return statuslist.List2021
@@ -249,7 +243,7 @@ type Offer struct {
 	Version     int64
 	Holder      participant.DID
 	Definitions []string
-	Reason      string // "issuance", "reissue", "proof-key-revocation"
+	Reason      string // one of credential.OfferReasons
 	State       OfferState
 	Owed        string
 	Code        string
@@ -260,13 +254,6 @@ type Offer struct {
 	Updated     time.Time
 }
 
-// Reasons of an offer (DCP 1.0, section 6.6).
-const (
-	ReasonIssuance   = "issuance"
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
-
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
 // Validate reports everything that is wrong with a definition at once, as one Malformed fault with a reason for each.
@@ -274,7 +261,7 @@ func (d Definition) Validate() error {
 	var f faults
 	f.expect(name.MatchString(d.ID), "id: want 1 to %d letters, digits and . _ : -", maxName)
 	f.expect(name.MatchString(d.Type) && d.Type != "VerifiableCredential", "type: want the name of a type of credential")
-	f.expect(d.Profile == ProfileVC11 || d.Profile == ProfileVC20, "profile: want %s or %s", ProfileVC11, ProfileVC20)
+	f.expect(d.Profile == credential.Profile11 || d.Profile == credential.Profile20, "profile: want %s or %s", credential.Profile11, credential.Profile20)
 	f.expect(d.Life >= time.Minute && d.Life <= MaxLife, "life: want %s to %d days", time.Minute, MaxLife/(24*time.Hour))
 	f.expect(len(d.Contexts) <= 10, "contexts: want at most 10")
 	for _, c := range d.Contexts {

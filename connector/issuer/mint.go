@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -96,7 +97,7 @@ func (d Draft) Sign(ctx context.Context, did participant.DID, keys identity.Keys
 	}
 	from, until := d.Begins.UTC().Format(time.RFC3339), d.Ends.UTC().Format(time.RFC3339)
 	types := append([]string{baseType}, d.Types...)
-	if d.Profile == ProfileVC20 {
+	if d.Profile == credential.Profile20 {
 		return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.Contexts...), ID: d.ID, Type: types,
 			Issuer: string(did), From: from, Until: until, Subject: d.Subject, Status: status, Schema: described, Iss: string(did), Sub: string(d.About), JTI: d.ID,
 			IssuedAt: d.Begins.Unix(), Expires: d.Ends.Unix()}, d.Ends)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -34,7 +35,7 @@ func (s *Service) Enable(ctx context.Context, local participant.Participant, act
 		if err := d.Validate(); err != nil {
 			return err
 		}
-		changes.Definitions = append(changes.Definitions, Swap[Definition]{New: &d})
+		changes.Definitions = append(changes.Definitions, commit.Swap[Definition]{New: &d})
 	}
 	err := s.operate(ctx, local, "issuer.enable", "issuer.enabled", string(local.DID), actor, nil, changes)
 	if err != nil && !process.IsStale(err) {
@@ -102,7 +103,7 @@ func (s *Service) PutDefinition(ctx context.Context, local participant.Participa
 			return err
 		}
 		return s.operate(ctx, local, "issuer.definition.put", "issuer.definition.put", d.ID, actor, map[string]string{"type": d.Type, "profile": d.Profile, "definition": digest},
-			Changes{Definitions: []Swap[Definition]{{Old: old, New: &d}}})
+			Changes{Definitions: []commit.Swap[Definition]{{Old: old, New: &d}}})
 	})
 	return d, err
 }
@@ -113,7 +114,7 @@ func (s *Service) DeleteDefinition(ctx context.Context, local participant.Partic
 		if err := order.On(d.Version); err != nil {
 			return err
 		}
-		return s.operate(ctx, local, "issuer.definition.delete", "issuer.definition.deleted", id, order.Actor, nil, Changes{Definitions: []Swap[Definition]{{Old: &d}}})
+		return s.operate(ctx, local, "issuer.definition.delete", "issuer.definition.deleted", id, order.Actor, nil, Changes{Definitions: []commit.Swap[Definition]{{Old: &d}}})
 	})
 }
 
@@ -160,7 +161,7 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 			switch {
 			case fault.Is(err, fault.NotFound):
 				out.Added++
-				changes.Holders = append(changes.Holders, Swap[Holder]{New: &h})
+				changes.Holders = append(changes.Holders, commit.Swap[Holder]{New: &h})
 				continue
 			case err != nil:
 				return err
@@ -170,7 +171,7 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 			}
 			h.Version, h.Created = old.Version+1, old.Created
 			out.Changed++
-			changes.Holders = append(changes.Holders, Swap[Holder]{Old: &old, New: &h})
+			changes.Holders = append(changes.Holders, commit.Swap[Holder]{Old: &old, New: &h})
 		}
 		if len(changes.Holders) == 0 {
 			return nil
@@ -209,7 +210,7 @@ func (s *Service) DeleteHolder(ctx context.Context, local participant.Participan
 		if err := order.On(h.Version); err != nil {
 			return err
 		}
-		return s.operate(ctx, local, "issuer.holder.delete", "issuer.holder.deleted", string(did), order.Actor, nil, Changes{Holders: []Swap[Holder]{{Old: &h}}})
+		return s.operate(ctx, local, "issuer.holder.delete", "issuer.holder.deleted", string(did), order.Actor, nil, Changes{Holders: []commit.Swap[Holder]{{Old: &h}}})
 	})
 }
 
@@ -337,10 +338,10 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, hold
 		return Offer{}, err
 	}
 	if reason == "" {
-		reason = ReasonIssuance
+		reason = credential.ReasonIssuance
 	}
-	if !slices.Contains([]string{ReasonIssuance, ReasonReissue, ReasonRevokedKey}, reason) {
-		return Offer{}, fault.New(op, fault.Malformed, "reason: want %s, %s or %s", ReasonIssuance, ReasonReissue, ReasonRevokedKey)
+	if !slices.Contains(credential.OfferReasons(), reason) {
+		return Offer{}, fault.New(op, fault.Malformed, "reason: want one of %v", credential.OfferReasons())
 	}
 	defs, who, err := s.applicant(ctx, local, holder, ids)
 	if fault.Is(err, fault.Unauthenticated) || err == nil && !who.known {
@@ -370,7 +371,7 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, hold
 		return Offer{}, fault.Wrap(op, fault.Unavailable, err)
 	}
 	f.LastRecord = entry.ID
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Offers: []Swap[Offer]{{New: &f}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{offerEvent(f, actor)}})
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Offers: []commit.Swap[Offer]{{New: &f}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{offerEvent(f, actor)}})
 	if err != nil {
 		return Offer{}, fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -479,7 +480,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 	var e commit.Effects
 	var lists []string
 	now := s.cfg.Now()
-	bits := map[string]*Swap[List]{}
+	bits := map[string]*commit.Swap[List]{}
 	for _, c := range all {
 		moves, err := Change(c.Standing, to)
 		if err != nil {
@@ -499,7 +500,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 			return changes, fault.Wrap("issuer.restand", fault.Unavailable, err)
 		}
 		next.LastRecord = entry.ID
-		changes.Credentials = append(changes.Credentials, Swap[Credential]{Old: &c, New: &next})
+		changes.Credentials = append(changes.Credentials, commit.Swap[Credential]{Old: &c, New: &next})
 		e.Decisions = append(e.Decisions, entry)
 		e.Events = append(e.Events, credentialEvent(next, verbs[to][1], now, order.Actor))
 	}
@@ -519,7 +520,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 
 // mark sets the bits that a credential's standing asks for, in the lists as they will be. A standing that no list of the credential can tell is
 // refused: nobody would see it.
-func (s *Service) mark(ctx context.Context, local participant.Participant, c Credential, bits map[string]*Swap[List], now time.Time) error {
+func (s *Service) mark(ctx context.Context, local participant.Participant, c Credential, bits map[string]*commit.Swap[List], now time.Time) error {
 	wants := map[string]bool{statuslist.Revocation: c.Standing == Revoked, statuslist.Suspension: c.Standing == Suspended}
 	told := c.Standing == Good
 	for _, p := range c.Places {
@@ -536,7 +537,7 @@ func (s *Service) mark(ctx context.Context, local participant.Participant, c Cre
 			}
 			next := l
 			next.Version, next.Updated, next.Bits = l.Version+1, now, slices.Clone(l.Bits)
-			swap = &Swap[List]{Old: &l, New: &next}
+			swap = &commit.Swap[List]{Old: &l, New: &next}
 		}
 		b, err := statuslist.FromBytes(swap.New.Bits)
 		var set bool

@@ -51,19 +51,15 @@ type Filter struct {
 	Definition string
 }
 
-// Swap is a row before and after: no Old is a new row, no New is one that goes. Both is compare and swap on the version of Old; the row then
-// has that version and one more.
-type Swap[T any] struct{ Old, New *T }
-
 // Changes is what one step writes.
 type Changes struct {
 	Authority   *Authority // switched on; it is there already: nothing changes
-	Definitions []Swap[Definition]
-	Holders     []Swap[Holder]
-	Requests    []Swap[Request]
-	Credentials []Swap[Credential] // a new one takes its places, each of which counts as Taken in its list
-	Lists       []Swap[List]
-	Offers      []Swap[Offer]
+	Definitions []commit.Swap[Definition]
+	Holders     []commit.Swap[Holder]
+	Requests    []commit.Swap[Request]
+	Credentials []commit.Swap[Credential] // a new one takes its places, each of which counts as Taken in its list
+	Lists       []commit.Swap[List]
+	Offers      []commit.Swap[Offer]
 	Fill        int // a list with this many entries taken gives out no more
 }
 

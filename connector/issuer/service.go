@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
@@ -101,7 +102,7 @@ func (s *Service) Metadata(ctx context.Context, local participant.Participant) (
 	if err != nil {
 		return Metadata{}, fault.Wrap("issuer.Metadata", fault.Unavailable, err)
 	}
-	return metadata(local, defs, ReasonIssuance), nil
+	return metadata(local, defs, credential.ReasonIssuance), nil
 }
 
 func metadata(local participant.Participant, defs []Definition, reason string) Metadata {
@@ -251,7 +252,7 @@ func (s *Service) deny(ctx context.Context, local participant.Participant, r Req
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{New: &r}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{requestEvent(r, "")}})
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []commit.Swap[Request]{{New: &r}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{requestEvent(r, "")}})
 	if err != nil {
 		return fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -274,7 +275,7 @@ func (s *Service) wait(ctx context.Context, local participant.Participant, r Req
 	deadline := commit.Owed{ID: id, Participant: local.ID, Process: commit.IssuerRequest, ProcessID: r.ID, Peer: r.Holder, Message: "approval", Due: r.Created.Add(s.cfg.Patience),
 		Created: r.Created, Trace: r.Trace}
 	r.Owed = deadline.ID
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{New: &r}}},
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []commit.Swap[Request]{{New: &r}}},
 		commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: &deadline, Events: []commit.Event{requestEvent(r, "")}})
 	if err != nil {
 		return Received{}, fault.Wrap(op, fault.Unavailable, err)
@@ -317,7 +318,7 @@ func (s *Service) grant(ctx context.Context, local participant.Participant, old 
 		if owed, err = s.owe(&next, Delivery{IssuerPID: r.ID, HolderPID: r.HolderPID, Signed: signed}, now); err != nil {
 			return err
 		}
-		changes.Requests = []Swap[Request]{{Old: old, New: &next}}
+		changes.Requests = []commit.Swap[Request]{{Old: old, New: &next}}
 		e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: events}
 		if old != nil {
 			e.Settled = old.Owed
@@ -356,11 +357,11 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 			return changes, nil, nil, err
 		}
 		made.Request, made.Actor = request, actor
-		changes.Credentials = append(changes.Credentials, Swap[Credential]{New: &made})
+		changes.Credentials = append(changes.Credentials, commit.Swap[Credential]{New: &made})
 		signed = append(signed, Signed{Type: d.Type, Profile: d.Profile, Token: token})
 	}
 	for _, l := range fresh {
-		changes.Lists = append(changes.Lists, Swap[List]{New: l})
+		changes.Lists = append(changes.Lists, commit.Swap[List]{New: l})
 	}
 	return changes, signed, nil, nil
 }
@@ -431,7 +432,7 @@ func (s *Service) record(ctx context.Context, local participant.Participant, cod
 	return entry, nil
 }
 
-func credentialDetails(all []Swap[Credential]) string {
+func credentialDetails(all []commit.Swap[Credential]) string {
 	out := ""
 	for i, c := range all {
 		if i > 0 {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -95,7 +96,7 @@ func definition(id, profile string, rules ...issuer.Rule) issuer.Definition {
 
 // byClaim is a credential for those who show a membership of Meridian, with what that says.
 func byClaim() issuer.Definition {
-	d := definition("Dismantler", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByClaim, Credential: "Membership", Claim: "memberOf", Values: []string{"Meridian"}})
+	d := definition("Dismantler", credential.Profile11, issuer.Rule{Kind: issuer.ByClaim, Credential: "Membership", Claim: "memberOf", Values: []string{"Meridian"}})
 	d.Subject = []issuer.Member{{Name: "holderIdentifier", From: issuer.OfEvidence, Credential: "Membership", Key: "holderIdentifier"},
 		{Name: "activityType", From: issuer.Constant, Values: []string{"vehicleDismantle"}},
 		{Name: "allowedVehicleBrands", From: issuer.OfHolder, Key: "brands", Many: true, Optional: true}}
@@ -122,8 +123,8 @@ func setup(t *testing.T) *bench {
 				return "https://meridian.example/" + p.Slug + "/issuer/status/" + list
 			},
 			Templates: func(participant.Participant) []issuer.Definition {
-				return []issuer.Definition{definition("Membership", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByList}),
-					definition("Framework", issuer.ProfileVC20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()}
+				return []issuer.Definition{definition("Membership", credential.Profile11, issuer.Rule{Kind: issuer.ByList}),
+					definition("Framework", credential.Profile20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()}
 			},
 			Now: func() time.Time { return b.now }, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), PerHour: 20, Patience: 72 * time.Hour}
 		if change != nil {
@@ -265,7 +266,7 @@ func TestWhoIsOnTheListGetsItsCredential(t *testing.T) {
 	}
 	o := b.next()
 	m := delivery(t, o)
-	if m.Status != dcp.StatusIssued || m.IssuerPID != id || m.HolderPID != "pid of "+string(boreal) || len(m.Credentials) != 1 || m.Credentials[0].Format != issuer.ProfileVC11 ||
+	if m.Status != dcp.StatusIssued || m.IssuerPID != id || m.HolderPID != "pid of "+string(boreal) || len(m.Credentials) != 1 || m.Credentials[0].Format != credential.Profile11 ||
 		o.Peer != boreal || o.URL != string(boreal)+"?service=CredentialService" {
 		t.Errorf("%+v to %s", m, o.URL)
 	}
@@ -314,7 +315,7 @@ func TestACredentialOfDataModel2IsTheTokenItself(t *testing.T) {
 	list, err := b.StatusList(t.Context(), b.local, c.Places[0].List)
 	check(t, err)
 	header, claims = b.payload(list.Token)
-	if list.Profile != issuer.ProfileVC20 || header.Type != "vc+jwt" || fmt.Sprint(claims["type"]) != "[VerifiableCredential BitstringStatusListCredential]" ||
+	if list.Profile != credential.Profile20 || header.Type != "vc+jwt" || fmt.Sprint(claims["type"]) != "[VerifiableCredential BitstringStatusListCredential]" ||
 		claims["id"] != "https://meridian.example/meridian/issuer/status/"+c.Places[0].List {
 		t.Errorf("%+v %+v", header, claims)
 	}
@@ -409,14 +410,14 @@ func TestAMissingValueIssuesNothing(t *testing.T) {
 func TestARuleOfAnotherKindGivesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	d := definition("Strange", issuer.ProfileVC11, issuer.Rule{Kind: "moonphase"})
+	d := definition("Strange", credential.Profile11, issuer.Rule{Kind: "moonphase"})
 	_, err := b.PutDefinition(t.Context(), b.local, d, "operator")
 	wantKind(t, err, fault.Malformed)
 	// What another version wrote into the store is refused as well.
 	d.Participant, d.Version, d.Created, d.Updated = b.local.ID, 1, b.now, b.now
-	none := definition("None", issuer.ProfileVC11)
+	none := definition("None", credential.Profile11)
 	none.Participant, none.Version, none.Created, none.Updated = b.local.ID, 1, b.now, b.now
-	check(t, b.store.CommitIssuer(t.Context(), b.local.ID, issuer.Changes{Definitions: []issuer.Swap[issuer.Definition]{{New: &d}, {New: &none}}}, commit.Effects{}))
+	check(t, b.store.CommitIssuer(t.Context(), b.local.ID, issuer.Changes{Definitions: []commit.Swap[issuer.Definition]{{New: &d}, {New: &none}}}, commit.Effects{}))
 	for _, id := range []string{"Strange", "None"} {
 		if _, err := b.ask(boreal, id); !fault.Is(err, fault.Refused) {
 			t.Errorf("%s: %v", id, err)
@@ -452,7 +453,7 @@ func TestARequestWaitsForTheOperator(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	o := b.next()
-	if m := delivery(t, o); m.Status != dcp.StatusIssued || m.Credentials[0].Format != issuer.ProfileVC20 {
+	if m := delivery(t, o); m.Status != dcp.StatusIssued || m.Credentials[0].Format != credential.Profile20 {
 		t.Errorf("%+v", m)
 	}
 	_, err = b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
@@ -696,7 +697,7 @@ func TestAnOfferIsDeliveredOrNot(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, status := range []int{200, 403} {
-		made, err := b.Offer(t.Context(), b.local, boreal, []string{"Membership", "Framework"}, issuer.ReasonReissue, "operator")
+		made, err := b.Offer(t.Context(), b.local, boreal, []string{"Membership", "Framework"}, credential.ReasonReissue, "operator")
 		check(t, err)
 		o := b.next()
 		m, err := dcp.ParseCredentialOffer(o.Body)

@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
@@ -14,16 +13,14 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // secretPrefix lets people and scanners see what a leaked secret is.
 const secretPrefix = "slt_"
 
-func hashSecret(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
-}
+func hashSecret(secret string) string { return process.Digest([]byte(secret)) }
 
 // CreateClient lets somebody have tokens made in the participant's name. The secret of 256 random bits is returned here and never again: what is
 // kept is its hash.
@@ -57,7 +54,7 @@ func (s *Service) CreateClient(ctx context.Context, local participant.Participan
 	if err != nil {
 		return c, "", err
 	}
-	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []Swap[Client]{{New: &c}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []commit.Swap[Client]{{New: &c}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 		Events: []commit.Event{s.event("sts.client.created", c.ID, actor, map[string]string{"label": label})}})
 	return c, secret, fault.Wrap(op, fault.Internal, err)
 }
@@ -83,7 +80,7 @@ func (s *Service) DeleteClient(ctx context.Context, local participant.Participan
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []Swap[Client]{{Old: &all[at]}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []commit.Swap[Client]{{Old: &all[at]}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 		Events: []commit.Event{s.event("sts.client.deleted", id, actor, nil)}})
 	return fault.Wrap(op, fault.Internal, err)
 }

@@ -47,6 +47,43 @@ func TestACredentialIsReplacedBeforeItEnds(t *testing.T) {
 	})
 }
 
+// An issuer may say that a credential was good long before it came, and may always name the same end: neither makes us ask again and again.
+func TestACredentialIsAskedForAnewByTheLifeThatItHasHere(t *testing.T) {
+	for name, m := range map[string]struct {
+		from, life time.Duration // of each that is delivered
+		fixed      bool          // they all have one end
+		after      time.Duration
+		least      int // requests by then
+		most       int
+	}{
+		"it was good long before":  {from: -90 * day, life: 100 * day, after: 26 * day, least: 6, most: 6},
+		"all of them have one end": {from: -90 * day, life: 100 * day, fixed: true, after: 11 * day, least: 5, most: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, b *bench) {
+				begin := time.Now()
+				b.send = func(_ context.Context, o commit.Owed) (outbox.Answer, error) {
+					next := made{from: m.from, life: m.life}
+					if m.fixed {
+						next.life -= time.Since(begin)
+					}
+					// The issuer delivers before it answers; what has ended nobody takes.
+					_ = b.Deliver(context.Background(), b.local, peer(meridian), wallet.Delivery{IssuerPID: "r1", HolderPID: o.ProcessID, Credentials: []wallet.Delivered{b.membership(next)}})
+					return outbox.Answer{Status: 201, Location: base + "/requests/r1"}, nil
+				}
+				b.wantState(b.ask("MembershipCredential").ID, wallet.Issued)
+				if pass(time.Hour); len(b.requests()) != 1 {
+					t.Fatalf("%d requests in the first hour", len(b.requests()))
+				}
+				pass(m.after - time.Hour)
+				if n := len(b.requests()); n < m.least || n > m.most {
+					t.Errorf("%d requests in %v, want %d to %d", n, m.after, m.least, m.most)
+				}
+			})
+		})
+	}
+}
+
 func TestAnIssuerThatIsAwayIsAskedAgainUntilTheEndIsReported(t *testing.T) {
 	story(t, func(t *testing.T, b *bench) {
 		r := b.ask("MembershipCredential")

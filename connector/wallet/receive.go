@@ -79,7 +79,7 @@ func (s *Service) rejected(ctx context.Context, local participant.Participant, r
 	if err := s.reached(ctx, local, &next, &c, &e); err != nil {
 		return err
 	}
-	c.Requests = []Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{&r, &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, c, e); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *Service) delivered(ctx context.Context, local participant.Participant, 
 			return err
 		}
 	}
-	c.Requests = []Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{&r, &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, *c, e); err != nil {
 		return err
 	}
@@ -250,11 +250,11 @@ func (s *Service) take(ctx context.Context, local participant.Participant, r *Re
 		if gone.Deadline != "" {
 			c.Settled = append(c.Settled, gone.Deadline)
 		}
-		c.Credentials = append(c.Credentials, Swap[Credential]{Old: gone})
+		c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: gone})
 	}
 	row := f.row
 	w.Held, w.Replaces = row.ID, ""
-	if slices.ContainsFunc(c.Credentials, func(x Swap[Credential]) bool { return x.New != nil && x.New.ID == row.ID }) {
+	if slices.ContainsFunc(c.Credentials, func(x commit.Swap[Credential]) bool { return x.New != nil && x.New.ID == row.ID }) {
 		return refused(errors.New("credential.id: two of one delivery have it"))
 	}
 	s.cfg.Log.InfoContext(ctx, "credential taken", slog.String("participant", local.Slug), slog.String("credential", row.ID), slog.String("issuer", string(row.Issuer)))

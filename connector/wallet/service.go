@@ -23,7 +23,7 @@ type Config struct {
 	Issuers    Issuers
 	Signatures Signatures
 	Documents  identity.Documents
-	Statuses   Statuses // nil: nothing is known of what issuers took back
+	Statuses   Statuses
 	Trust      Trust
 	Codec      Codec
 	Hosted     Hosted

@@ -94,12 +94,6 @@ type Object struct {
 	Reason  string
 }
 
-// The reasons of an offer that change something here.
-const (
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
-
 // OfferState is what became of an offer.
 type OfferState string
 

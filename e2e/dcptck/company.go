@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
@@ -125,9 +126,9 @@ func (c *Company) asked(ctx context.Context, issuer participant.DID) error {
 	r := wallet.Request{Participant: c.Member.ID, ID: Request, Version: 1, Issuer: issuer, State: wallet.Requested, IssuerPID: "kit", Actor: "kit",
 		Created: time.Now(), Updated: time.Now()}
 	for _, kind := range types {
-		r.Wanted = append(r.Wanted, wallet.Wanted{Definition: kind, Type: kind, Profile: dcp.ProfileVC11})
+		r.Wanted = append(r.Wanted, wallet.Wanted{Definition: kind, Type: kind, Profile: credential.Profile11})
 	}
-	return c.Store().CommitWallet(ctx, c.Member.ID, wallet.Change{Requests: []wallet.Swap[wallet.Request]{{New: &r}}}, commit.Effects{})
+	return c.Store().CommitWallet(ctx, c.Member.ID, wallet.Change{Requests: []commit.Swap[wallet.Request]{{New: &r}}}, commit.Effects{})
 }
 
 // delegates makes the account with which the kit has the member's tokens made.
@@ -140,7 +141,7 @@ func (c *Company) delegates(ctx context.Context) error {
 // issues lets the authority issue both credentials to the kit's holder.
 func (c *Company) issues(ctx context.Context, holder participant.DID) error {
 	for _, kind := range types {
-		if _, err := c.Issuer().PutDefinition(ctx, c.Authority, issuer.Definition{ID: kind, Type: kind, Profile: issuer.ProfileVC11, Life: time.Hour,
+		if _, err := c.Issuer().PutDefinition(ctx, c.Authority, issuer.Definition{ID: kind, Type: kind, Profile: credential.Profile11, Life: time.Hour,
 			Purposes: []string{statuslist.Revocation}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}, "kit"); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
@@ -40,19 +41,13 @@ const (
 	maxURL  = 2048
 )
 
-// The profiles of credentials that are known: data model, proof and revocation in one word.
-const (
-	ProfileVC11 = "vc11-sl2021/jwt" // data model 1.1 as a JWT, StatusList2021
-	ProfileVC20 = "vc20-bssl/jwt"   // data model 2.0 secured with JOSE, BitstringStatusList
-)
-
 // Profile returns the profile of an alias. The examples of the specification call the first one vc10-sl2021/jwt, and deployed wallets do so too.
 func Profile(alias string) (string, bool) {
 	switch alias {
-	case ProfileVC11, "vc10-sl2021/jwt":
-		return ProfileVC11, true
-	case ProfileVC20:
-		return ProfileVC20, true
+	case credential.Profile11, "vc10-sl2021/jwt":
+		return credential.Profile11, true
+	case credential.Profile20:
+		return credential.Profile20, true
 	}
 	return "", false
 }
@@ -85,13 +80,6 @@ type CredentialMessage struct {
 	Credentials []Container
 	Reason      string // of a rejection; may be ""
 }
-
-// The reasons of an offer that are known; others are kept as they are.
-const (
-	ReasonIssuance   = "issuance"
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
 
 // CredentialObject describes a credential that an issuer issues. In an offer only ID is certain; the metadata of the issuer has the rest.
 type CredentialObject struct {
@@ -325,9 +313,9 @@ func (c Container) Profile() (string, bool) {
 	v11, v20 := begins(w.VC.Context, "https://www.w3.org/2018/credentials/v1"), begins(w.Context, "https://www.w3.org/ns/credentials/v2")
 	switch {
 	case v11 && len(w.Context) == 0:
-		return ProfileVC11, true
+		return credential.Profile11, true
 	case v20 && len(w.VC.Context) == 0:
-		return ProfileVC20, true
+		return credential.Profile20, true
 	}
 	return "", false
 }
@@ -405,7 +393,7 @@ func wireObjects(list []CredentialObject) []wireObject {
 			w.Policy = json.RawMessage("{}")
 		}
 		if w.Reason == "" {
-			w.Reason = ReasonIssuance
+			w.Reason = credential.ReasonIssuance
 		}
 		out = append(out, w)
 	}

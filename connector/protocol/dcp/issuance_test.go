@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 )
@@ -25,7 +26,7 @@ const (
 )
 
 var whole = dcp.CredentialObject{ID: "urn:x:membership", CredentialType: "MembershipCredential", Schema: "https://w3id.org/catenax/schemas/v1.0.0/membership.json",
-	BindingMethods: []string{"did:web"}, Profile: dcp.ProfileVC11, Policy: json.RawMessage(`{"id":"p"}`), Reason: dcp.ReasonReissue}
+	BindingMethods: []string{"did:web"}, Profile: credential.Profile11, Policy: json.RawMessage(`{"id":"p"}`), Reason: credential.ReasonReissue}
 
 // again writes a message and reads it back.
 func again[T any](t *testing.T, m T, encode func(T) ([]byte, error), parse func([]byte) (T, error)) {
@@ -47,7 +48,7 @@ func TestTheMessagesOfIssuanceReadBackTheSame(t *testing.T) {
 	t.Parallel()
 	again(t, dcp.CredentialRequest{HolderPID: "urn:uuid:1", Credentials: []string{"a", "b"}}, dcp.EncodeCredentialRequest, dcp.ParseCredentialRequest)
 	again(t, dcp.CredentialMessage{IssuerPID: "i", HolderPID: "h", Status: dcp.StatusIssued,
-		Credentials: []dcp.Container{{CredentialType: "A", Payload: "a.b.c", Format: dcp.ProfileVC20}}}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
+		Credentials: []dcp.Container{{CredentialType: "A", Payload: "a.b.c", Format: credential.Profile20}}}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
 	again(t, dcp.CredentialMessage{IssuerPID: "i", HolderPID: "h", Status: dcp.StatusRejected, Reason: "not a member"}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
 	again(t, dcp.CredentialOffer{Issuer: "did:web:meridian.example", Credentials: []dcp.CredentialObject{whole}}, dcp.EncodeCredentialOffer, dcp.ParseCredentialOffer)
 	again(t, dcp.IssuerMetadata{Issuer: "did:web:meridian.example", Credentials: []dcp.CredentialObject{whole}}, dcp.EncodeIssuerMetadata, dcp.ParseIssuerMetadata)
@@ -75,7 +76,7 @@ func TestADeliveryIsSentAsTextAndSchemaAllowIt(t *testing.T) {
 
 func TestMetadataAndOffersAreSentWithAllMembers(t *testing.T) {
 	t.Parallel()
-	sparse := []dcp.CredentialObject{{ID: "x", CredentialType: "A", Profile: dcp.ProfileVC11}}
+	sparse := []dcp.CredentialObject{{ID: "x", CredentialType: "A", Profile: credential.Profile11}}
 	offer, err := dcp.EncodeCredentialOffer(dcp.CredentialOffer{Issuer: "did:web:i.example", Credentials: sparse})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func TestMetadataAndOffersAreSentWithAllMembers(t *testing.T) {
 
 func TestAProfileIsKnownByItsAliases(t *testing.T) {
 	t.Parallel()
-	for alias, want := range map[string]string{"vc11-sl2021/jwt": dcp.ProfileVC11, "vc10-sl2021/jwt": dcp.ProfileVC11, "vc20-bssl/jwt": dcp.ProfileVC20, "jwt": "", "json-ld": "", "": "",
+	for alias, want := range map[string]string{"vc11-sl2021/jwt": credential.Profile11, "vc10-sl2021/jwt": credential.Profile11, "vc20-bssl/jwt": credential.Profile20, "jwt": "", "json-ld": "", "": "",
 		"VC11-SL2021/JWT": "", "vc11-sl2021": ""} {
 		if got, ok := dcp.Profile(alias); got != want || ok != (want != "") {
 			t.Errorf("%q is %q, %t; want %q", alias, got, ok, want)
@@ -107,16 +108,16 @@ func TestAProfileIsKnownByItsAliases(t *testing.T) {
 func TestTheFormatJwtIsTakenWhenThePayloadLeavesNoDoubt(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ format, payload, want string }{
-		"a credential of data model 1.1":      {"jwt", compact(payloadV1), dcp.ProfileVC11},
-		"a credential of data model 2.0":      {"jwt", compact(payloadV2), dcp.ProfileVC20},
+		"a credential of data model 1.1":      {"jwt", compact(payloadV1), credential.Profile11},
+		"a credential of data model 2.0":      {"jwt", compact(payloadV2), credential.Profile20},
 		"both at once":                        {"jwt", compact(`{"@context":["https://www.w3.org/ns/credentials/v2"],"vc":{"@context":["https://www.w3.org/2018/credentials/v1"]}}`), ""},
 		"neither":                             {"jwt", compact(`{"sub":"x"}`), ""},
 		"a context that is not the first":     {"jwt", compact(`{"@context":["https://x.example","https://www.w3.org/ns/credentials/v2"]}`), ""},
 		"a member twice":                      {"jwt", compact(`{"@context":["https://www.w3.org/ns/credentials/v2"],"@context":[]}`), ""},
 		"a payload that is none":              {"jwt", "e30.?.c2ln", ""},
 		"no token":                            {"jwt", "jwt", ""},
-		"a format that says it":               {dcp.ProfileVC20, "not read", dcp.ProfileVC20},
-		"the format of the examples":          {"vc10-sl2021/jwt", "not read", dcp.ProfileVC11},
+		"a format that says it":               {credential.Profile20, "not read", credential.Profile20},
+		"the format of the examples":          {"vc10-sl2021/jwt", "not read", credential.Profile11},
 		"linked data, whatever it looks like": {"json-ld", compact(payloadV1), ""},
 	} {
 		if got, ok := (dcp.Container{Format: tt.format, Payload: tt.payload}).Profile(); got != tt.want || ok != (tt.want != "") {
@@ -336,7 +337,7 @@ func FuzzParseCredentialMessage(f *testing.F) {
 		settles(t, body, dcp.ParseCredentialMessage, dcp.EncodeCredentialMessage)
 		if m, err := dcp.ParseCredentialMessage(body); err == nil {
 			for _, c := range m.Credentials {
-				if p, ok := c.Profile(); ok && p != dcp.ProfileVC11 && p != dcp.ProfileVC20 {
+				if p, ok := c.Profile(); ok && p != credential.Profile11 && p != credential.Profile20 {
 					t.Errorf("%q has the profile %q", body, p)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -18,11 +19,11 @@ import (
 const listSize = 131072
 
 func (f bench) issuerList(id string) *issuer.List {
-	return &issuer.List{Participant: f.a.ID, ID: id, Version: 1, Profile: issuer.ProfileVC11, Purpose: "revocation", Size: listSize, Bits: make([]byte, listSize/8), Created: now, Updated: now}
+	return &issuer.List{Participant: f.a.ID, ID: id, Version: 1, Profile: credential.Profile11, Purpose: "revocation", Size: listSize, Bits: make([]byte, listSize/8), Created: now, Updated: now}
 }
 
 func (f bench) issued(id, list string, index int) *issuer.Credential {
-	return &issuer.Credential{Participant: f.a.ID, ID: id, Version: 1, Holder: peer, Definition: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Standing: issuer.Good,
+	return &issuer.Credential{Participant: f.a.ID, ID: id, Version: 1, Holder: peer, Definition: "Membership", Type: "Membership", Profile: credential.Profile11, Standing: issuer.Good,
 		Places: []issuer.Place{{Purpose: "revocation", List: list, Index: index}}, Issued: now, Expires: now.Add(time.Hour), Updated: now}
 }
 
@@ -36,14 +37,14 @@ func (f bench) commitIssuer(t *testing.T, c issuer.Changes) error {
 
 func issuerRows(t *testing.T, f bench) {
 	ctx := t.Context()
-	d := issuer.Definition{Participant: f.a.ID, ID: "Membership", Version: 1, Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour,
+	d := issuer.Definition{Participant: f.a.ID, ID: "Membership", Version: 1, Type: "Membership", Profile: credential.Profile11, Life: time.Hour,
 		Subject: []issuer.Member{{Name: "memberOf", From: issuer.Constant, Values: []string{"größer"}}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}, Created: now, Updated: now}
 	h := issuer.Holder{Participant: f.a.ID, DID: peer, Version: 1, Name: "Cobalt Cells", Grants: []string{"Membership"}, Values: map[string][]string{"bpn": {"BPNL00000000COB1"}}, Created: now, Updated: now}
 	r := issuer.Request{Participant: f.a.ID, ID: "r", Version: 1, Holder: peer, HolderPID: "pid", State: issuer.Submitted, Wanted: []string{"Membership"}, Grant: []byte{1, 2}, Created: now, Updated: now}
 	o := issuer.Offer{Participant: f.a.ID, ID: "o", Version: 1, Holder: peer, Definitions: []string{"Membership"}, State: issuer.OfferOwed, Created: now, Updated: now}
-	check(t, f.commitIssuer(t, issuer.Changes{Authority: &issuer.Authority{Participant: f.a.ID, Since: now}, Definitions: []issuer.Swap[issuer.Definition]{{New: &d}},
-		Holders: []issuer.Swap[issuer.Holder]{{New: &h}}, Requests: []issuer.Swap[issuer.Request]{{New: &r}}, Offers: []issuer.Swap[issuer.Offer]{{New: &o}},
-		Lists: []issuer.Swap[issuer.List]{{New: f.issuerList("l")}}, Credentials: []issuer.Swap[issuer.Credential]{{New: f.issued("c", "l", 7)}}}))
+	check(t, f.commitIssuer(t, issuer.Changes{Authority: &issuer.Authority{Participant: f.a.ID, Since: now}, Definitions: []commit.Swap[issuer.Definition]{{New: &d}},
+		Holders: []commit.Swap[issuer.Holder]{{New: &h}}, Requests: []commit.Swap[issuer.Request]{{New: &r}}, Offers: []commit.Swap[issuer.Offer]{{New: &o}},
+		Lists: []commit.Swap[issuer.List]{{New: f.issuerList("l")}}, Credentials: []commit.Swap[issuer.Credential]{{New: f.issued("c", "l", 7)}}}))
 	if a := must(f.Authority(ctx, f.a.ID))(t); !a.Since.Equal(now) {
 		t.Errorf("issuer since %v, want %v", a.Since, now)
 	}
@@ -110,15 +111,15 @@ func issuerRows(t *testing.T, f bench) {
 func issuerSteps(t *testing.T, f bench) {
 	ctx := t.Context()
 	h := issuer.Holder{Participant: f.a.ID, DID: peer, Version: 1, Name: "Cobalt Cells", Created: now, Updated: now}
-	check(t, f.commitIssuer(t, issuer.Changes{Holders: []issuer.Swap[issuer.Holder]{{New: &h}}, Lists: []issuer.Swap[issuer.List]{{New: f.issuerList("l")}},
-		Credentials: []issuer.Swap[issuer.Credential]{{New: f.issued("c", "l", 1)}}}))
+	check(t, f.commitIssuer(t, issuer.Changes{Holders: []commit.Swap[issuer.Holder]{{New: &h}}, Lists: []commit.Swap[issuer.List]{{New: f.issuerList("l")}},
+		Credentials: []commit.Swap[issuer.Credential]{{New: f.issued("c", "l", 1)}}}))
 	c := must(f.IssuerCredential(ctx, f.a.ID, "c"))(t)
 	l := must(f.IssuerList(ctx, f.a.ID, "l"))(t)
 	revoked, marked, old := c, l, l
 	revoked.Standing, marked.Bits = issuer.Revoked, slices.Clone(l.Bits)
 	marked.Bits[0] = 0x40
 	step := func() issuer.Changes {
-		return issuer.Changes{Credentials: []issuer.Swap[issuer.Credential]{{Old: &c, New: &revoked}}, Lists: []issuer.Swap[issuer.List]{{Old: &old, New: &marked}}}
+		return issuer.Changes{Credentials: []commit.Swap[issuer.Credential]{{Old: &c, New: &revoked}}, Lists: []commit.Swap[issuer.List]{{Old: &old, New: &marked}}}
 	}
 	old.Version = 9
 	wantKind(t, f.CommitIssuer(ctx, f.a.ID, step(), commit.Effects{Decisions: []decisionlog.Entry{entry(1)}, Events: []commit.Event{{Type: "x"}}}), fault.Conflict)
@@ -137,20 +138,20 @@ func issuerSteps(t *testing.T, f bench) {
 		t.Errorf("version %d, want 2", v)
 	}
 	wantKind(t, f.CommitIssuer(ctx, f.a.ID, step(), commit.Effects{}), fault.Conflict)
-	check(t, f.commitIssuer(t, issuer.Changes{Holders: []issuer.Swap[issuer.Holder]{{Old: &h}}}))
+	check(t, f.commitIssuer(t, issuer.Changes{Holders: []commit.Swap[issuer.Holder]{{Old: &h}}}))
 	_, err := f.IssuerHolder(ctx, f.a.ID, peer)
 	wantKind(t, err, fault.NotFound)
-	wantKind(t, f.commitIssuer(t, issuer.Changes{Holders: []issuer.Swap[issuer.Holder]{{Old: &h}}}), fault.Conflict)
+	wantKind(t, f.commitIssuer(t, issuer.Changes{Holders: []commit.Swap[issuer.Holder]{{Old: &h}}}), fault.Conflict)
 }
 
 func issuerPlaces(t *testing.T, f bench) {
 	ctx := t.Context()
-	check(t, f.commitIssuer(t, issuer.Changes{Lists: []issuer.Swap[issuer.List]{{New: f.issuerList("l")}}}))
+	check(t, f.commitIssuer(t, issuer.Changes{Lists: []commit.Swap[issuer.List]{{New: f.issuerList("l")}}}))
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = f.CommitIssuer(ctx, f.a.ID, issuer.Changes{Credentials: []issuer.Swap[issuer.Credential]{{New: f.issued(string(rune('a'+i)), "l", 42)}}, Fill: 4}, commit.Effects{})
+			errs[i] = f.CommitIssuer(ctx, f.a.ID, issuer.Changes{Credentials: []commit.Swap[issuer.Credential]{{New: f.issued(string(rune('a'+i)), "l", 42)}}, Fill: 4}, commit.Effects{})
 		})
 	}
 	wg.Wait()
@@ -168,7 +169,7 @@ func issuerPlaces(t *testing.T, f bench) {
 		t.Errorf("%d have place 42, want one", won)
 	}
 	for i, want := range []bool{true, true, true, false} { // one is taken, four fit
-		err := f.CommitIssuer(ctx, f.a.ID, issuer.Changes{Credentials: []issuer.Swap[issuer.Credential]{{New: f.issued("more"+string(rune('a'+i)), "l", i)}}, Fill: 4}, commit.Effects{})
+		err := f.CommitIssuer(ctx, f.a.ID, issuer.Changes{Credentials: []commit.Swap[issuer.Credential]{{New: f.issued("more"+string(rune('a'+i)), "l", i)}}, Fill: 4}, commit.Effects{})
 		if (err == nil) != want {
 			t.Errorf("place %d of 4: %v", i+2, err)
 		}
@@ -180,7 +181,7 @@ func issuerPlaces(t *testing.T, f bench) {
 
 // issuerRestored: what was given out after the backup is not known, so that nothing more is given out of what came back.
 func issuerRestored(t *testing.T, f bench) {
-	check(t, f.commitIssuer(t, issuer.Changes{Lists: []issuer.Swap[issuer.List]{{New: f.issuerList("l")}}, Credentials: []issuer.Swap[issuer.Credential]{{New: f.issued("c", "l", 1)}}}))
+	check(t, f.commitIssuer(t, issuer.Changes{Lists: []commit.Swap[issuer.List]{{New: f.issuerList("l")}}, Credentials: []commit.Swap[issuer.Credential]{{New: f.issued("c", "l", 1)}}}))
 	var copied bytes.Buffer
 	check(t, f.Backup(t.Context(), &copied))
 	empty := f.opened.Empty(t)

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -239,7 +240,7 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", "application/jwt")
-	if got.Profile == issuer.ProfileVC20 {
+	if got.Profile == credential.Profile20 {
 		h.Set("Content-Type", "application/vc+jwt")
 	}
 	_, _ = io.WriteString(w, got.Token)

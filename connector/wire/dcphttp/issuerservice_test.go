@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -76,7 +77,7 @@ func authorityOf(t *testing.T, local participant.Participant, keys issuer.Keys, 
 	recorder, err := decisionlog.NewRecorder(local.Slug, "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader)
 	check(t, err)
 	def := func(id string) issuer.Definition {
-		return issuer.Definition{ID: id, Type: id, Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation"}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}
+		return issuer.Definition{ID: id, Type: id, Profile: credential.Profile11, Life: time.Hour, Purposes: []string{"revocation"}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}
 	}
 	s := issuer.New(issuer.Config{Store: store, Decider: ledger{recorder}, Claims: nobody{}, Codec: dcp.IssuerCodec{}, Hosted: hosted, Seals: identity.Vault{Keys: keys, Rand: rand.Reader},
 		Keys: keys, Outbox: out, StatusURL: func(_ participant.Participant, list string) string { return base + "/status/" + list },
@@ -180,7 +181,7 @@ func TestMetadataIsForAnyoneWithATokenOrWithout(t *testing.T) {
 	for name, header := range map[string]string{"without": "", "with": a.bearer(t, nil), "with nonsense for": "nonsense"} {
 		got := a.do(t, "GET", "/metadata", header, "")
 		m, err := dcp.ParseIssuerMetadata([]byte(got.body))
-		if got.status != http.StatusOK || err != nil || m.Issuer != string(boreal) || len(m.Credentials) != 2 || m.Credentials[0].Profile != dcp.ProfileVC11 {
+		if got.status != http.StatusOK || err != nil || m.Issuer != string(boreal) || len(m.Credentials) != 2 || m.Credentials[0].Profile != credential.Profile11 {
 			t.Errorf("%s a token: %d %s, %v", name, got.status, got.body, err)
 		}
 	}

@@ -271,7 +271,7 @@ func setup(t testing.TB) *bench {
 	keys := cursors(t).Keys
 	p.issuer = issuer.New(issuer.Config{Store: st, Decider: p, Codec: dcp.IssuerCodec{}, Keys: keys, Outbox: p, StatusURL: func(l participant.Participant, list string) string { return p.IssuerURL(l) + "/status/" + list },
 		Templates: func(participant.Participant) []issuer.Definition {
-			return []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
+			return []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: credential.Profile11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
 				Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}}
 		},
 		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
