@@ -148,6 +148,7 @@ type Request struct {
 	Version     int64
 	Holder      participant.DID
 	HolderPID   string
+	Digest      string // of the message
 	State       State
 	Wanted      []string // ids of definitions
 	Evidence    Evidence // what the holder showed when it asked
@@ -183,6 +184,9 @@ const (
 	Suspended Standing = "SUSPENDED"
 	Revoked   Standing = "REVOKED"
 )
+
+// Standings lists them.
+func Standings() []Standing { return []Standing{Good, Suspended, Revoked} }
 
 // Credential is one that was issued. Its text is not kept: it is the holder's.
 type Credential struct {
@@ -235,6 +239,9 @@ const (
 	OfferDelivered OfferState = "DELIVERED"
 	OfferErrored   OfferState = "ERRORED"
 )
+
+// OfferStates lists them.
+func OfferStates() []OfferState { return []OfferState{OfferOwed, OfferDelivered, OfferErrored} }
 
 // Offer tells a holder what it may request.
 type Offer struct {

@@ -3,8 +3,6 @@ package issuer
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"math/big"
 	"time"
@@ -134,9 +132,8 @@ func (s *Service) mint(ctx context.Context, local participant.Participant, d Def
 	if err != nil {
 		return Credential{}, "", fault.Wrap(op, fault.Unavailable, err)
 	}
-	sum := sha256.Sum256([]byte(token))
 	return Credential{Participant: local.ID, ID: id, Version: 1, Holder: holder, Definition: d.ID, Type: d.Type, Profile: d.Profile, Standing: Good,
-		Digest: hex.EncodeToString(sum[:]), Places: places, Issued: begins, Expires: made.Ends, Updated: now}, token, nil
+		Digest: process.Digest([]byte(token)), Places: places, Issued: begins, Expires: made.Ends, Updated: now}, token, nil
 }
 
 // random draws a number below n, each as likely as the others.

@@ -2,8 +2,6 @@ package issuer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,6 +140,7 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 		return out, fault.New(op, fault.Malformed, "holders: want 1 to %d", MaxHolders)
 	}
 	seen := map[participant.DID]bool{}
+	var dids []participant.DID
 	for _, h := range rows {
 		if err := h.Validate(); err != nil {
 			return out, err
@@ -150,21 +149,28 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 			return out, fault.New(op, fault.Malformed, "holders: %s is there twice", h.DID)
 		}
 		seen[h.DID] = true
+		dids = append(dids, h.DID)
 	}
 	err := process.Retry(func() (struct{}, error) { return struct{}{}, nil }, func(struct{}) error {
 		out = Imported{}
 		now := s.cfg.Now()
 		var changes Changes
+		there, err := s.cfg.Store.IssuerHoldersOf(ctx, local.ID, dids)
+		if err != nil {
+			return err
+		}
+		before := map[participant.DID]Holder{}
+		for _, h := range there {
+			before[h.DID] = h
+		}
 		for _, h := range rows {
 			h.Participant, h.Version, h.Created, h.Updated = local.ID, 1, now, now
-			old, err := s.cfg.Store.IssuerHolder(ctx, local.ID, h.DID)
+			old, known := before[h.DID]
 			switch {
-			case fault.Is(err, fault.NotFound):
+			case !known:
 				out.Added++
 				changes.Holders = append(changes.Holders, commit.Swap[Holder]{New: &h})
 				continue
-			case err != nil:
-				return err
 			case same(old, h):
 				out.Same++
 				continue
@@ -196,8 +202,7 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 // digestOf names rows in a record, which they may be too many for.
 func digestOf(v any) (string, error) {
 	text, err := json.Marshal(v)
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), err
+	return process.Digest(text), err
 }
 
 func same(a, b Holder) bool {
@@ -233,8 +238,11 @@ func (s *Service) Approve(ctx context.Context, local participant.Participant, id
 		return r, err
 	}
 	defs, who, err := s.applicant(ctx, local, r.Holder, r.Wanted)
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Malformed):
 		return r, denied(codeStranger, "the holder is no longer known, or a definition is gone", err)
+	case err != nil: // what cannot be looked up denies nothing
+		return r, fault.Wrap(op, fault.Internal, err)
 	}
 	now := s.cfg.Now()
 	who.evidence, who.given = r.Evidence, given

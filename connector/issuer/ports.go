@@ -22,9 +22,13 @@ type Store interface {
 	IssuerDefinitions(ctx context.Context, p participant.ID) ([]Definition, error)
 	IssuerHolder(ctx context.Context, p participant.ID, did participant.DID) (Holder, error)
 	IssuerHolders(ctx context.Context, p participant.ID, r page.Request) (page.Of[Holder], error)
+	// IssuerHoldersOf returns those of the DIDs that there are, in any order.
+	IssuerHoldersOf(ctx context.Context, p participant.ID, dids []participant.DID) ([]Holder, error)
 	// IssuerRequest returns a request; holder restricts to that holder's unless "".
 	IssuerRequest(ctx context.Context, p participant.ID, holder participant.DID, id string) (Request, error)
 	IssuerRequests(ctx context.Context, p participant.ID, f Filter, r page.Request) (page.Of[Request], error)
+	// IssuerRepeated returns the holder's request of the digest that is not over.
+	IssuerRepeated(ctx context.Context, p participant.ID, holder participant.DID, digest string) (Request, error)
 	// IssuerRequested counts the holder's requests since then, at most limit of them.
 	IssuerRequested(ctx context.Context, p participant.ID, holder participant.DID, since time.Time, limit int) (int, error)
 	IssuerCredential(ctx context.Context, p participant.ID, id string) (Credential, error)
@@ -40,7 +44,7 @@ type Store interface {
 	// IssuerTaken returns which of the indexes were given out.
 	IssuerTaken(ctx context.Context, p participant.ID, list string, indexes []int) ([]int, error)
 	// CommitIssuer writes the change with its effects in one transaction. Conflict, and nothing is written, when one of the old rows is stale or
-	// gone, a new one exists, or a place is taken.
+	// gone, a new one exists, the holder's same request is not over, or a place is taken.
 	CommitIssuer(ctx context.Context, p participant.ID, c Changes, e commit.Effects) error
 }
 

@@ -52,7 +52,8 @@ type bench struct {
 	shows    policy.Party // what holders show when they are asked
 	asked    int
 	recorder *decisionlog.Recorder
-	failing  error // of the decision log
+	actions  []decisionlog.Action // that were put on record
+	failing  error                // of the decision log
 }
 
 func (b *bench) Send(o commit.Owed) {
@@ -75,6 +76,9 @@ func (b *bench) Record(_ context.Context, a decisionlog.Action) (decisionlog.Ent
 	if b.failing != nil {
 		return decisionlog.Entry{}, b.failing
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.actions = append(b.actions, a)
 	return b.recorder.Action(a)
 }
 
@@ -298,6 +302,107 @@ func TestWhoIsOnTheListGetsItsCredential(t *testing.T) {
 	log, err := b.store.LogByProcess(t.Context(), "meridian", id, 10)
 	if err != nil || len(log) != 1 {
 		t.Errorf("%d records, %v; want the grant", len(log), err)
+	}
+}
+
+// same is a holder's message that comes byte for byte as it came before.
+func (b *bench) same(digest string, ids ...string) (string, error) {
+	got, err := b.Receive(b.t.Context(), b.local, participant.Peer{DID: boreal}, issuer.Wanted{HolderPID: "p", Credentials: ids, Digest: digest})
+	if err == nil {
+		got.Flushed()
+	}
+	return got.ID, err
+}
+
+func TestTheSameMessageIsOneRequestUntilThatIsOver(t *testing.T) {
+	t.Parallel()
+	for _, definition := range []string{"Membership", "Framework"} { // by rule, and by an operator
+		b := setup(t)
+		first, err := b.same("a", definition)
+		check(t, err)
+		if again, err := b.same("a", definition); again != first || err != nil {
+			t.Errorf("%s again: %s, %v; want %s", definition, again, err, first)
+		}
+		if other, err := b.same("b", definition); other == first || err != nil {
+			t.Errorf("another message of the same pid: %s, %v", other, err)
+		}
+		b.know(issuer.Holder{DID: dusk, Grants: []string{definition}, Values: map[string][]string{"bpn": {"BPNL00000000DUS1"}}})
+		if theirs, err := b.Receive(t.Context(), b.local, participant.Peer{DID: dusk}, issuer.Wanted{HolderPID: "p", Credentials: []string{definition}, Digest: "a"}); theirs.ID == first || err != nil {
+			t.Errorf("another holder's: %s, %v", theirs.ID, err)
+		}
+		o := b.next()
+		if definition == "Framework" {
+			check(t, b.Expired(t.Context(), o))
+		} else {
+			check(t, b.Delivered(t.Context(), o, outbox.Answer{Status: 200}))
+		}
+		if anew, err := b.same("a", definition); anew == first || err != nil {
+			t.Errorf("%s when the first is over: %s, %v", definition, anew, err)
+		}
+	}
+}
+
+func TestTheSameMessageManyTimesAtOnceIsOneRequest(t *testing.T) {
+	t.Parallel()
+	for _, definition := range []string{"Membership", "Framework"} {
+		b := setup(t)
+		ids, errs := make([]string, 8), make([]error, 8)
+		var wg sync.WaitGroup
+		for i := range ids {
+			wg.Go(func() { ids[i], errs[i] = b.same("a", definition) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil || len(slices.Compact(ids)) != 1 {
+			t.Errorf("%s: answered %v, %v", definition, slices.Compact(ids), err)
+		}
+		all, err := b.Requests(t.Context(), b.local, issuer.Filter{}, page.Request{})
+		check(t, err)
+		issued, err := b.Credentials(t.Context(), b.local, issuer.Filter{}, page.Request{})
+		check(t, err)
+		if len(all.Items) != 1 || len(issued.Items) != map[string]int{"Membership": 1}[definition] {
+			t.Errorf("%s: %d requests, %d credentials", definition, len(all.Items), len(issued.Items))
+		}
+	}
+}
+
+// torn is a store that fails to look holders up.
+type torn struct {
+	issuer.Store
+	err error
+}
+
+func (s *torn) IssuerHolder(ctx context.Context, p participant.ID, did participant.DID) (issuer.Holder, error) {
+	if s.err != nil {
+		return issuer.Holder{}, s.err
+	}
+	return s.Store.IssuerHolder(ctx, p, did)
+}
+
+func TestAStoreThatFailsDeniesNobodyAnything(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.mustAsk(boreal, "Framework")
+	failing := &torn{Store: b.store, err: fault.New("test", fault.Unavailable, "the disk is gone")}
+	b.Service = b.made(func(cfg *issuer.Config) { cfg.Store = failing })
+	_, err := b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
+	wantKind(t, err, fault.Unavailable)
+	failing.err = nil
+	r, err := b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
+	if err != nil || r.State != issuer.Approved {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestARecordNamesEveryCredentialThatWasShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.shows = member("Meridian", b.now.Add(time.Hour))
+	second := b.shows.Credentials[0]
+	second.Digest = "d2"
+	b.shows.Credentials = append(b.shows.Credentials, second)
+	b.mustAsk(dusk, "Dismantler")
+	if last := b.actions[len(b.actions)-1]; last.Code != "issuance.grant" || last.Details["evidence/Membership"] != "d1 d2" || last.Details["wanted"] != "Dismantler" {
+		t.Errorf("%+v", last)
 	}
 }
 

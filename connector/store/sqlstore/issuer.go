@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,32 @@ func (s *Store) IssuerHolders(ctx context.Context, p participant.ID, r page.Requ
 	return cut(items, r, func(h issuer.Holder) page.Key { return page.Key{Created: h.Created, ID: string(h.DID)} }), err
 }
 
+// IssuerHoldersOf implements issuer.Store.
+func (s *Store) IssuerHoldersOf(ctx context.Context, p participant.ID, dids []participant.DID) ([]issuer.Holder, error) {
+	var out []issuer.Holder
+	for some := range slices.Chunk(dids, 1000) {
+		args := []any{int64(p)}
+		for _, did := range some {
+			args = append(args, string(did))
+		}
+		found, err := documents(ctx, s, issuerHolderVersion, `SELECT doc, version FROM issuer_holders WHERE participant = $1 AND id IN `+numbered(2, len(some)), args...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// numbered are n arguments in brackets, from one on.
+func numbered(from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(map[bool]string{true: "(", false: ", "}[i == 0] + "$" + strconv.Itoa(from+i))
+	}
+	return b.String() + ")"
+}
+
 // IssuerRequest implements issuer.Store.
 func (s *Store) IssuerRequest(ctx context.Context, p participant.ID, holder participant.DID, id string) (issuer.Request, error) {
 	if holder == "" {
@@ -78,6 +105,12 @@ func (s *Store) IssuerRequests(ctx context.Context, p participant.ID, f issuer.F
 	l := issuerList(p, f)
 	items, err := documents(ctx, s, issuerRequestVersion, l.paged("doc, version", "issuer_requests", r), l.args...)
 	return cut(items, r, func(v issuer.Request) page.Key { return page.Key{Created: v.Created, ID: v.ID} }), err
+}
+
+// IssuerRepeated implements issuer.Store.
+func (s *Store) IssuerRepeated(ctx context.Context, p participant.ID, holder participant.DID, digest string) (issuer.Request, error) {
+	return one(ctx, s, issuerRequestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND holder = $2 AND digest = $3 AND digest <> ''
+		AND state IN ('SUBMITTED', 'APPROVED')`, int64(p), string(holder), digest)
 }
 
 // IssuerRequested implements issuer.Store.
@@ -151,13 +184,8 @@ func (s *Store) IssuerTaken(ctx context.Context, p participant.ID, id string, in
 		return nil, nil
 	}
 	args := []any{int64(p), id}
-	var places strings.Builder
-	for i, n := range indexes {
-		if i > 0 {
-			places.WriteString(", ")
-		}
+	for _, n := range indexes {
 		args = append(args, int64(n))
-		places.WriteString("$" + strconv.Itoa(len(args)))
 	}
 	var out []int
 	err := s.query(ctx, func(row scanner) error {
@@ -165,7 +193,7 @@ func (s *Store) IssuerTaken(ctx context.Context, p participant.ID, id string, in
 		err := row.Scan(&n)
 		out = append(out, n)
 		return err
-	}, `SELECT idx FROM issuer_places WHERE participant = $1 AND list = $2 AND idx IN (`+places.String()+`)`, args...)
+	}, `SELECT idx FROM issuer_places WHERE participant = $1 AND list = $2 AND idx IN `+numbered(3, len(indexes)), args...)
 	return out, err
 }
 
@@ -186,7 +214,7 @@ func (s *Store) CommitIssuer(ctx context.Context, p participant.ID, c issuer.Cha
 			return err
 		}
 		if err := swapAll(t, commitIssuer, p, "issuer_requests", c.Requests, func(r issuer.Request) swapped {
-			return swapped{r.ID, r.Version, r.Created, []column{{"holder", string(r.Holder)}, {"state", string(r.State)}}}
+			return swapped{r.ID, r.Version, r.Created, []column{{"holder", string(r.Holder)}, {"state", string(r.State)}, {"digest", r.Digest}}}
 		}); err != nil {
 			return err
 		}

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
@@ -176,6 +179,57 @@ func issuerPlaces(t *testing.T, f bench) {
 	}
 	if l := must(f.IssuerList(ctx, f.a.ID, "l"))(t); l.Taken != 4 {
 		t.Errorf("taken %d, want 4", l.Taken)
+	}
+}
+
+// issuerRepeats: the same message of a holder is one request for as long as that is not over.
+func issuerRepeats(t *testing.T, f bench) {
+	ctx := t.Context()
+	r := func(id, digest string, holder participant.DID, state issuer.State) *issuer.Request {
+		return &issuer.Request{Participant: f.a.ID, ID: id, Version: 1, Holder: holder, HolderPID: "pid", Digest: digest, State: state, Wanted: []string{"Membership"}, Created: now, Updated: now}
+	}
+	write := func(old, next *issuer.Request) error {
+		return f.commitIssuer(t, issuer.Changes{Requests: []commit.Swap[issuer.Request]{{Old: old, New: next}}})
+	}
+	check(t, write(nil, r("one", "d", peer, issuer.Submitted)))
+	wantKind(t, write(nil, r("two", "d", peer, issuer.Approved)), fault.Conflict)
+	check(t, write(nil, r("theirs", "d", "did:web:dusk.example", issuer.Approved)))
+	check(t, write(nil, r("other", "e", peer, issuer.Submitted)))
+	for range 2 { // what has no digest is like nothing
+		check(t, write(nil, r(rand.Text(), "", peer, issuer.Submitted)))
+	}
+	if got := must(f.IssuerRepeated(ctx, f.a.ID, peer, "d"))(t); got.ID != "one" || got.Version != 1 || got.Digest != "d" {
+		t.Errorf("%+v", got)
+	}
+	for what, err := range map[string]error{"another digest": second(f.IssuerRepeated(ctx, f.a.ID, peer, "f")), "no digest": second(f.IssuerRepeated(ctx, f.a.ID, peer, "")),
+		"another participant": second(f.IssuerRepeated(ctx, f.b.ID, peer, "d"))} {
+		if !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	check(t, write(r("one", "d", peer, issuer.Submitted), r("one", "d", peer, issuer.Rejected)))
+	wantKind(t, second(f.IssuerRepeated(ctx, f.a.ID, peer, "d")), fault.NotFound)
+	check(t, write(nil, r("two", "d", peer, issuer.Approved)))
+}
+
+// issuerMany: many holders are looked up together.
+func issuerMany(t *testing.T, f bench) {
+	var rows []commit.Swap[issuer.Holder]
+	var dids []participant.DID
+	for i := range 1500 {
+		h := issuer.Holder{Participant: f.a.ID, DID: participant.DID(fmt.Sprintf("did:web:h%d.example", i)), Version: 1, Name: fmt.Sprint(i), Created: now, Updated: now}
+		rows, dids = append(rows, commit.Swap[issuer.Holder]{New: &h}), append(dids, h.DID, "did:web:none.example")
+	}
+	check(t, f.commitIssuer(t, issuer.Changes{Holders: rows}))
+	got := must(f.IssuerHoldersOf(t.Context(), f.a.ID, dids))(t)
+	if len(got) != 1500 || got[0].Version != 1 {
+		t.Errorf("%d holders", len(got))
+	}
+	if got := must(f.IssuerHoldersOf(t.Context(), f.b.ID, dids))(t); len(got) != 0 {
+		t.Errorf("another participant sees %d", len(got))
+	}
+	if got := must(f.IssuerHoldersOf(t.Context(), f.a.ID, nil))(t); len(got) != 0 {
+		t.Errorf("asked for none: %d", len(got))
 	}
 }
 

@@ -81,6 +81,8 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"what an issuer knows comes back, and is its own":   issuerRows,
 		"an issuer's step is all or nothing":                issuerSteps,
 		"a place of a status list is given out once":        issuerPlaces,
+		"a holder's same request is open once":              issuerRepeats,
+		"many holders are looked up together":               issuerMany,
 		"a restored status list gives out no more places":   issuerRestored,
 		"a wallet changes whole or not at all":              walletWhole,
 		"a stale change of a wallet changes nothing":        walletStale,

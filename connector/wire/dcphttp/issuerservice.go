@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
@@ -174,7 +175,7 @@ func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = errBody(err, dcp.MaxCredentialRequest)
 	} else if m, err = dcp.ParseCredentialRequest(body); err == nil {
-		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials})
+		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials, Digest: process.Digest(body)})
 	}
 	if fault.Is(err, fault.Malformed) || fault.Is(err, fault.TooLarge) {
 		gate.Faulty(r.Context())
