@@ -106,10 +106,5 @@ func (h held) Held(ctx context.Context, p participant.Participant) ([]credential
 	return h.c.wallet.Held(ctx, p)
 }
 
-// PutCredential takes a credential into a participant's wallet.
-func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (wallet.Credential, error) {
-	return c.wallet.Put(ctx, local, jwt, "program")
-}
-
 // Wallet is what the hosted participants hold, ask for and are offered.
 func (c *Connector) Wallet() *wallet.Service { return c.wallet }
