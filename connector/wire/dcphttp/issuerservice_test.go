@@ -190,8 +190,8 @@ func TestMetadataIsForAnyoneWithATokenOrWithout(t *testing.T) {
 func TestTwoCredentialsThatAreAskedForComeAtOnce(t *testing.T) {
 	t.Parallel()
 	a := issuing(t)
-	for range 2 { // the same holderPid is a process of its own each time
-		got := a.do(t, "POST", "/credentials", a.bearer(t, map[string]any{"token": "write"}), request(t, "MembershipCredential", "SensitiveDataCredential"))
+	for _, ids := range [][]string{{"MembershipCredential", "SensitiveDataCredential"}, {"SensitiveDataCredential", "MembershipCredential"}} { // one holderPid, and each message is a process of its own
+		got := a.do(t, "POST", "/credentials", a.bearer(t, map[string]any{"token": "write"}), request(t, ids...))
 		if got.status != http.StatusCreated || got.header.Get("Location") == "" || got.body != "" {
 			t.Fatalf("%d %s", got.status, got.body)
 		}
@@ -207,6 +207,26 @@ func TestTwoCredentialsThatAreAskedForComeAtOnce(t *testing.T) {
 	}
 	if n := len(a.taken); n != 2 {
 		t.Errorf("%d messages, want one for each request", n)
+	}
+}
+
+func TestARequestWhoseAnswerWasLostIsAnsweredTheSame(t *testing.T) {
+	t.Parallel()
+	a := issuing(t)
+	a.mu.Lock()
+	a.status = http.StatusServiceUnavailable // so that it is not over
+	a.mu.Unlock()
+	first := a.open(t)
+	<-a.came
+	if again := a.open(t); again != first {
+		t.Errorf("the same message is at %s first, then at %s", first, again)
+	}
+	if got := a.do(t, "POST", "/credentials", a.bearer(t, nil), request(t, "MembershipCredential")+" "); got.header.Get("Location") == a.address+first || got.status != http.StatusCreated {
+		t.Errorf("another message: %d at %s", got.status, got.header.Get("Location"))
+	}
+	all, err := a.issuer.Credentials(t.Context(), a.local, issuer.Filter{}, page.Request{})
+	if err != nil || len(all.Items) != 2 {
+		t.Errorf("%d credentials, %v; want one for each message", len(all.Items), err)
 	}
 }
 
