@@ -125,7 +125,9 @@ func TestAnIssuerBeginsWithWhatItsEcosystemAsksFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !slices.ContainsFunc(defs, func(d issuer.Definition) bool { return d.Type == scope.Value && slices.Contains(ecosystem.Credentials.Profiles, d.Profile) }) {
+				if !slices.ContainsFunc(defs, func(d issuer.Definition) bool {
+					return d.Type == scope.Value && slices.Contains(ecosystem.Credentials.Profiles, d.Profile)
+				}) {
 					t.Errorf("nothing of the type %s is issued", scope.Value)
 				}
 			}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -73,7 +73,9 @@ func (s *Service) mayAct(objects []Object) bool {
 	})
 }
 
-func renews(reason string) bool { return reason == credential.ReasonReissue || reason == credential.ReasonRevokedKey }
+func renews(reason string) bool {
+	return reason == credential.ReasonReissue || reason == credential.ReasonRevokedKey
+}
 
 // Offer returns one.
 func (s *Service) Offer(ctx context.Context, local participant.Participant, id string) (Offer, error) {

@@ -183,7 +183,9 @@ func setup(t *testing.T) *bench {
 		return nil, errors.New("nothing there")
 	}, time.Now)
 	b.config = wallet.Config{Store: b.store, Recorder: b, Issuers: issuers{b}, Signatures: identity.NewVerifier(resolver, nil, time.Now), Documents: resolver, Statuses: statuses{b}, Trust: b, Codec: b,
-		Hosted: b, Aliases: func(participant.Participant) credential.Aliases { return credential.Aliases{"org.eclipse.tractusx.vc.type"} }, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour}
+		Hosted: b, Aliases: func(participant.Participant) credential.Aliases {
+			return credential.Aliases{"org.eclipse.tractusx.vc.type"}
+		}, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour}
 	b.start()
 	return b
 }

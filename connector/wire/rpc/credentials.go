@@ -4,8 +4,8 @@ import (
 	"context"
 	"strings"
 
-	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"

@@ -4,11 +4,11 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/sluice-connector/sluice/connector/page"
-	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
