@@ -84,7 +84,7 @@ func (s *Service) note(ctx context.Context, local participant.Participant, c Cre
 		next.Standing = standing
 		s.cfg.Log.WarnContext(ctx, "an issuer changed how it stands by a credential", slog.String("participant", local.Slug), slog.String("credential", c.ID),
 			slog.String("issuer", string(c.Issuer)), slog.String("event", standings[standing]))
-		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Credentials: []commit.Swap[Credential]{{&now, &next}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Credentials: []commit.Swap[Credential]{{Old: &now, New: &next}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 			Events: []commit.Event{s.event(standings[standing], now.ID, "", about(now))}})
 	})
 }
@@ -281,7 +281,7 @@ func (s *Service) over(ctx context.Context, local participant.Participant, c Cre
 		return err
 	}
 	s.cfg.Log.WarnContext(ctx, "a credential has expired", slog.String("participant", local.Slug), slog.String("credential", c.ID), slog.String("issuer", string(c.Issuer)))
-	change.Credentials = []commit.Swap[Credential]{{&c, &next}}
+	change.Credentials = []commit.Swap[Credential]{{Old: &c, New: &next}}
 	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
 }
 
@@ -300,7 +300,7 @@ func (s *Service) goOn(ctx context.Context, local participant.Participant, c Cre
 	if err := s.owe(change, &next, s.due(next)); err != nil {
 		return err
 	}
-	change.Credentials = []commit.Swap[Credential]{{&c, &next}}
+	change.Credentials = []commit.Swap[Credential]{{Old: &c, New: &next}}
 	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
 }
 
@@ -356,7 +356,7 @@ func (s *Service) again(ctx context.Context, local participant.Participant, r Re
 		if err := s.owe(c, &next, s.due(next)); err != nil {
 			return err
 		}
-		c.Credentials = append(c.Credentials, commit.Swap[Credential]{old, &next})
+		c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: old, New: &next})
 	}
 	return nil
 }

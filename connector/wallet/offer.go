@@ -129,7 +129,7 @@ func (s *Service) accept(ctx context.Context, local participant.Participant, o O
 	r.LastRecord = entry.ID
 	next := o
 	next.State, next.Request, next.Actor, next.Owed, next.Note, next.Updated = Accepted, r.ID, actor, "", note, s.cfg.Now()
-	c := Change{Offers: []commit.Swap[Offer]{{&o, &next}}, Requests: []commit.Swap[Request]{{New: &r}}}
+	c := Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}, Requests: []commit.Swap[Request]{{New: &r}}}
 	for _, w := range wanted {
 		if w.Replaces == "" {
 			continue
@@ -141,7 +141,7 @@ func (s *Service) accept(ctx context.Context, local participant.Participant, o O
 		if old != nil {
 			renewing := *old
 			renewing.Renewal = r.ID
-			c.Credentials = append(c.Credentials, commit.Swap[Credential]{old, &renewing})
+			c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: old, New: &renewing})
 		}
 	}
 	e := commit.Effects{Decisions: []decisionlog.Entry{requested, entry}, Owed: owed, Settled: o.Owed,
@@ -174,7 +174,7 @@ func (s *Service) Decline(ctx context.Context, local participant.Participant, id
 		}
 		next = o
 		next.State, next.Actor, next.Owed, next.Updated = Declined, actor, "", s.cfg.Now()
-		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{&o, &next}}}, commit.Effects{Settled: o.Owed, Decisions: []decisionlog.Entry{entry},
+		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}}, commit.Effects{Settled: o.Owed, Decisions: []decisionlog.Entry{entry},
 			Events: []commit.Event{s.event("credential.offer.declined", o.ID, actor, nil)}})
 	})
 	next.Version++
@@ -216,7 +216,7 @@ func (s *Service) act(ctx context.Context, owed commit.Owed) error {
 func (s *Service) leave(ctx context.Context, local participant.Participant, o Offer, note string) error {
 	next := o
 	next.Owed, next.Note, next.Updated = "", note, s.cfg.Now()
-	return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{&o, &next}}}, commit.Effects{Settled: o.Owed})
+	return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}}, commit.Effects{Settled: o.Owed})
 }
 
 // attractive chooses of an offer what the settings ask for. What is under way is not asked for twice.

@@ -79,7 +79,7 @@ func (s *Service) rejected(ctx context.Context, local participant.Participant, r
 	if err := s.reached(ctx, local, &next, &c, &e); err != nil {
 		return err
 	}
-	c.Requests = []commit.Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{Old: &r, New: &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, c, e); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *Service) delivered(ctx context.Context, local participant.Participant, 
 			return err
 		}
 	}
-	c.Requests = []commit.Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{Old: &r, New: &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, *c, e); err != nil {
 		return err
 	}

@@ -366,7 +366,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(contex
 			return err
 		}
 		next.Updated = s.cfg.Now()
-		c := Change{Requests: []commit.Swap[Request]{{&r, &next}}}
+		c := Change{Requests: []commit.Swap[Request]{{Old: &r, New: &next}}}
 		e := commit.Effects{Settled: o.ID, Owed: message}
 		if next.State != r.State {
 			if err := s.reached(ctx, local, &next, &c, &e); err != nil {
