@@ -29,6 +29,8 @@ type Store interface {
 	IssuerRequests(ctx context.Context, p participant.ID, f Filter, r page.Request) (page.Of[Request], error)
 	// IssuerRepeated returns the holder's request of the digest that is not over.
 	IssuerRepeated(ctx context.Context, p participant.ID, holder participant.DID, digest string) (Request, error)
+	// IssuerOwed returns a message or deadline that is still owed.
+	IssuerOwed(ctx context.Context, p participant.ID, id string) (commit.Owed, error)
 	// IssuerRequested counts the holder's requests since then, at most limit of them.
 	IssuerRequested(ctx context.Context, p participant.ID, holder participant.DID, since time.Time, limit int) (int, error)
 	IssuerCredential(ctx context.Context, p participant.ID, id string) (Credential, error)

@@ -196,11 +196,23 @@ var errRepeated = errors.New("the same request is there already")
 // repeated is the answer to a message of the holder's that is there and not over; without an ID when there is none. In the same words a holder may ask
 // anew for what is over: the conformance kit of the protocol does.
 func (s *Service) repeated(ctx context.Context, local participant.Participant, holder participant.DID, digest string) (Received, error) {
+	const op = "issuer.repeated"
 	r, err := s.cfg.Store.IssuerRepeated(ctx, local.ID, holder, digest)
 	if fault.Is(err, fault.NotFound) {
 		return Received{}, nil
 	}
-	return Received{ID: r.ID, Flushed: func() {}}, fault.Wrap("issuer.repeated", fault.Unavailable, err)
+	if err != nil {
+		return Received{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	owed, err := s.cfg.Store.IssuerOwed(ctx, local.ID, r.Owed)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Received{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	return Received{ID: r.ID, Flushed: func() {
+		if owed.URL != "" { // who asks again is there: what could not be delivered to it is tried at once
+			s.cfg.Outbox.Send(owed)
+		}
+	}}, nil
 }
 
 // meanwhile is the answer to a message whose twin was faster. When that is over already, this one may come again.

@@ -323,6 +323,9 @@ func TestTheSameMessageIsOneRequestUntilThatIsOver(t *testing.T) {
 		if again, err := b.same("a", definition); again != first || err != nil {
 			t.Errorf("%s again: %s, %v; want %s", definition, again, err, first)
 		}
+		if again := b.line[len(b.line)-1]; definition == "Membership" && (len(b.line) != 2 || again.ID != b.line[0].ID || string(again.Body) != string(b.line[0].Body)) {
+			t.Errorf("who asks again is there, and is not brought what it waits for: %+v", b.line)
+		}
 		if other, err := b.same("b", definition); other == first || err != nil {
 			t.Errorf("another message of the same pid: %s, %v", other, err)
 		}

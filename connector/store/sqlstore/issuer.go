@@ -113,6 +113,20 @@ func (s *Store) IssuerRepeated(ctx context.Context, p participant.ID, holder par
 		AND state IN ('SUBMITTED', 'APPROVED')`, int64(p), string(holder), digest)
 }
 
+// IssuerOwed implements issuer.Store.
+func (s *Store) IssuerOwed(ctx context.Context, p participant.ID, id string) (o commit.Owed, err error) {
+	var attempt int
+	err = s.get(ctx, func(row scanner) error {
+		var doc string
+		if err := row.Scan(&doc, &attempt); err != nil {
+			return err
+		}
+		return decode(doc, &o)
+	}, `SELECT doc, attempt FROM owed WHERE participant = $1 AND id = $2`, int64(p), id)
+	o.Attempt = attempt
+	return o, err
+}
+
 // IssuerRequested implements issuer.Store.
 func (s *Store) IssuerRequested(ctx context.Context, p participant.ID, holder participant.DID, since time.Time, limit int) (n int, err error) {
 	err = s.get(ctx, func(row scanner) error { return row.Scan(&n) }, `SELECT COUNT(*) FROM (SELECT 1 FROM issuer_requests
