@@ -207,6 +207,15 @@ func issuerRepeats(t *testing.T, f bench) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	// What it owes is found by its id, and is its own participant's.
+	check(t, f.CommitIssuer(ctx, f.a.ID, issuer.Changes{}, commit.Effects{Owed: &commit.Owed{ID: "m", Participant: f.a.ID, Process: commit.IssuerRequest, ProcessID: "one", URL: "https://x.example", Body: []byte("b"),
+		Due: now, Created: now}}))
+	check(t, f.Postpone(ctx, "m", now.Add(time.Hour), "no route"))
+	if o := must(f.IssuerOwed(ctx, f.a.ID, "m"))(t); o.ProcessID != "one" || string(o.Body) != "b" || o.Attempt != 1 || !o.Due.Equal(now.Add(time.Hour)) {
+		t.Errorf("%+v", o)
+	}
+	wantKind(t, second(f.IssuerOwed(ctx, f.b.ID, "m")), fault.NotFound)
+	wantKind(t, second(f.IssuerOwed(ctx, f.a.ID, "none")), fault.NotFound)
 	check(t, write(r("one", "d", peer, issuer.Submitted), r("one", "d", peer, issuer.Rejected)))
 	wantKind(t, second(f.IssuerRepeated(ctx, f.a.ID, peer, "d")), fault.NotFound)
 	check(t, write(nil, r("two", "d", peer, issuer.Approved)))
