@@ -452,9 +452,9 @@ func (c *Connector) Run(ctx context.Context) error {
 	for _, p := range c.hosted.all() {
 		c.sequencers.start(p)
 	}
-	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served.
+	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served; so is a change of whom we believe.
 	for _, p := range c.hosted.all() {
-		if _, err := c.transfers.Sweep(ctx, p); err != nil && ctx.Err() == nil {
+		if err := c.sweep(ctx, p); err != nil && ctx.Err() == nil {
 			return errors.Join(fmt.Errorf("transfers of %s: %w", p.Slug, err), public.Close(), management.Close())
 		}
 	}

@@ -193,7 +193,8 @@ func (c *Connector) enterTrust(ctx context.Context, p participant.Participant, t
 
 // ReloadTrust reads the settings and the files of the profiles again and believes what they say from now on: all of it, or, when anything in
 // them is wrong, nothing. What they say besides trust must be as it was. Each change is on record in the log of every participant that it concerns
-// before it is felt; what was verified under what was believed before is forgotten.
+// before it is felt; what was verified under what was believed before is forgotten. When it returns, no stream runs on the strength of a credential
+// whose issuer may not issue it any more, and the transfers under them are being judged again.
 func (c *Connector) ReloadTrust(ctx context.Context, actor string) ([]trust.Change, error) {
 	const op = "connector.ReloadTrust"
 	if c.cfg.Reload == nil {
@@ -243,6 +244,17 @@ func (c *Connector) ReloadTrust(ctx context.Context, actor string) ([]trust.Chan
 	}
 	if len(plan.Changes) > 0 {
 		c.plane.Forget()
+	}
+	for _, change := range plan.Changes {
+		for _, p := range c.hosted.all() {
+			if p.Profile != change.Profile || !change.Shrinks {
+				continue
+			}
+			if err := c.sweep(ctx, p); err != nil {
+				c.cfg.Log.WarnContext(ctx, "transfers not looked at again yet", slog.String("participant", p.Slug), slog.Any("error", err))
+				c.losses.add(loss{participant: p.ID}) // until it is done each request is judged by what is believed now
+			}
+		}
 	}
 	return plan.Changes, nil
 }
