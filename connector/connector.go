@@ -111,6 +111,7 @@ type Connector struct {
 	informal     map[participant.DID]bool // who may leave out what nothing rests on
 	calls        credential.Calls
 	losses       losses
+	metrics      metrics
 	patient      *egress.Client
 	tokens       *identity.Verifier
 	wallet       *wallet.Service
@@ -170,6 +171,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 		return nil, err
 	}
 	c := &Connector{cfg: cfg}
+	c.metrics = c.newMetrics()
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -356,7 +358,7 @@ func (c *Connector) joinServices() {
 		Hosted: c.hosted, Patience: cfg.Settings.Limits.Approval})
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Standing: c.ecosystems, Codec: dsp.Codec{},
 		Directory: addresses{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, Explain: negotiation.Refusal,
-		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
+		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer, Began: c.metrics.began})
 	c.joinRevocation()
 	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
@@ -387,7 +389,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Metrics: c.metrics.handler(c.cfg.Log), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }

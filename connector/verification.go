@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
@@ -56,15 +55,6 @@ func (c *Connector) distrust(ctx context.Context, local participant.Participant,
 	if err != nil { // the peer is refused all the same
 		c.cfg.Log.ErrorContext(ctx, "refusal not recorded", slog.String("participant", local.Slug), slog.String("peer", string(peer)), slog.String("code", code), slog.Any("error", err))
 	}
-}
-
-// IdentityCalls is how many outbound calls of each kind it took so far to find out who peers are and what they have proven.
-func (c *Connector) IdentityCalls() map[string]int64 {
-	out := map[string]int64{}
-	for kind, n := range maps.All(c.calls.Counts()) {
-		out[kind.String()] = n
-	}
-	return out
 }
 
 // RefreshList looks at a status list again, because somebody says that it changed; see credential.Lists.Refresh.

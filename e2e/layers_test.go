@@ -42,6 +42,7 @@ var importers = map[string][]string{
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},
+	"github.com/prometheus":            {"connector"},
 	"github.com/xuri/excelize":         {"connector/aspect/sheet"},
 	"google.golang.org/grpc":           {"cmd/sluice", "connector/wire/problem", "connector/wire/rpc"},
 	"google.golang.org/protobuf":       {"cmd/sluice", "connector/wire/rpc"},
@@ -54,7 +55,7 @@ var importers = map[string][]string{
 // modules are those that the product stands on directly: one more is a decision.
 var modules = []string{
 	"github.com/google/go-cmp", "github.com/google/uuid", "github.com/gowebpki/jcs", "github.com/grpc-ecosystem/grpc-gateway/v2", "github.com/jackc/pgx/v5",
-	"github.com/lestrrat-go/jwx/v2", "github.com/ncruces/go-sqlite3", "github.com/open-policy-agent/opa", "github.com/rogpeppe/go-internal",
+	"github.com/lestrrat-go/jwx/v2", "github.com/ncruces/go-sqlite3", "github.com/open-policy-agent/opa", "github.com/prometheus/client_golang", "github.com/rogpeppe/go-internal",
 	"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cobra", "github.com/transparency-dev/merkle", "github.com/xuri/excelize/v2", "golang.org/x/mod",
 	"golang.org/x/sync", "golang.org/x/sys", "golang.org/x/text", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/grpc",
 	"google.golang.org/protobuf", "gopkg.in/yaml.v3",

@@ -366,7 +366,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, late, outcome func(
 			s.cfg.Flows.Stop(o.Participant, next.ID)
 		}
 		s.rest(next)
-		s.changed(ctx, next, kinds[next.State])
+		s.changed(ctx, t.State, next, kinds[next.State])
 		return nil
 	})
 	if err == nil && owed != nil {
