@@ -532,7 +532,8 @@ func TestEachStepRefuses(t *testing.T) {
 }
 
 // What is refused elsewhere than in the tables.
-var elsewhere = []string{"token.access", "presentation.query", "presentation.profile", "scope.unsatisfied", "verification.budget", "credential.status.outdated"}
+var elsewhere = []string{"token.access", "presentation.query", "presentation.profile", "scope.unsatisfied", "verification.budget", "credential.status.outdated",
+	"presentation.key.unavailable", "credential.key.unavailable"}
 
 func TestEveryStepIsProvokedAndSaysWhatItMeans(t *testing.T) {
 	t.Parallel()

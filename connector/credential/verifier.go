@@ -398,7 +398,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		}
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, p.header.KeyID, token, identity.Authentication); err != nil {
-		return p, time.Time{}, &Refusal{Code: codeVPSigned, Err: err}
+		return p, time.Time{}, unsigned(codeVPSigned, codeVPKey, err)
 	}
 	if loose {
 		return p, time.Time{}, nil
@@ -424,7 +424,7 @@ func (v *Verifier) unwrap(ctx context.Context, peer participant.Peer, header ide
 		return refuse(codeVPIssuer, "the envelope is of %.200q", claims.Issuer)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, header.KeyID, token, identity.Authentication); err != nil {
-		return &Refusal{Code: codeVPSigned, Err: err}
+		return unsigned(codeVPSigned, codeVPKey, err)
 	}
 	return nil
 }
@@ -494,7 +494,7 @@ func (v *Verifier) credential(ctx context.Context, local participant.Participant
 		return out, refuse(codeUntrusted, "%s may not issue %q", r.issuer, r.types)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, r.issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
-		return out, &Refusal{Code: codeSigned, Err: err}
+		return out, unsigned(codeSigned, codeKey, err)
 	}
 	if err := v.signed(ctx, &out, r, holder); err != nil {
 		v.tell(ctx, local, holder, err)

@@ -435,3 +435,35 @@ func TestARefusalIsToldWhenATrustedIssuerSignedWhatWasShown(t *testing.T) {
 		}
 	}
 }
+
+// Whose key cannot be looked up is believed nothing, and is no forger.
+func TestAKeyThatCannotBeLookedUpIsNoForgery(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		away participant.DID
+		code string
+	}{
+		{"the caller's", boreal, "presentation.key.unavailable"},
+		{"the issuer's", meridian, "credential.key.unavailable"},
+	} {
+		var told []string
+		w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) {
+			c.Refused = func(_ context.Context, _ participant.Participant, _ participant.DID, code string) { told = append(told, code) }
+		}})
+		w.presents(t, w.vc(t, goodVC()))
+		_, url, err := identity.ParseDID(string(tt.away))
+		check(t, err)
+		document := w.documents[url]
+		delete(w.documents, url)
+		w.refused(t, tt.name, tt.code)
+		if len(told) > 0 {
+			t.Errorf("%s: it is on record as %q", tt.name, told)
+		}
+		w.documents[url] = document
+		w.wait(10 * time.Second)
+		if _, types, err := w.claims(t); err != nil || len(types) != 1 {
+			t.Errorf("%s, once it is back: %v, %v", tt.name, types, err)
+		}
+	}
+}
