@@ -69,7 +69,7 @@ func NewSchemas(cfg SchemasConfig) (*Schemas, error) {
 
 // check holds a credential to every schema that it names.
 func (s *Schemas) check(ctx context.Context, r read) error {
-	list := many(r.members.Schema)
+	list := ijson.Many(r.members.Schema)
 	if len(list) > maxPerVC {
 		return refuse(codeSchemaType, "%d schemas", len(list))
 	}
