@@ -33,7 +33,9 @@ func (c *Connector) newMetrics() metrics {
 	}
 	m.all.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_flows", Help: "Streams of the data plane that run."}, func() float64 { return float64(c.Flows()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_status_lists_watched", Help: "Status lists that are watched for changes."}, func() float64 { return float64(c.Watching()) }))
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_status_lists_watched", Help: "Status lists that are watched for changes."}, func() float64 { return float64(c.Watching()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_status_list_waiters", Help: "Requests of others that wait for a status list of ours to change."},
+			func() float64 { return float64(c.issuerService.Waiting()) }))
 	return m
 }
 

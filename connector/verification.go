@@ -18,10 +18,7 @@ import (
 func (c *Connector) joinVerifiers(tokens *identity.Verifier) error {
 	s := c.cfg.Settings.Verification
 	fetch := dcphttp.Fetcher(c.peers)
-	schemas, err := credential.NewSchemas(credential.SchemasConfig{Allow: s.Schemas, Fetch: fetch, Calls: &c.calls, Now: c.cfg.Now})
-	if err != nil {
-		return err
-	}
+	schemas := credential.NewSchemas(credential.SchemasConfig{Allow: s.Schemas, Fetch: fetch, Calls: &c.calls, Now: c.cfg.Now})
 	for _, e := range c.ecosystems.all {
 		var bpn []credential.Claim
 		for _, claim := range e.BPN {
@@ -30,6 +27,7 @@ func (c *Connector) joinVerifiers(tokens *identity.Verifier) error {
 		view := c.ecosystems.book.Of(e.ID)
 		e.lists = credential.NewLists(credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: view, Calls: &c.calls, MinEntries: view.Entries,
 			Life: s.ListLife, Grace: view.Grace, Now: c.cfg.Now, Log: c.cfg.Log})
+		var err error
 		e.verifier, err = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: view, Lists: e.lists, Schemas: schemas, Calls: &c.calls,
 			Scopes: view.Scopes, Required: e.ours.Required, BPN: bpn, Wallet: held{c}, Envelope: s.Envelope, Informal: c.informal, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
 		if err != nil {

@@ -87,7 +87,7 @@ func TestSmallerListsAreReadWhereTheOperatorSaysSo(t *testing.T) {
 	t.Parallel()
 	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.MinEntries = func() int { return 16384 } }})
 	for bytes, want := range map[int]string{2048: "", 2047: "credential.status.size"} {
-		w.verifier.Forget(boreal)
+		w.verifier.ForgetAll()
 		w.shows(listed(statuslist.Bitstring, subject("encodedList", packed(make([]byte, bytes))))(t, w)...)
 		if _, _, err := w.claims(t); credential.CodeOf(err) != want {
 			t.Errorf("%d entries: %v", bytes*8, err)
@@ -232,7 +232,7 @@ func TestAListThatCannotBeHadIsLeftAloneForTenSeconds(t *testing.T) {
 		visits int
 	}{{0, 1}, {10*time.Second - 1, 1}, {1, 2}} {
 		w.wait(step.wait)
-		w.verifier.Forget(boreal) // only what the lists remember counts here
+		w.verifier.ForgetAll() // only what the lists remember counts here
 		w.refused(t, "a list that is not there", "credential.status.unavailable")
 		if got := w.visits(listPath); got != step.visits {
 			t.Errorf("after %v more: %d looks, want %d", step.wait, got, step.visits)
@@ -357,7 +357,7 @@ func TestARevocationDuringTheVerificationIsNotMissed(t *testing.T) {
 	if _, _, err := w.claims(t); err != nil {
 		t.Fatal(err)
 	}
-	w.verifier.Forget(boreal)
+	w.verifier.ForgetAll()
 	vc := w.vc(t, with(goodVC(), "vc", with(with(goodInner(), "credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation)), "credentialSchema", members{"id": schema, "type": "JsonSchema"})))
 	w.presents(t, vc)
 	w.refused(t, "revoked while it was verified", "credential.status.revoked")

@@ -158,7 +158,7 @@ var steps = []Step{
 	{codeSuspended, "a credential is suspended"},
 	{codeStatusSet, "a credential's status is set for a purpose that is not known, which counts as invalid"},
 	{codeSchemaType, "a credential's schema is of a type that is not known, or has no id"},
-	{codeSchemaUnknown, "a credential's schema is neither bundled nor on the list of those that may be fetched"},
+	{codeSchemaUnknown, "a credential's schema is not on the list of those that may be fetched"},
 	{codeSchemaFetch, "a credential's schema could not be fetched"},
 	{codeSchemaSyntax, "a credential's schema is no JSON schema, or refers to another document"},
 	{codeSchemaViolated, "a credential does not keep to its schema"},

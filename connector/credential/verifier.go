@@ -262,17 +262,6 @@ func (v *Verifier) pardon() {
 	}
 }
 
-// Forget drops what is cached of a peer: its key or a credential was revoked.
-func (v *Verifier) Forget(peer participant.DID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for k := range v.cache {
-		if k.peer == peer {
-			delete(v.cache, k)
-		}
-	}
-}
-
 // ForgetAll drops everything that is cached, and what is being verified at the moment: whom we trust has changed.
 func (v *Verifier) ForgetAll() {
 	v.mu.Lock()
