@@ -444,7 +444,9 @@ func TestAKeyThatCannotBeLookedUpIsNoForgery(t *testing.T) {
 	} {
 		var told []string
 		w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) {
-			c.Refused = func(_ context.Context, _ participant.Participant, _ participant.DID, code string) { told = append(told, code) }
+			c.Refused = func(_ context.Context, _ participant.Participant, _ participant.DID, code string) {
+				told = append(told, code)
+			}
 		}})
 		w.presents(t, w.vc(t, goodVC()))
 		_, url, err := identity.ParseDID(string(tt.away))

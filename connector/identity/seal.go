@@ -163,4 +163,6 @@ func (v Vault) open(local participant.Participant, name Secret, sealed []byte, b
 	return nil, fmt.Errorf("unseal: %w", ErrSealed)
 }
 
-func bound(local participant.Participant, bind string) []byte { return []byte(local.Slug + "\x00" + bind) }
+func bound(local participant.Participant, bind string) []byte {
+	return []byte(local.Slug + "\x00" + bind)
+}

@@ -33,7 +33,7 @@ type reply struct {
 
 // entrance is where authenticated messages come in.
 type entrance struct {
-	limit int64                                                 // of a body; 0: none is read
+	limit int64                                                  // of a body; 0: none is read
 	local func(r *http.Request) (participant.Participant, error) // who is addressed
 	serve func(ctx context.Context, c call) (reply, error)
 }
