@@ -2,7 +2,6 @@ package connector
 
 import (
 	"context"
-	"time"
 
 	"github.com/sluice-connector/sluice/connector/directory"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -13,14 +12,14 @@ import (
 )
 
 // joinDirectory makes what knows companies by number. Its way out leads to the directories in the settings and nowhere else.
-func (c *Connector) joinDirectory(outbound func(allow []string, public bool, total time.Duration) (*egress.Client, error)) (err error) {
+func (c *Connector) joinDirectory(outbound func(allow []string, public bool) (*egress.Client, error)) (err error) {
 	var origins []string
 	for _, e := range c.ecosystems.all {
 		if e.ours.Directory.URL != "" {
 			origins = append(origins, e.ours.Directory.URL)
 		}
 	}
-	c.registries, err = outbound(origins, false, 0)
+	c.registries, err = outbound(origins, false)
 	return err
 }
 

@@ -1,15 +1,13 @@
 package connector
 
 import (
-	"time"
-
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wire/egress"
 )
 
 // joinUsers makes what knows the users of the management API. Its way out leads to the identity providers and nowhere else.
-func (c *Connector) joinUsers(outbound func(allow []string, public bool, total time.Duration) (*egress.Client, error)) (err error) {
+func (c *Connector) joinUsers(outbound func(allow []string, public bool) (*egress.Client, error)) (err error) {
 	var origins []string
 	var providers []identity.Provider
 	for _, p := range c.cfg.Settings.Management.OIDC {
@@ -25,7 +23,7 @@ func (c *Connector) joinUsers(outbound func(allow []string, public bool, total t
 		}
 		providers = append(providers, next)
 	}
-	if c.logins, err = outbound(origins, false, 0); err != nil {
+	if c.logins, err = outbound(origins, false); err != nil {
 		return err
 	}
 	c.users = identity.NewUsers(c.logins.Fetch, c.cfg.Now, providers)
