@@ -44,6 +44,10 @@ func TestOneRuleSaysWhatIsAnAnswer(t *testing.T) {
 		{"a page that wants somebody to log in", 200, "", "\n <!doctype html>", false, never},
 		{"a page that leads there", 302, "", "<a href=/login>", false, never},
 	} {
+		stranger := outbox.Unheard(outbox.Response{Status: tt.status, RetryAfter: tt.after, Body: []byte(tt.body), Stranger: true}, now)
+		if (stranger == nil) != (tt.heard || tt.status == 401) {
+			t.Errorf("%s, to a stranger: %v", tt.name, stranger)
+		}
 		err := outbox.Unheard(outbox.Response{Status: tt.status, RetryAfter: tt.after, Body: []byte(tt.body)}, now)
 		if (err == nil) != tt.heard {
 			t.Errorf("%s: %v, want heard %t", tt.name, err, tt.heard)

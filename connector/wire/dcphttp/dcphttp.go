@@ -169,11 +169,15 @@ func (a *Agent) ask(ctx context.Context, local participant.Participant, peer par
 // maxAnswer bounds what a peer answers to a message.
 const maxAnswer = 64 << 10
 
+// doubts is how often a peer may say that it does not know us before that is believed: its copy of our keys may be old, or its clock off. Issuers and
+// holders must have heard of each other before.
+const doubts = 5
+
 // deliver makes one attempt at a message that is owed to a peer. The body is what it answers.
 func (a *Agent) deliver(ctx context.Context, local participant.Participant, o commit.Owed, url, access string) (outbox.Answer, []byte, error) {
 	status, header, body, err := a.ask(ctx, local, o.Peer, http.MethodPost, url, o.Body, access, maxAnswer)
 	if err == nil {
-		err = outbox.Unheard(outbox.Response{Status: status, RetryAfter: header.Get("Retry-After"), Body: body}, a.cfg.Now())
+		err = outbox.Unheard(outbox.Response{Status: status, RetryAfter: header.Get("Retry-After"), Body: body, Stranger: o.Attempt >= doubts}, a.cfg.Now())
 	}
 	if err != nil {
 		return outbox.Answer{}, nil, err

@@ -41,20 +41,23 @@ func TestBothSendersKeepToTheRuleOfTheOutbox(t *testing.T) {
 	} {
 		for _, tt := range []struct {
 			status      int
+			attempt     int // the first is 0
 			after, body string
 			heard       bool
 			later       time.Duration
 		}{
-			{201, "", "", true, 0},
-			{400, "", `{"detail":"no","code":"x"}`, true, 0},
-			{302, "", "", true, 0},
-			{401, "", "", false, 0},
-			{503, "9", "", false, 9 * time.Second},
-			{404, "", "<html>", false, 0},
-			{200, "", "<html>", false, 0},
+			{201, 0, "", "", true, 0},
+			{400, 0, "", `{"detail":"no","code":"x"}`, true, 0},
+			{302, 0, "", "", true, 0},
+			{401, 0, "", "", false, 0},
+			{401, 4, "", "", false, 0},
+			{401, 5, "", "", true, 0},
+			{503, 9, "9", "", false, 9 * time.Second},
+			{404, 9, "", "<html>", false, 0},
+			{200, 9, "", "<html>", false, 0},
 		} {
 			status, after, body = tt.status, tt.after, tt.body
-			got, err := s.Send(t.Context(), commit.Owed{Participant: a.local.ID, Peer: cobalt, Message: s.message, URL: peer.URL, Body: []byte("{}"), Attempt: 9})
+			got, err := s.Send(t.Context(), commit.Owed{Participant: a.local.ID, Peer: cobalt, Message: s.message, URL: peer.URL, Body: []byte("{}"), Attempt: tt.attempt})
 			if (err == nil) != tt.heard || tt.heard && got.Status != tt.status {
 				t.Errorf("%s, %d %q: %+v, %v", name, tt.status, tt.body, got, err)
 			}
