@@ -47,7 +47,7 @@ var importers = map[string][]string{
 	"google.golang.org/protobuf":       {"cmd/sluice", "connector/wire/rpc"},
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
-	"net/http": {"connector", "connector/dataplane/pull", "connector/doctor", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
+	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/doctor", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
 		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/dcptck", "e2e/dcptck/kit", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
 }
 
