@@ -99,7 +99,7 @@ func (x *examination) certificate(check, section, chain, key, name string) *x509
 	_, err = leaf.Verify(x509.VerifyOptions{Roots: x.roots, Intermediates: between, CurrentTime: at})
 	switch {
 	case errors.As(err, &stranger) && name == "":
-		wrong(Warning, "no authority of this system signed it: the command line must be told which one did", "sluice … --ca FILE")
+		x.add(check, Warning, "no authority of this system signed it: the command line must be told which one did", "sluice … --ca FILE")
 	case errors.As(err, &stranger):
 		wrong(Fault, "it "+unsigned(all), fmt.Sprintf("cat LEAF BETWEEN… > %s: the whole chain but its root; for an authority of your own settings key egress.roots, here and at each peer", chain))
 	case err != nil:

@@ -16,7 +16,10 @@ import (
 // ports looks at both addresses that a connector listens on: it answers there, or nobody does and it could.
 func (x *examination) ports(ctx context.Context) {
 	x.serving = x.port(ctx, "address for peers", "public.listen", x.set.Public.Listen, x.peersComeIn)
-	x.port(ctx, "management address", "management.listen", x.set.Management.Listen, x.managed)
+	x.port(ctx, "management address", "management.listen", x.set.Management.Listen, func(ctx context.Context, to *http.Transport) bool {
+		_, port, _ := net.SplitHostPort(x.set.Public.Listen)
+		return (x.serving || port == "0") && x.managed(ctx, to) // that of a connector that is not this one looks the same
+	})
 }
 
 // port reports whether this connector listens at the address. is tells it from other programs.
