@@ -247,7 +247,10 @@ func (x *examination) believed() []participant.DID {
 // partners are some of those with whom there are agreements, the newest first.
 func (x *examination) partners(ctx context.Context) []participant.DID {
 	var out []participant.DID
-	for _, p := range x.hosted[:min(len(x.hosted), maxHosted)] {
+	if x.store == nil {
+		return nil
+	}
+	for _, p := range x.locals() {
 		agreements, err := x.store.Agreements(ctx, p.ID, "", page.Request{Newest: true, Limit: 100})
 		if err != nil {
 			continue // the store's own check says it

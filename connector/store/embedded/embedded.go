@@ -65,7 +65,7 @@ func Look(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	}
 	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "query_only(on)"}, "modeof": {path}}
 	if _, err := os.Stat(path + "-wal"); err != nil {
-		q = url.Values{"immutable": {"1"}, "_pragma": {"query_only(on)"}}
+		q = url.Values{"mode": {"ro"}, "immutable": {"1"}, "_pragma": {"query_only(on)"}}
 	}
 	db, err := connect(path, o.VFS, q, 1)
 	if err != nil {
