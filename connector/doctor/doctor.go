@@ -49,14 +49,14 @@ type Finding struct {
 // Config carries what an examination is made of. Settings, valid and with absolute paths, are required.
 type Config struct {
 	Settings settings.Settings
-	File     string                                // of the settings, as commands are to name it; "" is the default one
-	Master   keyring.Master                        // the file that the settings name
-	Roots    *x509.CertPool                        // the system's, with Settings.Egress.Roots
-	Now      func() time.Time                      // the system's clock
-	Rand     io.Reader                             // crypto/rand
-	Disk     durable.FS                            // the operating system's file system, for the master key
-	Dial     egress.Dial                           // net.Dialer
-	Resolve  egress.Resolve                        // the system's resolver
+	File     string                                 // of the settings, as commands are to name it; "" is the default one
+	Master   keyring.Master                         // the file that the settings name
+	Roots    *x509.CertPool                         // the system's, with Settings.Egress.Roots
+	Now      func() time.Time                       // the system's clock
+	Rand     io.Reader                              // crypto/rand
+	Disk     durable.FS                             // the operating system's file system, for the master key
+	Dial     egress.Dial                            // net.Dialer
+	Resolve  egress.Resolve                         // the system's resolver
 	Own      func() (addresses []net.Addr, _ error) // net.InterfaceAddrs
 }
 

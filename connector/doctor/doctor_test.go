@@ -141,10 +141,10 @@ func TestADIDThatOthersCannotReachIsTold(t *testing.T) {
 	must(t, closed.Close())
 	nameless := world{map[string]string{meridianHost: meridianAt}, v.ports}
 	for name, c := range map[string]struct {
-		change               func(*doctor.Config)
-		check                string
-		result               doctor.Result
-		detail, mend         string
+		change       func(*doctor.Config)
+		check        string
+		result       doctor.Result
+		detail, mend string
 	}{
 		"its name is not in the DNS": {func(cfg *doctor.Config) { in(cfg, nameless) },
 			"public host", doctor.Fault, "connector.aurora.example has no address: nobody can find", "make a DNS record .*dig \\+short connector.aurora.example"},
@@ -185,8 +185,8 @@ func TestAHostThatIsForThisMachineOnlyIsTold(t *testing.T) {
 	t.Parallel()
 	v := build(t)
 	for host, wants := range map[string][2]string{
-		"localhost:8443":         {"every machine's name for itself", "sluice init .*--host NAME"},
-		auroraHost + ":8443":     {"peers go to port 443 only", "egress.peers of each peer: ..https://connector.aurora.example:8443"},
+		"localhost:8443":     {"every machine's name for itself", "sluice init .*--host NAME"},
+		auroraHost + ":8443": {"peers go to port 443 only", "egress.peers of each peer: ..https://connector.aurora.example:8443"},
 	} {
 		cfg := v.config()
 		cfg.Settings.Public.Host = host
@@ -352,11 +352,11 @@ func TestAnIssuerThatIsNotKnownIsTold(t *testing.T) {
 		address      string
 		detail, mend string
 	}{
-		"its name is not in the DNS":       {"", "", "other.example has no address: .*nothing that it issued can be checked", "dig \\+short other.example"},
-		"it is at a private address":       {impostor(t, v.leaf(t, other), text(keyless)), "10.9.9.9", "leads to 10.9.9.9, which is no public address", "in a closed network: settings key egress.peers: ..https://other.example"},
-		"it has no key that signs":         {impostor(t, v.leaf(t, other), text(keyless)), "11.3.3.3", "no key under assertionMethod", "tell its operator"},
-		"its certificate is a stranger's":  {impostor(t, &strange, text(keyless)), "11.3.3.3", "certificate served at other.example was signed by .Sluice development CA., an authority that is not known", "egress.roots"},
-		"its certificate is for another":   {impostor(t, v.leaf(t, "www.other.example"), text(keyless)), "11.3.3.3", "is for www.other.example, not for other.example", "openssl s_client"},
+		"its name is not in the DNS":      {"", "", "other.example has no address: .*nothing that it issued can be checked", "dig \\+short other.example"},
+		"it is at a private address":      {impostor(t, v.leaf(t, other), text(keyless)), "10.9.9.9", "leads to 10.9.9.9, which is no public address", "in a closed network: settings key egress.peers: ..https://other.example"},
+		"it has no key that signs":        {impostor(t, v.leaf(t, other), text(keyless)), "11.3.3.3", "no key under assertionMethod", "tell its operator"},
+		"its certificate is a stranger's": {impostor(t, &strange, text(keyless)), "11.3.3.3", "certificate served at other.example was signed by .Sluice development CA., an authority that is not known", "egress.roots"},
+		"its certificate is for another":  {impostor(t, v.leaf(t, "www.other.example"), text(keyless)), "11.3.3.3", "is for www.other.example, not for other.example", "openssl s_client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -530,12 +530,12 @@ func TestACertificateIsJudgedAsClientsSeeIt(t *testing.T) {
 		result        doctor.Result
 		mend          string
 	}{
-		"it is for another name":      {v.leaf(t, "www.aurora.example"), "DID of aurora", "is for www.aurora.example, not for connector.aurora.example", doctor.Fault, "a certificate for connector.aurora.example.*openssl s_client"},
-		"it has ended":                {&ended, "DID of aurora", "is good from .* until .* only", doctor.Fault, "a new certificate .*openssl s_client -connect connector.aurora.example:443"},
-		"its authority is not known":  {&strange, "DID of aurora", "was signed by .Sluice development CA., an authority that is not known", doctor.Fault, "public.cert"},
-		"its chain is not whole":      {&tls.Certificate{Certificate: [][]byte{alone}, PrivateKey: key}, "DID of aurora", "comes without that of .Near Authority.", doctor.Fault, "the whole chain in settings key public.cert"},
-		"it is not that of the file":  {v.leaf(t, auroraHost), "certificate that peers see", "another one than that of public.cert", doctor.Warning, "public.proxies"},
-		"nobody speaks TLS":           {nil, "DID of aurora", "connector.aurora.example does not speak TLS", doctor.Fault, "public.cert and public.key, or TLS in what stands in front"},
+		"it is for another name":     {v.leaf(t, "www.aurora.example"), "DID of aurora", "is for www.aurora.example, not for connector.aurora.example", doctor.Fault, "a certificate for connector.aurora.example.*openssl s_client"},
+		"it has ended":               {&ended, "DID of aurora", "is good from .* until .* only", doctor.Fault, "a new certificate .*openssl s_client -connect connector.aurora.example:443"},
+		"its authority is not known": {&strange, "DID of aurora", "was signed by .Sluice development CA., an authority that is not known", doctor.Fault, "public.cert"},
+		"its chain is not whole":     {&tls.Certificate{Certificate: [][]byte{alone}, PrivateKey: key}, "DID of aurora", "comes without that of .Near Authority.", doctor.Fault, "the whole chain in settings key public.cert"},
+		"it is not that of the file": {v.leaf(t, auroraHost), "certificate that peers see", "another one than that of public.cert", doctor.Warning, "public.proxies"},
+		"nobody speaks TLS":          {nil, "DID of aurora", "connector.aurora.example does not speak TLS", doctor.Fault, "public.cert and public.key, or TLS in what stands in front"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

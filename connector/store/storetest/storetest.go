@@ -31,8 +31,8 @@ import (
 // Opened is a store under test and the way to open the same data again.
 type Opened struct {
 	Store  store.Store
-	Reopen func(t *testing.T) store.Store // after Close
-	Empty  func(t *testing.T) Restorer    // a new, empty store of the same kind
+	Reopen func(t *testing.T) store.Store          // after Close
+	Empty  func(t *testing.T) Restorer             // a new, empty store of the same kind
 	Look   func(t *testing.T) (store.Store, error) // at the same data, besides the store
 }
 
