@@ -214,7 +214,7 @@ func (v *town) leaf(t *testing.T, names ...string) *tls.Certificate {
 	return &leaf
 }
 
-// found checks that the examination found this about the check, and nothing worse than it about anything that is not named besides.
+// found checks that an examination finds this, among whatever else, and names what mends it. detail and mend are patterns.
 func found(t *testing.T, cfg doctor.Config, check string, result doctor.Result, detail, mend string) {
 	t.Helper()
 	findings := doctor.Examine(t.Context(), cfg)
