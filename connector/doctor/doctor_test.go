@@ -17,19 +17,25 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ncruces/go-sqlite3/driver"
 
 	"github.com/sluice-connector/sluice/certs"
+	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/doctor"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/store/embedded"
+	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
 func TestWhereNothingIsWrongNothingIsFound(t *testing.T) {
@@ -160,6 +166,8 @@ func TestADIDThatOthersCannotReachIsTold(t *testing.T) {
 			"public host", doctor.Warning, "11.1.1.9, which is no address of this machine", "ip -brief address"},
 		"nobody listens there": {func(cfg *doctor.Config) { in(cfg, v.at(auroraHost, auroraAt, closed.Addr().String())) },
 			"DID of aurora", doctor.Fault, "nothing listens at connector.aurora.example", "let port 443 lead to public.listen, then: curl -v https://connector.aurora.example/aurora/did.json"},
+		"nobody answers there": {func(cfg *doctor.Config) { in(cfg, world{v.names, map[string]string{}}) },
+			"DID of aurora", doctor.Fault, "connector.aurora.example does not answer within 5s", "open port 443 in the firewall"},
 		"another server has no such document": {func(cfg *doctor.Config) {
 			in(cfg, v.at(auroraHost, auroraAt, impostor(t, v.leaf(t, auroraHost), http.NotFound)))
 		}, "DID of aurora", doctor.Fault, "no such document \\(404\\)", "lead to this connector"},
@@ -292,6 +300,95 @@ func TestWhatAWalletLacksIsTold(t *testing.T) {
 	found(t, cfg, check, doctor.Warning, "no DismantlerCredential, which wallet.request asks for.*nobody is trusted to issue it", "profiles.0..trust")
 }
 
+func TestACredentialThatWasAskedForIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	v := build(t)
+	ctx := t.Context()
+	all, err := v.meridian.Issuer().Definitions(ctx, v.meridian.local)
+	must(t, err)
+	for _, d := range all {
+		if d.Type == "BpnCredential" {
+			d.Rules, d.Open = []issuer.Rule{{Kind: issuer.ByApproval}}, true
+			_, err := v.meridian.Issuer().PutDefinition(ctx, v.meridian.local, d, "test")
+			must(t, err)
+		}
+	}
+	r, err := v.aurora.Wallet().Ask(ctx, v.aurora.local, wallet.Ask{Issuer: v.meridian.local.DID, Types: []string{"BpnCredential"}, Actor: "test"})
+	must(t, err)
+	found(t, v.config(), "credentials of aurora", doctor.Warning, "there is no BpnCredential, .*it was asked for, and did:web:meridian.example:meridian has not delivered it yet",
+		"^sluice credentials requests -p aurora "+r.ID+"$")
+}
+
+func TestACredentialWhoseStatusNobodyCanLookUpIsTold(t *testing.T) {
+	t.Parallel()
+	v := build(t, "MembershipCredential")
+	document := fetch(t, v, meridianHost, "meridian")
+	cfg := v.config()
+	in(&cfg, v.at(meridianHost, meridianAt, impostor(t, v.leaf(t, meridianHost), func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/meridian/did.json" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		text(document)(w, r)
+	})))
+	found(t, cfg, "credentials of aurora", doctor.Warning, "^MembershipCredential of did:web:meridian.example:meridian: its status cannot be looked up \\(credential.status.unavailable", "tell did:web:meridian.example:meridian")
+}
+
+func TestAPartnersClockIsComparedToo(t *testing.T) {
+	t.Parallel()
+	v := build(t, types...)
+	a := agreement.Agreement{Participant: v.aurora.local.ID, ID: "urn:uuid:1", Negotiation: "n", Role: "provider", Provider: v.aurora.local.DID, Consumer: "did:web:" + other,
+		Asset: "x", Digest: strings.Repeat("a", 64), Raw: []byte("{}"), Signed: time.Now(), Created: time.Now()}
+	must(t, v.aurora.Store().Record(t.Context(), v.aurora.local.ID, commit.Effects{Agreement: &a}))
+	cfg := v.config()
+	in(&cfg, v.at(other, "11.3.3.3", impostor(t, v.leaf(t, other), http.NotFound)))
+	found(t, cfg, "clock", doctor.OK, "it agrees with meridian.example and other.example", "^$")
+}
+
+func TestAnIssuerThatIsHostedHereIsNotMissedWhileNothingRuns(t *testing.T) {
+	t.Parallel()
+	v := build(t)
+	v.meridian.stop()
+	cfg := v.config()
+	cfg.Settings = v.meridian.set
+	found(t, cfg, "issuer did:web:meridian.example:meridian", doctor.Warning, "hosted here, and the connector does not run", "sluice serve")
+}
+
+func TestAStoreThatIsNotOfThisVersionIsTold(t *testing.T) {
+	t.Parallel()
+	v := build(t, types...)
+	v.aurora.stop()
+	for version, wants := range map[string][3]string{
+		"1":   {"warning", "schema version 1, where this binary has .*the next start brings it up, and what is in it was not looked at", "sluice serve"},
+		"999": {"fault", "schema version 999, this binary knows .*use a newer sluice", "sluice.db"},
+	} {
+		cfg := v.config()
+		cfg.Settings.Data = filepath.Join(t.TempDir(), "data")
+		must(t, os.CopyFS(cfg.Settings.Data, os.DirFS(v.aurora.set.Data)))
+		db, err := driver.Open("file:" + filepath.Join(cfg.Settings.Data, embedded.File))
+		must(t, err)
+		_, err = db.ExecContext(t.Context(), `UPDATE meta SET value = ? WHERE key = 'schema'`, version)
+		must(t, err)
+		must(t, db.Close())
+		before := files(t, cfg.Settings.Data)
+		found(t, cfg, "store", doctor.Result(wants[0]), wants[1], wants[2])
+		if diff := cmp.Diff(before, files(t, cfg.Settings.Data)); diff != "" {
+			t.Errorf("version %s (-before +after):\n%s", version, diff)
+		}
+	}
+}
+
+func TestAMasterKeyThatOpensNothingIsTold(t *testing.T) {
+	t.Parallel()
+	v := build(t)
+	drawn, err := keyring.DrawMaster(rand.Reader)
+	must(t, err)
+	cfg := v.config()
+	cfg.Master, err = keyring.ParseMaster(drawn, rand.Reader)
+	must(t, err)
+	found(t, cfg, "keys of aurora", doctor.Fault, "wrapped by master key local-[0-9a-f]+, this one is local-", "bring the master key back")
+}
+
 func TestACredentialThatIsNoLongerGoodIsTold(t *testing.T) {
 	t.Parallel()
 	v := build(t)
@@ -381,6 +478,21 @@ func TestAnIssuerThatIsNotKnownIsTold(t *testing.T) {
 		cfg.Settings.Profiles[0].Trust = nil
 		found(t, cfg, "trust", doctor.Warning, "nobody is believed in catena-x", "profiles.0..trust")
 	})
+}
+
+func TestWhyAPortCannotBeHadIsSaidByTheSystem(t *testing.T) {
+	t.Parallel()
+	for number, wants := range map[syscall.Errno][2]string{
+		syscall.EACCES:        {"this user may not listen there", "^sudo setcap cap_net_bind_service=.ep .*, or another port in settings key public.listen$"},
+		syscall.EADDRINUSE:    {"taken by another program, which does not answer", "ss -ltnp 'sport = :443'"},
+		syscall.EADDRNOTAVAIL: {"no address of this machine", "ip -brief address"},
+		syscall.EMFILE:        {"too many open files", "settings key public.listen"},
+	} {
+		detail, mend := doctor.Unavailable("0.0.0.0:443", "443", "public.listen", &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", number)})
+		if !regexp.MustCompile(wants[0]).MatchString(detail) || !regexp.MustCompile(wants[1]).MatchString(mend) {
+			t.Errorf("%v: %s (mend: %s)", number, detail, mend)
+		}
+	}
 }
 
 func TestAPortThatCannotBeHadIsTold(t *testing.T) {

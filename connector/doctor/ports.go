@@ -41,26 +41,38 @@ func (x *examination) port(ctx context.Context, check, key, address string, is f
 			x.add(check, OK, address+": this connector listens", "")
 			return true
 		}
-		x.add(check, Fault, address+": another program listens there, so the connector cannot", fmt.Sprintf("sudo ss -ltnp 'sport = :%s' tells which: end it, or change settings key %s", port, key))
+		x.add(check, Fault, address+": another program listens there, so the connector cannot", which(port, key))
 		return false
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err == nil {
 		err = l.Close()
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		x.add(check, OK, address+": free", "")
-	case errors.Is(err, syscall.EADDRINUSE):
-		x.add(check, Fault, address+": taken by another program, which does not answer", fmt.Sprintf("sudo ss -ltnp 'sport = :%s' tells which: end it, or change settings key %s", port, key))
-	case errors.Is(err, syscall.EACCES):
-		x.add(check, Fault, address+": this user may not listen there", "sudo setcap cap_net_bind_service=+ep \"$(command -v sluice)\", or another port in settings key "+key)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		x.add(check, Fault, address+": no address of this machine", "ip -brief address lists those that are; settings key "+key)
-	default:
-		x.add(check, Fault, fmt.Sprintf("%s: %v", address, err), "settings key "+key)
+		return false
 	}
+	detail, mend := unavailable(address, port, key, err)
+	x.add(check, Fault, detail, mend)
 	return false
+}
+
+// which is the command that tells who has a port.
+func which(port, key string) string {
+	return fmt.Sprintf("sudo ss -ltnp 'sport = :%s' tells which: end it, or change settings key %s", port, key)
+}
+
+// unavailable says why the system does not let this process listen.
+func unavailable(address, port, key string, err error) (detail, mend string) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return address + ": taken by another program, which does not answer", which(port, key)
+	case errors.Is(err, syscall.EACCES):
+		return address + ": this user may not listen there", "sudo setcap cap_net_bind_service=+ep \"$(command -v sluice)\", or another port in settings key " + key
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return address + ": no address of this machine", "ip -brief address lists those that are; settings key " + key
+	}
+	return fmt.Sprintf("%s: %v", address, err), "settings key " + key
 }
 
 func scheme(cert string) string {
