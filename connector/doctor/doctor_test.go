@@ -505,6 +505,10 @@ func TestAPortThatCannotBeHadIsTold(t *testing.T) {
 	cfg := v.config()
 	cfg.Settings.Public.Listen = taken
 	found(t, cfg, "address for peers", doctor.Fault, taken+": another program listens there", mend+"public.listen")
+	cfg.Settings.Public.Listen = v.meridian.set.Public.Listen // another connector is another program
+	found(t, cfg, "address for peers", doctor.Fault, "another program listens there", "public.listen")
+	cfg.Settings.Public.Listen = impostor(t, v.leaf(t, auroraHost), text(`{"id":"did:web:connector.aurora.example:dusk"}`))
+	found(t, cfg, "address for peers", doctor.Fault, "another program listens there", "public.listen")
 	cfg = v.config()
 	cfg.Settings.Management.Listen = taken
 	found(t, cfg, "management address", doctor.Fault, "another program listens there", mend+"management.listen")
