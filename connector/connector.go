@@ -298,7 +298,7 @@ func (c *Connector) joinEgress() error {
 			return fmt.Errorf("egress roots: %w", err)
 		}
 	}
-	make := func(allow []string, public bool, total time.Duration) (*egress.Client, error) {
+	patient := func(allow []string, public bool, total time.Duration) (*egress.Client, error) {
 		origins := []string{}
 		for _, raw := range allow {
 			origin, err := egress.Origin(raw)
@@ -310,18 +310,19 @@ func (c *Connector) joinEgress() error {
 		return egress.New(egress.Config{Dial: c.cfg.Dial, Resolve: c.cfg.Resolve, TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			Allow: origins, Public: public, Total: total, Log: c.cfg.Log}), nil
 	}
+	make := func(allow []string, public bool) (*egress.Client, error) { return patient(allow, public, 0) }
 	var err error
-	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true, 0); err != nil {
+	if c.peers, err = make(c.cfg.Settings.Egress.Peers, true); err != nil {
 		return err
 	}
-	if c.patient, err = make(c.cfg.Settings.Egress.Peers, true, credential.MaxWait+answering); err != nil {
+	if c.patient, err = patient(c.cfg.Settings.Egress.Peers, true, credential.MaxWait+answering); err != nil {
 		return err
 	}
 	var upstreams []string
 	for _, u := range c.cfg.Settings.Egress.Upstreams {
 		upstreams = append(upstreams, u.Origin)
 	}
-	if c.sources, err = make(upstreams, false, 0); err != nil {
+	if c.sources, err = make(upstreams, false); err != nil {
 		return err
 	}
 	return errors.Join(c.joinUsers(make), c.joinDirectory(make))

@@ -65,7 +65,7 @@ func newOffice(t *testing.T, change func(*credential.ListsConfig, *credential.Wa
 	resolver := identity.NewResolver(func(_ context.Context, url string, _ int64) ([]byte, error) { return documents[url], nil }, time.Now)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	lists := credential.ListsConfig{Fetch: o.fetch, Tokens: identity.NewVerifier(resolver, nil, time.Now), Calls: &credential.Calls{}, Now: time.Now, Log: log,
-		Trust: &credential.TrustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}}}}
+		Trust: &trustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}}}}
 	watcher := credential.WatcherConfig{Hold: o.hold, Rand: rand.Reader, Log: log}
 	if change != nil {
 		change(&lists, &watcher)
@@ -381,7 +381,7 @@ func TestALyingListChangesNothing(t *testing.T) {
 func TestAnIssuerThatIsAwayRefusesAtTheEndOfTheListsLifeAndItsGrace(t *testing.T) {
 	for _, grace := range []time.Duration{0, 10 * time.Minute} {
 		t.Run(grace.String(), func(t *testing.T) {
-			bubble(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) { c.Grace = grace }, func(t *testing.T, o *office) {
+			bubble(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) { c.Grace = func() time.Duration { return grace } }, func(t *testing.T, o *office) {
 				party := member(boreal, forever, 7)
 				if o.stands("a", party) != 1 {
 					t.Fatal("it does not stand to begin with")

@@ -351,10 +351,11 @@ var written = []misbehaviour{
 
 	// Answers to what we say.
 	{name: "a request of ours is acknowledged without a pid", at: buys(""), does: answered(says(201, `{"@type":"ContractNegotiation","state":"REQUESTED"}`)), want: "TERMINATED answer.pid", moves: true},
-	{name: "a request of ours is acknowledged with garbage", at: buys(""), does: answered(says(200, "<html>welcome</html>")), want: "TERMINATED answer.pid", moves: true},
+	{name: "a request of ours is acknowledged with garbage", at: buys(""), does: answered(says(200, "welcome")), want: "TERMINATED answer.pid", moves: true},
 	{name: "a request of ours is acknowledged with a pid that is a number", at: buys(""), does: answered(says(201, `{"providerPid":7,"state":"REQUESTED"}`)), want: "TERMINATED answer.pid", moves: true},
 	{name: "a request of ours is acknowledged twice over in one answer", at: buys(""), does: answered(says(201, `{"providerPid":"urn:uuid:a","providerPid":"urn:uuid:b"}`)), want: "TERMINATED answer.pid", moves: true},
 	{name: "a request of ours is acknowledged as deep as a hundred thousand", at: buys(""), does: answered(says(201, strings.Repeat("[", 100_000))), want: "TERMINATED answer.pid", moves: true},
+	{name: "a request of ours is acknowledged with a page", at: buys(""), does: pending(says(200, "<html>welcome</html>")), want: "owed", moves: true},
 	{name: "a request of ours is refused with a page", at: buys(""), does: pending(says(400, "<script>alert(1)</script>")), want: "owed", moves: true},
 	{name: "a request of ours is refused with a problem", at: buys(""), does: answered(says(400, `{"code":"<script>alert(1)</script>"}`)), want: "TERMINATED <script>alert(1)</script>", moves: true},
 	{name: "a request of ours is sent on to an address inside", at: buys(""), does: answered(sendsTo(307, inside+"/")), want: "TERMINATED peer.refused", moves: true},

@@ -153,9 +153,9 @@ func (c *Client) answered(status int, header http.Header, body []byte, err error
 	case status == http.StatusUnauthorized:
 		// The peer may not have our key yet, or its clock differs: worth another try with a fresh token.
 		return outbox.Answer{}, errors.New("the peer does not accept our identity (401)")
-	case status == http.StatusBadRequest && len(body) > 0 && !json.Valid(body):
-		// Not the protocol's words: a server below it, or before it, says so of a request that did not come whole or in time.
-		return outbox.Answer{}, errors.New("what answered 400 is not the peer's protocol")
+	case status >= 400 && len(body) > 0 && !json.Valid(body), bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("<")):
+		// Not the protocol's words: a server below it, or before it, answers a request that did not come whole, in time, or to the peer at all.
+		return outbox.Answer{}, fmt.Errorf("what answered %d is not the peer's protocol", status)
 	}
 	a := dsp.ParseAnswer(body)
 	return outbox.Answer{Status: status, ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID, State: a.State, Code: a.Code, Reasons: a.Reasons}, nil

@@ -223,17 +223,35 @@ func TestAnAnswerIsFinalOrTriedAgain(t *testing.T) {
 }
 
 // A server whose client was slow answers before the protocol has seen the message: that is no refusal, and no proof that a process is not there.
-func TestWhatIsNotTheProtocolCannotRefuseAMessage(t *testing.T) {
+// Nor is it a proof that the message came to where it should: a page with status 200 is from a gateway that wants somebody to log in.
+func TestWhatIsNotTheProtocolCannotAnswerAMessage(t *testing.T) {
 	t.Parallel()
 	c := newCaller(t)
-	for body, final := range map[string]bool{"400 Bad Request": false, "<html>Bad Request</html>": false, `{"code":"message.malformed"}`: true, `[]`: true, "": true} {
-		answer := says(http.StatusBadRequest, body)
+	for _, tt := range []struct {
+		status int
+		body   string
+		final  bool
+	}{
+		{400, "400 Bad Request", false},
+		{400, "<html>Bad Request</html>", false},
+		{400, `{"code":"message.malformed"}`, true},
+		{400, `[]`, true},
+		{400, "", true},
+		{403, "blocked by the proxy", false},
+		{404, "404 page not found", false},
+		{404, `{"code":"not.found"}`, true},
+		{404, "", true},
+		{200, "\n <!doctype html><title>Log in</title>", false},
+		{200, "OK", true},
+		{200, "", true},
+	} {
+		answer := says(tt.status, tt.body)
 		c.answers["/dsp/negotiations/urn:p/agreement"], c.answers["/dsp/negotiations/urn:p"] = answer, answer
 		o := commit.Owed{Process: commit.Negotiation, Peer: c.peer, URL: c.origin + "/dsp/negotiations/urn:p/agreement", Body: []byte("{}")}
 		_, sent := c.Send(t.Context(), o)
 		_, looked := c.Look(t.Context(), o)
-		if (sent == nil) != final || (looked == nil) != final {
-			t.Errorf("%q: sent %v, looked %v", body, sent, looked)
+		if (sent == nil) != tt.final || (looked == nil) != tt.final {
+			t.Errorf("%d %q: sent %v, looked %v", tt.status, tt.body, sent, looked)
 		}
 	}
 }
