@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,7 +31,12 @@ func (x *examination) publicHost(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	addresses, err := x.cfg.Resolve(ctx, name)
-	if err != nil || len(addresses) == 0 {
+	var unknown *net.DNSError
+	switch {
+	case err != nil && !(errors.As(err, &unknown) && unknown.IsNotFound):
+		x.add(check, Warning, fmt.Sprintf("the name %s could not be looked up: %v", name, err), "dig +short "+name)
+		return
+	case len(addresses) == 0:
 		x.add(check, Fault, fmt.Sprintf("the name %s has no address: nobody can find what is hosted here", name), "make a DNS record of "+name+", then: dig +short "+name)
 		return
 	}
@@ -38,7 +44,7 @@ func (x *examination) publicHost(ctx context.Context) {
 	private := false
 	for _, a := range addresses {
 		said = append(said, a.Unmap().String())
-		private = private || !egress.Public(a)
+		private = private || !egress.Public(a.Unmap()) // the file of hosts writes an address of version 4 as one of version 6
 	}
 	leads := name + " leads to " + sentence(said)
 	list := fmt.Sprintf("settings key egress.peers of each peer: [%q]", x.origin())
