@@ -24,7 +24,7 @@ type holding struct {
 	detail  string
 	mend    string
 	shown   bool // it is shown although something is wrong with it
-	expires bool // it is good still
+	expires bool // it is good still, as far as is known
 }
 
 // usable reports whether it proves something now.
@@ -44,8 +44,9 @@ func (h holding) typ() string {
 
 // inspector asks issuers how they stand by what is held.
 type inspector struct {
-	tokens *identity.Verifier
-	lists  map[string]*credential.Lists // by profile
+	documents identity.Documents
+	tokens    *identity.Verifier
+	lists     map[string]*credential.Lists // by profile
 }
 
 func (x *examination) inspector() inspector {
@@ -61,7 +62,7 @@ func (x *examination) inspector() inspector {
 		return body, err
 	}, x.cfg.Now)
 	resolver.Undeclared(informal)
-	i := inspector{tokens: identity.NewVerifier(resolver, x.store, x.cfg.Now), lists: map[string]*credential.Lists{}}
+	i := inspector{documents: resolver, tokens: identity.NewVerifier(resolver, x.store, x.cfg.Now), lists: map[string]*credential.Lists{}}
 	for _, p := range x.profiles {
 		view := x.book.Of(p.ID)
 		i.lists[p.ID] = credential.NewLists(credential.ListsConfig{Fetch: dcphttp.Fetcher(x.out), Tokens: i.tokens, Trust: view, Calls: &credential.Calls{},
@@ -271,6 +272,12 @@ func (x *examination) inspect(ctx context.Context, p participant.Participant, h 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
+	if _, err := ask.documents.Resolve(ctx, h.Issuer, false); err != nil {
+		h.result, h.expires = Warning, true
+		h.detail = fmt.Sprintf("%s: the document of its issuer cannot be had (%v), and peers refuse what they cannot check", h.kind(), err)
+		h.mend = "tell " + string(h.Issuer)
+		return
+	}
 	header, _, err := identity.ParseJWT(h.read.Token, 64<<10)
 	if err == nil {
 		err = ask.tokens.Signature(ctx, h.Issuer, header.KeyID, h.read.Token, identity.AssertionMethod)

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -337,6 +338,21 @@ func TestACredentialWhoseStatusNobodyCanLookUpIsTold(t *testing.T) {
 		text(document)(w, r)
 	})))
 	found(t, cfg, "credentials of aurora", doctor.Warning, "^MembershipCredential of did:web:meridian.example:meridian: its status cannot be looked up \\(credential.status.unavailable", "tell did:web:meridian.example:meridian")
+}
+
+func TestACredentialIsNotCalledForgedBecauseNobodyAnswered(t *testing.T) {
+	t.Parallel()
+	v := build(t, "MembershipCredential")
+	document, asked := fetch(t, v, meridianHost, "meridian"), atomic.Int32{}
+	cfg := v.config()
+	in(&cfg, v.at(meridianHost, meridianAt, impostor(t, v.leaf(t, meridianHost), func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 1 { // the first answer is that to the look at the issuer
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		text(document)(w, r)
+	})))
+	found(t, cfg, "credentials of aurora", doctor.Warning, "^MembershipCredential .*the document of its issuer cannot be had", "tell did:web:meridian.example:meridian")
 }
 
 func TestAPartnersClockIsComparedToo(t *testing.T) {

@@ -137,6 +137,8 @@ func (x *examination) explain(v *visit) unreachable {
 		return unreachable{fmt.Sprintf("%s: %v", v.url, err), look, look}
 	case errors.As(err, &forbidden):
 		return unreachable{fmt.Sprintf("%s leads to %s, which is no public address: connectors do not go there", name, forbidden.Address), "dig +short " + name, "in a closed network: " + list}
+	case errors.As(err, &unknown) && !unknown.IsNotFound:
+		return unreachable{fmt.Sprintf("the name %s could not be looked up: %s", name, unknown.Err), "dig +short " + name, "dig +short " + name}
 	case errors.As(err, &unknown):
 		return unreachable{fmt.Sprintf("the name %s has no address: %s", name, unknown.Err), "make a DNS record of " + name + ", then: dig +short " + name, "dig +short " + name}
 	case errors.Is(err, egress.ErrRefused):
