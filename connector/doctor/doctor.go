@@ -40,7 +40,7 @@ const (
 
 // Finding is what one check found.
 type Finding struct {
-	Check  string `json:"check"`            // what was looked at: "clock", "document of aurora"
+	Check  string `json:"check"` // what was looked at: "clock", "document of aurora"
 	Result Result `json:"result"`
 	Detail string `json:"detail,omitempty"` // one sentence: what is there, or what is wrong
 	Mend   string `json:"mend,omitempty"`   // the command, or the key of the settings, that mends it

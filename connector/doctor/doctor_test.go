@@ -160,7 +160,9 @@ func TestADIDThatOthersCannotReachIsTold(t *testing.T) {
 		"and so it is not fetched": {func(cfg *doctor.Config) { in(cfg, nameless) },
 			"DID of aurora", doctor.Fault, "has no address: no such host: no peer can tell who aurora is", "DNS record"},
 		"the DNS does not answer": {func(cfg *doctor.Config) {
-			cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) { return nil, &net.DNSError{Err: "server misbehaving", IsTemporary: true} }
+			cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+				return nil, &net.DNSError{Err: "server misbehaving", IsTemporary: true}
+			}
 		}, "public host", doctor.Warning, "could not be looked up: .*server misbehaving", "dig \\+short connector.aurora.example"},
 		"it leads to a private address": {func(cfg *doctor.Config) { in(cfg, v.at(auroraHost, "10.1.2.3", v.aurora.set.Public.Listen)) },
 			"public host", doctor.Fault, "leads to 10.1.2.3 as seen from here, .*others cannot reach this", "dig .* from outside; .*egress.peers of each peer: ..https://connector.aurora.example"},
