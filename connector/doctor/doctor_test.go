@@ -131,6 +131,11 @@ func TestAClockThatIsWrongIsTold(t *testing.T) {
 	found(t, cfg, "clock", doctor.OK, "agrees with", "^$")
 	found(t, cfg, "clock", doctor.Warning, "clock of other.example is (9m5.s|10m0s) away", "curl -sI https://other.example/")
 
+	// Where nobody answers, nothing is known.
+	cfg = shifted(0)
+	in(&cfg, world{v.names, map[string]string{}})
+	found(t, cfg, "clock", doctor.Warning, "there was nobody to compare it with", "timedatectl")
+
 	// An answer that was kept for a while says nothing of the time.
 	kept := impostor(t, v.leaf(t, meridianHost), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))

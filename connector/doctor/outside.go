@@ -113,7 +113,7 @@ func (x *examination) clock() {
 	}
 	readings := x.readings()
 	if len(readings) == 0 {
-		x.add(check, OK, now.Format(time.RFC3339)+"; there was nobody to compare it with", "")
+		x.add(check, Warning, "it says "+now.Format(time.RFC3339)+", and there was nobody to compare it with", "timedatectl timesync-status")
 		return
 	}
 	slices.SortFunc(readings, func(a, b reading) int { return int(a.off - b.off) })
