@@ -20,6 +20,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/aspect/sheet"
+	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/publishing"
@@ -234,6 +235,8 @@ func ourFigures(ctx context.Context, dir, kind string) (f figures, err error) {
 		return f, fmt.Errorf("publish: %d faults: %w", got.Total, err)
 	}
 	err = f.measure(ctx, func() (took exchanged, err error) {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
 		begin := time.Now()
 		got, err := boreal.Pull(ctx, boreal.Local, exchange.Errand{Peer: cobalt.Local.DID, Asset: sheet.AssetID("CC-21700-50"), Fresh: true, Actor: "interop"})
 		if err != nil {
@@ -244,7 +247,11 @@ func ourFigures(ctx context.Context, dir, kind string) (f figures, err error) {
 		if err == nil {
 			_, err = io.Copy(io.Discard, got.Body)
 		}
-		return took, errors.Join(err, got.Body.Close())
+		if err = errors.Join(err, got.Body.Close()); err == nil {
+			// Nothing stays open: a peer may have so many transfers under way and no more.
+			_, err = boreal.Transfers().Complete(ctx, boreal.Local, got.Transfer, commit.Order{Actor: "interop"})
+		}
+		return took, err
 	})
 	return f, err
 }
