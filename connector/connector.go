@@ -273,18 +273,31 @@ func (c *Connector) join(ctx context.Context) error {
 	return c.joinManagement()
 }
 
+// Roots are the certificate authorities that peers are judged by: those of the system, and those in the file. Without a file it is nil: the system's.
+func Roots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return roots, nil
+}
+
 func (c *Connector) joinEgress() error {
 	roots := c.cfg.Roots
-	if file := c.cfg.Settings.Egress.Roots; file != "" && roots == nil {
-		text, err := os.ReadFile(file)
-		if err != nil {
+	if roots == nil {
+		var err error
+		if roots, err = Roots(c.cfg.Settings.Egress.Roots); err != nil {
 			return fmt.Errorf("egress roots: %w", err)
-		}
-		if roots, err = x509.SystemCertPool(); err != nil {
-			return fmt.Errorf("egress roots: %w", err)
-		}
-		if !roots.AppendCertsFromPEM(text) {
-			return fmt.Errorf("egress roots: %s holds no certificate", file)
 		}
 	}
 	patient := func(allow []string, public bool, total time.Duration) (*egress.Client, error) {
@@ -408,13 +421,18 @@ func (c *Connector) base(p participant.Participant) string    { return c.root(p)
 func (c *Connector) dataURL(p participant.Participant) string { return c.root(p) + "/data" }
 
 func (c *Connector) endpoints(p participant.Participant) []identity.Service {
+	return Services(p, c.root(p), c.issuer.Enabled(p.ID))
+}
+
+// Services are the entries of a participant's DID document; root is the URL that all its addresses begin with.
+func Services(p participant.Participant, root string, issues bool) []identity.Service {
 	all := []identity.Service{
-		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
-		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
-		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: c.base(p) + "/catalog"},
+		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: root + "/dcp"},
+		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: root + "/.well-known/dspace-version"},
+		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: root + "/dsp/2025-1/catalog"},
 	}
-	if c.issuer.Enabled(p.ID) {
-		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: c.issuerURL(p)})
+	if issues {
+		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: root + "/issuer"})
 	}
 	return all
 }

@@ -61,6 +61,19 @@ func readEcosystems(s settings.Settings) ([]*ecosystem, map[string]trust.Terms, 
 	return all, terms, nil
 }
 
+// Ecosystems are the profiles of the settings, in their order, and whom is believed in each. The first is that of participants that name none.
+func Ecosystems(s settings.Settings) ([]*profile.Profile, *trust.Book, error) {
+	e, err := newEcosystems(s, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []*profile.Profile
+	for _, one := range e.all {
+		all = append(all, one.Profile)
+	}
+	return all, e.book, nil
+}
+
 func readProfile(p settings.Profile) (*profile.Profile, error) {
 	switch file := p.File(); {
 	case file != "":

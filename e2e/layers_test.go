@@ -28,7 +28,7 @@ var floors = [][]string{
 	3: {"connector/dataplane/pull", "connector/identity/keyring", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
-	4: {"connector"},
+	4: {"connector", "connector/doctor"},
 	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/dcptck", "e2e/dcptck/kit", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
@@ -48,7 +48,7 @@ var importers = map[string][]string{
 	"google.golang.org/protobuf":       {"cmd/sluice", "connector/wire/rpc"},
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
-	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
+	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/doctor", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
 		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/dcptck", "e2e/dcptck/kit", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
 }
 
