@@ -164,12 +164,12 @@ func parse(token string, limit int) (read, error) {
 	if r.contexts, r.informal, err = r.contextsOf(r.members.Context, codeType); err != nil {
 		return r, err
 	}
-	types, err := texts(r.members.Type)
+	types, err := ijson.Texts(r.members.Type)
 	if err != nil || !slices.Contains(types, baseType) || len(types) < 2 {
 		return r, refuse(codeType, "want a %s with a type of its own", baseType)
 	}
 	r.types = slices.DeleteFunc(types, func(t string) bool { return t == baseType })
-	if r.subjects = many(r.members.Subject); len(r.subjects) == 0 {
+	if r.subjects = ijson.Many(r.members.Subject); len(r.subjects) == 0 {
 		return r, refuse(codeSubject, "want an object, or a list of them")
 	}
 	if r.id = r.members.ID; r.id == "" {
@@ -290,7 +290,7 @@ func parsePresentation(token string) (shown, error) {
 	}
 	raw := s.body
 	if s.profile == Profile11 && len(raw) > 0 && raw[0] == '[' {
-		list := many(raw)
+		list := ijson.Many(raw)
 		if len(list) != 1 {
 			return s, refuse(codeVPSyntax, "want one presentation")
 		}
@@ -311,7 +311,7 @@ func parsePresentation(token string) (shown, error) {
 	if _, s.informal, err = s.contextsOf(m.Context, codeVPType); err != nil {
 		return s, err
 	}
-	if types, err := texts(m.Type); err != nil || !slices.Contains(types, presentationType) {
+	if types, err := ijson.Texts(m.Type); err != nil || !slices.Contains(types, presentationType) {
 		return s, refuse(codeVPType, "want a %s", presentationType)
 	}
 	if len(m.Holder) > 0 {
@@ -324,7 +324,7 @@ func parsePresentation(token string) (shown, error) {
 	if len(m.Credentials) == 0 {
 		return s, nil // which proves nothing
 	}
-	list := many(m.Credentials)
+	list := ijson.Many(m.Credentials)
 	if len(list) > maxCredentials {
 		return s, refuse(codeCount, "%d credentials", len(list))
 	}
@@ -370,7 +370,7 @@ func envelope(raw json.RawMessage, kind, prefix string) (string, error) {
 	if err := ijson.Bind(raw, &e); err != nil {
 		return "", err
 	}
-	types, err := texts(e.Type)
+	types, err := ijson.Texts(e.Type)
 	token, ok := strings.CutPrefix(e.ID, prefix)
 	if err != nil || !slices.Contains(types, kind) || !ok {
 		return "", fmt.Errorf("want an %s with an id that begins with %s", kind, prefix)
@@ -389,42 +389,11 @@ func outer(token string) (inner string, claims claimSet, header identity.Header,
 	return inner, claims, header, err == nil
 }
 
-// many reads one value or a list of them; nil when there is none. raw has passed ijson.Check.
-func many(raw json.RawMessage) []json.RawMessage {
-	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return nil
-	case raw[0] != '[':
-		return []json.RawMessage{raw}
-	}
-	var out []json.RawMessage
-	if ijson.Bind(raw, &out) != nil {
-		return nil
-	}
-	return out
-}
-
-// texts reads one string or a list of them, none of which is empty.
-func texts(raw json.RawMessage) ([]string, error) {
-	var out []string
-	for _, one := range many(raw) {
-		var s string
-		if err := ijson.Bind(one, &s); err != nil || s == "" {
-			return nil, errors.New("want a text, or a list of them")
-		}
-		out = append(out, s)
-	}
-	if len(out) == 0 {
-		return nil, errors.New("want a text, or a list of them")
-	}
-	return out, nil
-}
-
 // contextsOf reads the contexts that are addresses; those that stand there in full say nothing to a reader of plain JSON. The first must be an
 // address.
 func contextsOf(raw json.RawMessage) ([]string, error) {
 	var out []string
-	for i, one := range many(raw) {
+	for i, one := range ijson.Many(raw) {
 		var s string
 		if err := ijson.Bind(one, &s); err != nil {
 			if i == 0 {

@@ -146,7 +146,6 @@ func says(body string) http.HandlerFunc {
 type change struct {
 	lists    func(*credential.ListsConfig)
 	verifier func(*credential.VerifierConfig)
-	schemas  map[string]string
 }
 
 func setup(t *testing.T) *world {
@@ -205,12 +204,7 @@ func setupWith(t *testing.T, c change) *world {
 		defer w.mu.Unlock()
 		w.revoked = append(w.revoked, fmt.Sprint(local, " ", peer, " ", reason))
 	})
-	bundled := map[string][]byte{}
-	for url, text := range c.schemas {
-		bundled[url] = []byte(text)
-	}
-	schemas, err := credential.NewSchemas(credential.SchemasConfig{Bundled: bundled, Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
-	check(t, err)
+	schemas := credential.NewSchemas(credential.SchemasConfig{Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
 	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes }, Aliases: aliases,
 		BPN:    []credential.Claim{{Credential: "BpnCredential", Claim: "bpn"}, {Credential: "MembershipCredential", Claim: "holderIdentifier"}},
 		Wallet: w, Remember: credential.CacheLife, Now: w.clock, Log: log}
@@ -220,6 +214,14 @@ func setupWith(t *testing.T, c change) *world {
 	w.verifier, err = credential.NewVerifier(cfg)
 	check(t, err)
 	return w
+}
+
+// made is how many calls of all kinds were made.
+func (w *world) made() (n int64) {
+	for _, some := range w.calls.Counts() {
+		n += some
+	}
+	return n
 }
 
 func check(t testing.TB, err error) {

@@ -263,17 +263,6 @@ func (v *Verifier) pardon() {
 	}
 }
 
-// Forget drops what is cached of a peer: its key or a credential was revoked.
-func (v *Verifier) Forget(peer participant.DID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for k := range v.cache {
-		if k.peer == peer {
-			delete(v.cache, k)
-		}
-	}
-}
-
 // ForgetAll drops everything that is cached, and what is being verified at the moment: whom we trust has changed.
 func (v *Verifier) ForgetAll() {
 	v.mu.Lock()
@@ -399,7 +388,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		}
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, p.header.KeyID, token, identity.Authentication); err != nil {
-		return p, time.Time{}, &Refusal{Code: codeVPSigned, Err: err}
+		return p, time.Time{}, unsigned(codeVPSigned, codeVPKey, err)
 	}
 	if loose {
 		return p, time.Time{}, nil
@@ -425,7 +414,7 @@ func (v *Verifier) unwrap(ctx context.Context, peer participant.Peer, header ide
 		return refuse(codeVPIssuer, "the envelope is of %.200q", claims.Issuer)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, header.KeyID, token, identity.Authentication); err != nil {
-		return &Refusal{Code: codeVPSigned, Err: err}
+		return unsigned(codeVPSigned, codeVPKey, err)
 	}
 	return nil
 }
@@ -495,7 +484,7 @@ func (v *Verifier) credential(ctx context.Context, local participant.Participant
 		return out, refuse(codeUntrusted, "%s may not issue %q", r.issuer, r.types)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, r.issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
-		return out, &Refusal{Code: codeSigned, Err: err}
+		return out, unsigned(codeSigned, codeKey, err)
 	}
 	if err := v.signed(ctx, &out, r, holder); err != nil {
 		v.tell(ctx, local, holder, err)

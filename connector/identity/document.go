@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,6 +40,9 @@ type Document struct {
 	declared   map[Relationship]bool
 	undeclared bool // an operator takes the keys of a document that lists no relationship for every purpose
 }
+
+// KeyIDs lists the absolute ids of all keys that the document has, those of kinds that are not used here included.
+func (d *Document) KeyIDs() []string { return slices.Sorted(maps.Keys(d.keys)) }
 
 // Key returns the key of the absolute id if the relationship lists it.
 func (d *Document) Key(kid string, r Relationship) (any, error) {

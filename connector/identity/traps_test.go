@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/participant"
 )
 
 // Trap 8.3: the DID of a key id is compared as text. An issuer that, read as a pattern, matches the key's DID, or is the beginning of it, is not it.
@@ -382,5 +383,45 @@ func TestATokenNamesTheKeyThatSignedIt(t *testing.T) {
 	check(t, err)
 	if want := string(boreal) + "#" + keys.Public(identity.UseToken)[0].ID; header.KeyID != want {
 		t.Errorf("key id %s, want %s", header.KeyID, want)
+	}
+}
+
+// What cannot be looked up is neither good nor forged; a DID that has no document any more signs nothing.
+func TestASignatureWhoseKeyCannotBeHadIsUnchecked(t *testing.T) {
+	t.Parallel()
+	const did participant.DID = "did:web:boreal.example:boreal"
+	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	boreal, dusk := newSender(t, did), newSender(t, did)
+	header, claims := map[string]any{"alg": "ES256", "kid": string(did) + "#1"}, map[string]any{"iss": did}
+	good, forged := boreal.sign(t, header, claims), dusk.sign(t, header, claims)
+	for _, tt := range []struct {
+		name      string
+		seen      bool // once, and kept
+		away      error
+		token     string
+		unchecked bool
+	}{
+		{"a host that does not answer", false, errors.New("no route to host"), good, true},
+		{"a document that is gone", false, identity.ErrGone, good, false},
+		{"a forgery, by the document that is there", false, nil, forged, false},
+		{"a signature that does not fit what is kept, when nothing newer can be had", true, errors.New("no route to host"), forged, true},
+		{"a signature that does not fit what is kept, and nothing else is there any more", true, identity.ErrGone, forged, false},
+	} {
+		var away error
+		clock := at
+		r := identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), away }, func() time.Time { return clock })
+		if tt.seen {
+			if _, err := r.Resolve(t.Context(), did, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away, clock = tt.away, clock.Add(time.Minute)
+		v := identity.NewVerifier(r, nil, func() time.Time { return clock })
+		for range 2 { // the second time nobody is asked
+			err := v.Signature(t.Context(), did, header["kid"].(string), tt.token, identity.AssertionMethod)
+			if err == nil || errors.Is(err, identity.ErrUnchecked) != tt.unchecked {
+				t.Errorf("%s: %v, want unchecked %t", tt.name, err, tt.unchecked)
+			}
+		}
 	}
 }

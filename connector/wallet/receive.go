@@ -95,7 +95,10 @@ func (s *Service) delivered(ctx context.Context, local participant.Participant, 
 	next := r
 	next.Wanted, next.Taken = slices.Clone(r.Wanted), slices.Clone(r.Taken)
 	fresh, err := s.fresh(ctx, local, &next, d)
-	if err != nil {
+	switch {
+	case errors.Is(err, identity.ErrUnchecked): // they may be good, and are not to be lost
+		return &fault.Error{Op: "wallet.Deliver", Kind: fault.Unavailable, Reason: "the credentials cannot be checked now; bring them again later", Err: err}
+	case err != nil:
 		return refused(err)
 	}
 	if len(fresh) == 0 {

@@ -358,7 +358,7 @@ func TestARequestIsSeenByItsHolderAlone(t *testing.T) {
 
 func TestAHolderThatIsAwayIsAskedAgainAndOneThatRefusesIsNot(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 400: issuer.Errored, 401: issuer.Errored, 404: issuer.Errored} {
+	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 401: issuer.Delivered, 400: issuer.Errored, 404: issuer.Errored} {
 		a := issuing(t)
 		a.status = status
 		told := a.store.Notify(t.Context(), a.local.ID)
