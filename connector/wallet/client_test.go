@@ -114,7 +114,7 @@ func TestAClientIsDescribedInBounds(t *testing.T) {
 			"a scope that is none":   {"kit", []string{"membership"}},
 			"two scopes in one":      {"kit", []string{membershipScope + " " + membershipScope}},
 			"a scope that writes":    {"kit", []string{"org.eclipse.tractusx.vc.type:MembershipCredential:write"}},
-			"an alias of nobody's":   {"kit", []string{"org.example.vc.type:MembershipCredential:read"}},
+			"an alias of nobody's":   {"kit", []string{"org.example.other:MembershipCredential:read"}},
 			"a scope that is secret": {"kit", []string{""}},
 		} {
 			_, _, err := b.CreateClient(t.Context(), b.local, tt.label, tt.scopes, "operator")
