@@ -338,7 +338,7 @@ func (c *Connector) joinIdentity() error {
 	}
 	c.resolver.Undeclared(c.informal)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
-	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Aliases: c.ecosystems.aliases, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Aliases: c.ecosystems.aliases, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand, Exact: c.cfg.Settings.Wallet.Exact}
 	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.ecosystems.scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})

@@ -73,6 +73,32 @@ func TestAnAccessTokenOpensForWhomAndWhatItWasGranted(t *testing.T) {
 	}
 }
 
+// The drafts of DCP 1.0 refuse who asks for more than was granted, 1.0.1 shows what was: the setting says which.
+func TestAWalletMayRefuseWhoAsksForMoreThanItWasGranted(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.holder.Exact = true
+	w.give(t, "MembershipCredential", nil)
+	w.give(t, "BpnCredential", map[string]string{"bpn": "BPNL00000000BOR1"})
+	ask := func(granted []string, asked ...string) (int, error) {
+		access, err := w.holder.Grant(local, cobalt, granted)
+		check(t, err)
+		shown, err := w.holder.Present(t.Context(), local, participant.Peer{DID: cobalt, AccessToken: access}, asked)
+		return len(shown), err
+	}
+	for name, asked := range map[string][]string{"more": scopes, "something else": scopes[1:], "a longer name": {"org.eclipse.tractusx.vc.type:MembershipCredential2:read"},
+		"it by its id": {"org.eclipse.dspace.dcp.vc.id:MembershipCredential:read"}} {
+		if n, err := ask(scopes[:1], asked...); !fault.Is(err, fault.Unauthenticated) || n != 0 {
+			t.Errorf("%s: shown %d, %v", name, n, err)
+		}
+	}
+	for name, asked := range map[string][]string{"all": scopes, "less": scopes[:1], "it under another alias": {"org.eclipse.dspace.dcp.vc.type:MembershipCredential"}} {
+		if n, err := ask(scopes, asked...); err != nil || n != 1 {
+			t.Errorf("%s: shown %d, %v", name, n, err)
+		}
+	}
+}
+
 func TestWhatIsRememberedStandsForTheSameKeyWithAnAccessToken(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

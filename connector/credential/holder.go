@@ -32,6 +32,8 @@ type Holder struct {
 	Replay  identity.Replay
 	Now     func() time.Time
 	Rand    io.Reader
+	// Exact refuses a query for anything that was not granted, whole; otherwise what was granted of it is shown.
+	Exact bool
 }
 
 const (
@@ -87,6 +89,11 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	granted, err := h.granted(ctx, local, verifier.DID, verifier.AccessToken)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range asked {
+		if h.Exact && !slices.Contains(granted, s) {
+			return nil, &fault.Error{Op: op, Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: fmt.Errorf("access.scope: %.200q was not granted", s.Value)}
+		}
 	}
 	held, err := h.Wallet.Held(ctx, local)
 	if err != nil {

@@ -87,20 +87,23 @@ func (o opened) contextOf() string {
 	return contextV1
 }
 
-// contextsOf reads contexts, of which that of the data model comes first. Where there are none, or it is not among them, informal is what to say of that:
-// by the form of its token it is of the model all the same. That of another model is a fault in any case.
+// contextsOf reads contexts, of which that of the data model comes first. Where there are none, or others stand before it or in its place, informal
+// is what to say of that: by the form of its token it is of the model all the same. The context of the other model among them is a fault in any case.
 func (o opened) contextsOf(raw json.RawMessage, code string) (contexts []string, informal, err error) {
-	wrong := refuse(code, "want the context of its data model first")
+	wrong, other := refuse(code, "want the context of its data model first"), contextV1
+	if o.profile == Profile11 {
+		other = contextV2
+	}
 	if len(raw) == 0 {
 		return []string{o.contextOf()}, wrong, nil
 	}
 	contexts, err = contextsOf(raw)
 	switch {
-	case err != nil || slices.Contains(contexts, contextV1) && slices.Contains(contexts, contextV2):
+	case err != nil:
 		return nil, nil, wrong
 	case contexts[0] == o.contextOf():
 		return contexts, nil, nil
-	case contexts[0] == contextV1 || contexts[0] == contextV2:
+	case slices.Contains(contexts, other):
 		return nil, nil, wrong
 	}
 	return contexts, wrong, nil
@@ -136,19 +139,20 @@ type read struct {
 	informal  error // what it leaves out, although the data model wants it and nothing here rests on it
 }
 
-// formal complains of what is left out, unless that is tolerated: then a subject of the token that is no DID says nothing either.
+// formal complains of what is left out, unless that is tolerated. Then a subject of the token that is no DID of any method says nothing either:
+// whom the credential is about is what it says itself.
 func (r *read) formal(tolerated bool) error {
 	if !tolerated {
 		return r.informal
 	}
-	if _, _, err := identity.ParseDID(r.claims.Subject); err != nil {
+	if !strings.HasPrefix(strings.ToLower(r.claims.Subject), "did:") {
 		r.claims.Subject = ""
 	}
 	return nil
 }
 
-// parse reads a credential's form, of which formal says whether it is whole; the signature is not checked. A claim of the token stands for a member that the credential lacks, in the
-// older model (VC 1.1, section 6.3.1); where both are there the narrower one counts, and names must agree.
+// parse reads a credential's form, of which formal says whether it is whole; the signature is not checked. A claim of the token stands for a
+// member that the credential lacks, in the older model (VC 1.1, section 6.3.1); where both are there the narrower one counts, and names must agree.
 func parse(token string, limit int) (read, error) {
 	var r read
 	var err error
@@ -165,10 +169,13 @@ func parse(token string, limit int) (read, error) {
 		return r, err
 	}
 	types, err := ijson.Texts(r.members.Type)
-	if err != nil || !slices.Contains(types, baseType) || len(types) < 2 {
-		return r, refuse(codeType, "want a %s with a type of its own", baseType)
+	untyped := refuse(codeType, "want a %s with a type of its own", baseType)
+	if !slices.Contains(types, baseType) && r.informal == nil {
+		r.informal = untyped // by the form of its token it is one all the same
 	}
-	r.types = slices.DeleteFunc(types, func(t string) bool { return t == baseType })
+	if r.types = slices.DeleteFunc(types, func(t string) bool { return t == baseType }); err != nil || len(r.types) == 0 {
+		return r, untyped
+	}
 	if r.subjects = ijson.Many(r.members.Subject); len(r.subjects) == 0 {
 		return r, refuse(codeSubject, "want an object, or a list of them")
 	}

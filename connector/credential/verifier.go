@@ -61,8 +61,8 @@ type VerifierConfig struct {
 	// Envelope opens presentations of version 2.0 that come in a second envelope, and then does without an audience and an end where neither
 	// layer names one: they are believed because they were fetched from the caller's own credential service just now.
 	Envelope bool
-	// Informal are holders and issuers who may leave out what the data models want and nothing rests on: contexts, and a subject of the token
-	// that is a DID. May be nil.
+	// Informal are holders and issuers who may leave out what the data models want and nothing rests on: contexts, the type that every
+	// credential has, and a subject of the token that is a DID. May be nil.
 	Informal map[participant.DID]bool
 	// Remember is how long what a peer has proven is remembered at most, 0 to CacheLife. 0: not at all, and nor is a failure; for a kit that
 	// plays many parts under one name.

@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -221,6 +223,65 @@ func TestAKeyAssertsWhereTheDocumentLetsIt(t *testing.T) {
 			t.Errorf("%s for %s: %v", tt.kid, tt.use, err)
 		}
 	}
+}
+
+func TestAKeyServesForAllWhereAnOperatorSaysSoAndItsDocumentListsNoRelationshipAtAll(t *testing.T) {
+	t.Parallel()
+	uses := []identity.Relationship{identity.Authentication, identity.AssertionMethod, identity.CapabilityInvocation}
+	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
+		r.Undeclared(map[participant.DID]bool{boreal: true})
+		kids := map[participant.DID]string{}
+		// put serves the document of a DID with these members in the place of all relationships.
+		put := func(did participant.DID, members map[string]any) {
+			keys := newKeys(t)
+			text, err := identity.NewDocument(did, keys, []identity.Service{})
+			check(t, err)
+			var d map[string]any
+			check(t, json.Unmarshal(text, &d))
+			for _, use := range uses {
+				delete(d, string(use))
+			}
+			maps.Copy(d, members)
+			_, url, err := identity.ParseDID(string(did))
+			check(t, err)
+			n.documents[url], err = json.Marshal(d)
+			check(t, err)
+			kids[did] = string(did) + "#" + keys.Public(identity.UseToken)[0].ID
+			r.Forget(did)
+		}
+		serves := func(did participant.DID) (out []identity.Relationship) {
+			d, err := r.Resolve(t.Context(), did, false)
+			check(t, err)
+			for _, use := range uses {
+				if _, err := d.Key(kids[did], use); err == nil {
+					out = append(out, use)
+				}
+			}
+			if _, err := d.Key(string(did)+"#other", identity.Authentication); !errors.Is(err, identity.ErrUnknownKey) {
+				t.Errorf("a key that is not in the document of %s: %v", did, err)
+			}
+			return out
+		}
+		asserts := []identity.Relationship{identity.AssertionMethod} // as everybody's key does where its document lists none for that
+		put(boreal, nil)
+		if got := serves(boreal); !slices.Equal(got, uses) {
+			t.Errorf("of who is named, with no relationship: it serves for %v", got)
+		}
+		put(cobalt, nil)
+		if got := serves(cobalt); !slices.Equal(got, asserts) {
+			t.Errorf("of who is not named: it serves for %v", got)
+		}
+		for _, listed := range []string{"authentication", "capabilityInvocation", "capabilityDelegation", "keyAgreement"} {
+			put(boreal, map[string]any{listed: []string{}})
+			if got := serves(boreal); !slices.Equal(got, asserts) {
+				t.Errorf("of who is named, with %s: it serves for %v", listed, got)
+			}
+		}
+		put(boreal, map[string]any{"assertionMethod": []string{}})
+		if got := serves(boreal); got != nil {
+			t.Errorf("of who is named, with assertionMethod: it serves for %v", got)
+		}
+	})
 }
 
 // Trap 8.24: what is published is public, whatever the kind of key.

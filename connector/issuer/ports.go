@@ -106,6 +106,7 @@ type Outbox interface {
 
 // Delivery is a message to the holder's credential service: credentials, or that there will be none.
 type Delivery struct {
+	Holder    participant.DID // who is brought it
 	IssuerPID string
 	HolderPID string
 	Signed    []Signed // none: rejected

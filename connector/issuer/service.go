@@ -422,6 +422,7 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 // owe encodes a delivery once and makes it owed by the request. Where the holder takes it stands in its DID document: the address is that of
 // the service, which whoever sends it looks up.
 func (s *Service) owe(r *Request, d Delivery, now time.Time) (*commit.Owed, error) {
+	d.Holder = r.Holder
 	body, err := s.cfg.Codec.EncodeDelivery(d)
 	if err != nil {
 		return nil, fault.Wrap("issuer.owe", fault.Internal, err)

@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -17,7 +16,8 @@ import (
 )
 
 // Held implements credential.Wallet: what may be shown now. What has expired, begins later, or was taken back as far as is known is not among it: one
-// invalid credential makes a presentation worthless. Nobody is asked for that: it is on the way of every exchange.
+// invalid credential makes a presentation worthless. Nor is what would not be taken by the settings of now. Nobody is asked for that: it is on the
+// way of every exchange.
 func (s *Service) Held(ctx context.Context, local participant.Participant) ([]credential.Stored, error) {
 	const op = "wallet.Held"
 	all, err := s.cfg.Store.Credentials(ctx, local.ID)
@@ -31,8 +31,9 @@ func (s *Service) Held(ctx context.Context, local participant.Participant) ([]cr
 			continue
 		}
 		read, err := credential.Read(string(c.Raw), local.DID, s.cfg.Informal)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Internal, fmt.Errorf("credential %s: %w", c.ID, err))
+		if err != nil { // it was taken by rules that are no longer those of the settings
+			s.cfg.Log.WarnContext(ctx, "a credential is not shown: it would not be taken now", slog.String("participant", local.Slug), slog.String("credential", c.ID), attr(err))
+			continue
 		}
 		standing := c.Standing
 		if at, ok := s.cfg.Statuses.AtHand(local, read); ok && at != standing {

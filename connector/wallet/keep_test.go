@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
@@ -171,6 +172,40 @@ func TestWhatIsNotGoodNowIsNotShown(t *testing.T) {
 		}
 		if b.count("credential.revoked") != 1 || b.count("credential.suspended") != 1 || b.count("credential.reinstated") != 1 {
 			t.Errorf("events: %v", b.events())
+		}
+	})
+}
+
+func TestWhatAnIssuerLeavesOutIsTakenAndShownWhileItMay(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		allow := func(may map[participant.DID]bool) {
+			b.stop()
+			b.config.Informal = may
+			b.start()
+		}
+		r := b.ask("MembershipCredential")
+		bare := b.membership(made{id: "bare", bare: true})
+		if err := b.bring(r, bare); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken of an issuer that may not: %v", err)
+		}
+		allow(map[participant.DID]bool{b.local.DID: true, dusk: true})
+		if err := b.bring(r, bare); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken of an issuer where others may: %v", err)
+		}
+		allow(map[participant.DID]bool{meridian: true})
+		if err := b.bring(r, wallet.Delivered{Type: bare.Type, Profile: bare.Profile, Token: b.authority.issue(b.other.DID, "MembershipCredential", made{bare: true})}); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken although it is about somebody else: %v", err)
+		}
+		check(t, b.bring(r, bare))
+		b.wantState(r.ID, wallet.Issued)
+		_, err := b.Put(t.Context(), b.local, []byte(b.membership(made{id: "whole"}).Token), "operator")
+		check(t, err)
+		if got := b.held(); !slices.Equal(got, []string{"bare", "whole"}) {
+			t.Errorf("shown while the issuer may: %v", got)
+		}
+		allow(nil)
+		if got := b.held(); !slices.Equal(got, []string{"whole"}) || !b.logged("a credential is not shown") || len(b.kept()) != 2 {
+			t.Errorf("shown when it may no longer: %v, kept %v", got, b.kept())
 		}
 	})
 }

@@ -93,10 +93,13 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 	for _, party := range []string{"holder", "issuer", "verifier", "thirdparty"} {
 		s.Verification.Informal = append(s.Verification.Informal, string(KitDID(cfg.Kit, party))) // see docs/conformance.md
 	}
-	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000 // all that the kit plays have one address
+	s.Wallet.Renew = 0                                                                             // offers wait for an operator: the kit's issuer answers while a case runs, and not after it
+	s.Wallet.Exact = true                                                                          // as this edition of the kit wants
+	s.Limits.AddressRate, s.Limits.AddressBurst, s.Limits.AddressConnections = 10000, 10000, 10000 // all that the kit plays have one address
 	s.Profiles = []settings.Profile{{Use: file, Required: []string{scope("MembershipCredential")}, Trust: []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}}}
 	kit := strings.Replace(cfg.Kit, "127.0.0.1", "localhost", 1)
 	s.Egress.Peers = []string{"https://" + kit, "http://" + kit}
+	s.Verification.Schemas = []string{"http://" + kit + "/schema/"}
 	dialer := net.Dialer{}
 	if c.Connector, err = connector.New(ctx, connector.Config{Settings: s, Log: cfg.Log, Public: public, Management: management, Scheme: "http",
 		Roots: c.front.Roots(), Dial: c.front.Dial(dialer.DialContext)}); err != nil {

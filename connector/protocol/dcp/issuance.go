@@ -287,9 +287,25 @@ func EncodeCredentialMessage(m CredentialMessage) ([]byte, error) {
 	return json.Marshal(w)
 }
 
-// Profile returns the profile of a container. The examples of the specification write jwt as the format: that is taken when the payload itself
-// leaves no doubt.
+// formats name data model and proof in the place of a profile, as the reference implementation does.
+var formats = map[string]string{"VC1_0_JWT": credential.Profile11, "VC2_0_JOSE": credential.Profile20}
+
+// formatOf is the format of a profile.
+func formatOf(profile string) string {
+	for format, p := range formats {
+		if p == profile {
+			return format
+		}
+	}
+	return profile
+}
+
+// Profile returns the profile of a container, which its payload must be of. Some issuers name data model and proof alone, of which there is one
+// profile each. The examples of the specification write jwt as the format: that is taken when the payload itself leaves no doubt.
 func (c Container) Profile() (string, bool) {
+	if p, ok := formats[c.Format]; ok {
+		return p, true
+	}
 	if p, ok := Profile(c.Format); ok || c.Format != "jwt" {
 		return p, ok
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/issuer"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 )
 
@@ -101,6 +103,38 @@ func TestAProfileIsKnownByItsAliases(t *testing.T) {
 		"VC11-SL2021/JWT": "", "vc11-sl2021": ""} {
 		if got, ok := dcp.Profile(alias); got != want || ok != (want != "") {
 			t.Errorf("%q is %q, %t; want %q", alias, got, ok, want)
+		}
+	}
+}
+
+func TestAFormatOfOneDataModelIsItsProfileInAContainerAlone(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"VC1_0_JWT": dcp.ProfileVC11, "VC2_0_JOSE": dcp.ProfileVC20, "VC1_0_LD": "", "vc1_0_jwt": "", "VC1_0_JWT ": "", "": ""} {
+		if got, ok := (dcp.Container{Format: format, Payload: "a.b.c"}).Profile(); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", format, got, ok, want)
+		}
+		if got, ok := dcp.Profile(format); ok {
+			t.Errorf("%q is taken for the profile %q", format, got)
+		}
+	}
+}
+
+func TestAFormatIsCalledAsItsHolderKnowsIt(t *testing.T) {
+	t.Parallel()
+	codec := dcp.IssuerCodec{Informal: map[participant.DID]bool{"did:web:old.example": true}}
+	for holder, want := range map[participant.DID][]string{"did:web:old.example": {"VC1_0_JWT", "VC2_0_JOSE"}, "did:web:new.example": {dcp.ProfileVC11, dcp.ProfileVC20}, "": {dcp.ProfileVC11, dcp.ProfileVC20}} {
+		body, err := codec.EncodeDelivery(issuer.Delivery{Holder: holder, IssuerPID: "i", HolderPID: "h", Signed: []issuer.Signed{{Type: "A", Profile: dcp.ProfileVC11, Token: "a.b.c"}, {Type: "B", Profile: dcp.ProfileVC20, Token: "a.b.c"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := dcp.ParseCredentialMessage(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range m.Credentials {
+			if profile, ok := c.Profile(); c.Format != want[i] || !ok || profile != []string{dcp.ProfileVC11, dcp.ProfileVC20}[i] {
+				t.Errorf("%q: the format is %q, the profile %q; want %q", holder, c.Format, profile, want[i])
+			}
 		}
 	}
 }
