@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/e2e/dcptck"
@@ -96,7 +97,7 @@ func (k *kit) doors() []door {
 		{"6.5.1", "issuer", member, nil, func(h string) reply { return k.say(http.MethodPost, cs+"/credentials", h, k.delivery()) }, http.StatusOK},
 		{"6.6.1", "issuer", member, nil, func(h string) reply {
 			return k.say(http.MethodPost, cs+"/offers", h, message("CredentialOfferMessage", members{"issuer": k.did("issuer"), "credentials": []members{{"id": rand.Text(), "type": "CredentialObject",
-				"credentialType": "MembershipCredential", "offerReason": "reissue", "bindingMethods": []string{"did:web:"}, "profile": dcp.ProfileVC11, "issuancePolicy": members{}}}}))
+				"credentialType": "MembershipCredential", "offerReason": "reissue", "bindingMethods": []string{"did:web:"}, "profile": credential.Profile11, "issuancePolicy": members{}}}}))
 		}, http.StatusOK},
 		{"6.4", "holder", authority, nil, func(h string) reply { return k.say(http.MethodPost, is+"/credentials", h, request) }, http.StatusCreated},
 		{"6.8", "holder", authority, nil, func(h string) reply { return k.say(http.MethodGet, known.location, h, nil) }, http.StatusOK},

@@ -109,7 +109,7 @@ func TestAProfileIsKnownByItsAliases(t *testing.T) {
 
 func TestAFormatOfOneDataModelIsItsProfileInAContainerAlone(t *testing.T) {
 	t.Parallel()
-	for format, want := range map[string]string{"VC1_0_JWT": dcp.ProfileVC11, "VC2_0_JOSE": dcp.ProfileVC20, "VC1_0_LD": "", "vc1_0_jwt": "", "VC1_0_JWT ": "", "": ""} {
+	for format, want := range map[string]string{"VC1_0_JWT": credential.Profile11, "VC2_0_JOSE": credential.Profile20, "VC1_0_LD": "", "vc1_0_jwt": "", "VC1_0_JWT ": "", "": ""} {
 		if got, ok := (dcp.Container{Format: format, Payload: "a.b.c"}).Profile(); got != want || ok != (want != "") {
 			t.Errorf("%q is %q, %v; want %q", format, got, ok, want)
 		}
@@ -122,8 +122,8 @@ func TestAFormatOfOneDataModelIsItsProfileInAContainerAlone(t *testing.T) {
 func TestAFormatIsCalledAsItsHolderKnowsIt(t *testing.T) {
 	t.Parallel()
 	codec := dcp.IssuerCodec{Informal: map[participant.DID]bool{"did:web:old.example": true}}
-	for holder, want := range map[participant.DID][]string{"did:web:old.example": {"VC1_0_JWT", "VC2_0_JOSE"}, "did:web:new.example": {dcp.ProfileVC11, dcp.ProfileVC20}, "": {dcp.ProfileVC11, dcp.ProfileVC20}} {
-		body, err := codec.EncodeDelivery(issuer.Delivery{Holder: holder, IssuerPID: "i", HolderPID: "h", Signed: []issuer.Signed{{Type: "A", Profile: dcp.ProfileVC11, Token: "a.b.c"}, {Type: "B", Profile: dcp.ProfileVC20, Token: "a.b.c"}}})
+	for holder, want := range map[participant.DID][]string{"did:web:old.example": {"VC1_0_JWT", "VC2_0_JOSE"}, "did:web:new.example": {credential.Profile11, credential.Profile20}, "": {credential.Profile11, credential.Profile20}} {
+		body, err := codec.EncodeDelivery(issuer.Delivery{Holder: holder, IssuerPID: "i", HolderPID: "h", Signed: []issuer.Signed{{Type: "A", Profile: credential.Profile11, Token: "a.b.c"}, {Type: "B", Profile: credential.Profile20, Token: "a.b.c"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestAFormatIsCalledAsItsHolderKnowsIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, c := range m.Credentials {
-			if profile, ok := c.Profile(); c.Format != want[i] || !ok || profile != []string{dcp.ProfileVC11, dcp.ProfileVC20}[i] {
+			if profile, ok := c.Profile(); c.Format != want[i] || !ok || profile != []string{credential.Profile11, credential.Profile20}[i] {
 				t.Errorf("%q: the format is %q, the profile %q; want %q", holder, c.Format, profile, want[i])
 			}
 		}
