@@ -71,6 +71,7 @@ func (a *app) openStore(ctx context.Context, s settings.Settings) (keeper, error
 // initOptions is what init is told.
 type initOptions struct {
 	dir, host, listen, management, slug, name string
+	profile                                   string
 	storeURL, cert, key, roots, tokenOut      string
 	managementCert, managementKey             string
 	trust, peers                              []string
@@ -100,6 +101,7 @@ Init never overwrites: it refuses when the settings file is there.`,
 	f.StringVar(&o.management, "management", d.Management.Listen, "address of the management API")
 	f.StringVar(&o.slug, "participant", "", "slug of the first participant (required)")
 	f.StringVar(&o.name, "name", "", "its name, for people (default: the slug)")
+	f.StringVar(&o.profile, "profile", "", "ecosystem of the first participant, for ever: one that comes with this binary (catena-x, factory-x), or a file (default: catena-x)")
 	f.BoolVar(&o.issuer, "issuer", false, "the first participant issues credentials to others")
 	f.StringVar(&o.storeURL, "store-url", "", "use PostgreSQL at this URL instead of the embedded store")
 	f.StringVar(&o.cert, "cert", "", "PEM file of the certificate chain that peers see")
@@ -126,6 +128,7 @@ func (o initOptions) settings() (settings.Settings, error) {
 	if o.storeURL != "" {
 		s.Store = settings.Store{Kind: settings.Postgres, URL: o.storeURL}
 	}
+	s.Profiles[0].Use = o.profile
 	s.Egress.Roots = o.roots
 	s.Egress.Peers = append(s.Egress.Peers, o.peers...)
 	for _, t := range o.trust {

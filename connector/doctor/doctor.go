@@ -155,6 +155,11 @@ func (x *examination) ecosystems() bool {
 	return true
 }
 
+// known reports whether a profile is in the settings; a participant that was made before there were several has the first one.
+func (x *examination) known(id string) bool {
+	return id == "" || slices.ContainsFunc(x.profiles, func(p *profile.Profile) bool { return p.ID == id })
+}
+
 // place is the index of a profile in the settings, for the keys there.
 func (x *examination) place(id string) int {
 	return max(0, slices.IndexFunc(x.profiles, func(p *profile.Profile) bool { return p.ID == id }))
@@ -240,6 +245,9 @@ func (x *examination) believed() []participant.DID {
 				}
 			}
 		}
+	}
+	if len(out) > maxIssuers {
+		x.add("trust", Warning, fmt.Sprintf("%d issuers and publishers of status lists are believed: the first %d of them are asked", len(out), maxIssuers), "sluice trust show")
 	}
 	return out[:min(len(out), maxIssuers)]
 }

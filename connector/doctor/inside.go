@@ -71,6 +71,14 @@ func (x *examination) openStore(ctx context.Context) (done func()) {
 		if want := identity.FormatDID(x.set.Public.Host, p.Slug); p.DID != want {
 			x.add("DID of "+p.Slug, Fault, fmt.Sprintf("it was made as %s, and public.host would make it %s: a DID never changes", p.DID, want), "settings key public.host")
 		}
+		if !x.known(p.Profile) {
+			x.add("profile of "+p.Slug, Fault, fmt.Sprintf("it was made under %s, which is not in the settings: nothing starts without it", p.Profile), "settings key profiles")
+		}
+	}
+	for i, p := range x.set.Participants {
+		if p.Profile != "" && !x.known(p.Profile) {
+			x.add("profile of "+p.Slug, Fault, fmt.Sprintf("there is no profile %q in the settings", p.Profile), fmt.Sprintf("settings key participants[%d].profile, or profiles", i))
+		}
 	}
 	return done
 }

@@ -195,11 +195,6 @@ func (x *examination) issuers() {
 			x.add(check, OK, "its document is there", "")
 		}
 	}
-	for i, p := range x.profiles {
-		if n := len(x.book.Terms(p.ID).Issuers); n > maxIssuers {
-			x.add("trust", Warning, fmt.Sprintf("%s has %d issuers: not all of them were asked", p.ID, n), fmt.Sprintf("settings key profiles[%d].trust", i))
-		}
-	}
 }
 
 // seen judges the certificate that our own host shows to everybody, which may be a proxy's.

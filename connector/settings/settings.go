@@ -254,6 +254,11 @@ func Parse(r io.Reader) (Settings, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Settings{}, errors.New("settings: the file has a second document")
 	}
+	for i, p := range s.Profiles { // a list in a file starts from nothing, not from the defaults
+		if p.Accepts == nil {
+			s.Profiles[i].Accepts = Default().Profiles[0].Accepts
+		}
+	}
 	return s, nil
 }
 
