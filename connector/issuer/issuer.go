@@ -156,6 +156,7 @@ type Request struct {
 	HolderPID   string
 	State       State
 	Wanted      []string // ids of definitions
+	Expanded    bool     // see Wanted.Expanded
 	Evidence    Evidence // what the holder showed when it asked
 	Grant       []byte   // its access token, sealed; nil when it gave none
 	Credentials []string // ids of those that were signed for it

@@ -108,6 +108,7 @@ type Delivery struct {
 	HolderPID string
 	Signed    []Signed // none: rejected
 	Reason    string   // of a rejection
+	Expanded  bool     // see Wanted
 }
 
 // Signed is a credential as it leaves.

@@ -116,6 +116,7 @@ func metadata(local participant.Participant, defs []Definition, reason string) M
 type Wanted struct {
 	HolderPID   string
 	Credentials []string // ids of definitions
+	Expanded    bool     // it came in the expanded form of JSON-LD, as EDC's wallet writes it: what answers it names formats as EDC does
 }
 
 // Received is the answer to a request. Flushed must be called after the answer was written and flushed: it wakes the sender of what is owed.
@@ -148,7 +149,7 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 	if err != nil {
 		return Received{}, err
 	}
-	r := Request{Participant: local.ID, ID: id, Version: 1, Holder: peer.DID, HolderPID: w.HolderPID, Wanted: w.Credentials, Created: now, Updated: now}
+	r := Request{Participant: local.ID, ID: id, Version: 1, Holder: peer.DID, HolderPID: w.HolderPID, Wanted: w.Credentials, Expanded: w.Expanded, Created: now, Updated: now}
 	no := s.refused(defs, who.judgeKnown)
 	if no == nil {
 		if err := s.evidence(ctx, local, peer, defs, &who); err != nil {
@@ -368,6 +369,7 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 // owe encodes a delivery once and makes it owed by the request. Where the holder takes it stands in its DID document: the address is that of
 // the service, which whoever sends it looks up.
 func (s *Service) owe(r *Request, d Delivery, now time.Time) (*commit.Owed, error) {
+	d.Expanded = r.Expanded
 	body, err := s.cfg.Codec.EncodeDelivery(d)
 	if err != nil {
 		return nil, fault.Wrap("issuer.owe", fault.Internal, err)

@@ -30,6 +30,9 @@ import (
 // releases of EDC, with the lists of their jars.
 var releases = []string{"0.14.1", "0.15.1"}
 
+// walletRelease is the release of IdentityHub, and of the connector that stands beside it.
+const walletRelease = "0.15.1"
+
 //go:embed *.sha256
 var sums embed.FS
 
@@ -67,7 +70,8 @@ func run(ctx context.Context, lib, only string) error {
 			return errors.Join(err, table(rows))
 		}
 	}
-	return table(rows)
+	got, err := identities(ctx, walletRelease, lib, pattern)
+	return errors.Join(err, table(append(rows, got...)))
 }
 
 // table prints the rows; an error says how many are not green.
@@ -108,7 +112,7 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	f := &field{source: source.URL}
 	listener := listen(f.hear)
 	defer listener.Close()
-	e := &edc{id: edcID, dir: dir, lib: lib, wait: 50, listener: listener.URL, topics: []string{
+	e := &edc{jvm: jvm{dir: dir}, id: edcID, lib: lib, wait: 50, listener: listener.URL, topics: []string{
 		"contract.negotiation.requested", "contract.negotiation.agreed", "contract.negotiation.verified", "transfer.process.requested"}}
 	if f.edc, err = prepare(ctx, e); err != nil {
 		return nil, err
@@ -125,23 +129,24 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	if err := f.edc.seed(ctx, f.source); err != nil {
 		return nil, err
 	}
-	for _, part := range []struct {
-		direction string
-		scenarios []scenario
-	}{{"we buy from EDC", buying}, {"EDC buys from us", selling}} {
-		for _, s := range part.scenarios {
-			if !only.MatchString(s.name) {
-				continue
-			}
-			begin := time.Now()
-			err := s.run(f, ctx)
-			rows = append(rows, row{part.direction, release, s.name, time.Since(begin), err})
-			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", part.direction, release, s.name, err)
-			}
+	rows = append(play(ctx, f, "we buy from EDC", release, buying, only), play(ctx, f, "EDC buys from us", release, selling, only)...)
+	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
+}
+
+// play runs the scenarios that are wanted, one after the other.
+func play[F any](ctx context.Context, f F, direction, release string, scenarios []scenario[F], only *regexp.Regexp) (rows []row) {
+	for _, s := range scenarios {
+		if !only.MatchString(s.name) {
+			continue
+		}
+		begin := time.Now()
+		err := s.run(f, ctx)
+		rows = append(rows, row{direction, release, s.name, time.Since(begin), err})
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", direction, release, s.name, err)
 		}
 	}
-	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
+	return rows
 }
 
 // check compares the jars with the pinned bytes.

@@ -61,6 +61,7 @@ func Profile(alias string) (string, bool) {
 type CredentialRequest struct {
 	HolderPID   string // id of the request at the holder
 	Credentials []string
+	Expanded    bool // it came in the expanded form of JSON-LD: see issuer.Wanted
 }
 
 // The status of a CredentialMessage or of a CredentialStatus.
@@ -228,8 +229,12 @@ func first(faults ...error) error {
 // ParseCredentialRequest reads what a holder sends to an issuer. Whether the ids are known is for the issuer to say.
 func ParseCredentialRequest(body []byte) (CredentialRequest, error) {
 	var w wireRequest
-	if err := readAs(body, requestType, MaxCredentialRequest, &w, &w.head); err != nil {
-		return CredentialRequest{}, err
+	err := readAs(body, requestType, MaxCredentialRequest, &w, &w.head)
+	expanded := false
+	if err != nil {
+		if w, expanded = readExpanded(body); !expanded {
+			return CredentialRequest{}, err
+		}
 	}
 	if err := required("holderPid", w.HolderPID, maxPID); err != nil {
 		return CredentialRequest{}, err
@@ -237,7 +242,7 @@ func ParseCredentialRequest(body []byte) (CredentialRequest, error) {
 	if n := len(w.Credentials); n == 0 || n > MaxRequested {
 		return CredentialRequest{}, malformed("credentials: want 1 to %d", MaxRequested)
 	}
-	out := CredentialRequest{HolderPID: w.HolderPID}
+	out := CredentialRequest{HolderPID: w.HolderPID, Expanded: expanded}
 	for _, c := range w.Credentials {
 		if err := required("credentials/id", c.ID, maxID); err != nil {
 			return CredentialRequest{}, err

@@ -16,7 +16,11 @@ func (IssuerCodec) EncodeDelivery(d issuer.Delivery) ([]byte, error) {
 	m := CredentialMessage{IssuerPID: d.IssuerPID, HolderPID: d.HolderPID, Status: StatusRejected, Reason: d.Reason}
 	for _, c := range d.Signed {
 		m.Status = StatusIssued
-		m.Credentials = append(m.Credentials, Container{CredentialType: c.Type, Payload: c.Token, Format: c.Profile})
+		format := c.Profile
+		if d.Expanded {
+			format = edcFormats[c.Profile]
+		}
+		m.Credentials = append(m.Credentials, Container{CredentialType: c.Type, Payload: c.Token, Format: format})
 	}
 	return EncodeCredentialMessage(m)
 }

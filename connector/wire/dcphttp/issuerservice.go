@@ -173,7 +173,7 @@ func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = errBody(err, dcp.MaxCredentialRequest)
 	} else if m, err = dcp.ParseCredentialRequest(body); err == nil {
-		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials})
+		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials, Expanded: m.Expanded})
 	}
 	if fault.Is(err, fault.Malformed) || fault.Is(err, fault.TooLarge) {
 		gate.Faulty(r.Context())
@@ -221,10 +221,16 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		got, err = s.cfg.Issuer.StatusList(r.Context(), local, r.PathValue("list"))
 	}
-	if err == nil {
+	plain := unsigned(r.Header.Values("Accept"))
+	if err == nil && !plain {
 		if wait := waitOf(r.Header.Values("Prefer")); wait > 0 && matches(r.Header.Values("If-None-Match"), got.Tag) {
 			got, err = s.await(w, r, local, got, wait)
 		}
+	}
+	body := []byte(got.Token)
+	if err == nil && plain {
+		got.Tag += "-plain"
+		body, err = got.Plain()
 	}
 	if err != nil {
 		s.refuse(w, r, "", err)
@@ -233,16 +239,37 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("ETag", `W/"`+got.Tag+`"`)
 	h.Set("Cache-Control", fmt.Sprintf("max-age=%d", int(listFresh/time.Second)))
-	h.Set("Vary", "Prefer")
+	h.Set("Vary", "Accept, Prefer")
 	if matches(r.Header.Values("If-None-Match"), got.Tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "application/jwt")
-	if got.Profile == issuer.ProfileVC20 {
+	switch {
+	case plain:
+		h.Set("Content-Type", "application/json")
+	case got.Profile == issuer.ProfileVC20:
 		h.Set("Content-Type", "application/vc+jwt")
+	default:
+		h.Set("Content-Type", "application/jwt")
 	}
-	_, _ = io.WriteString(w, got.Token)
+	_, _ = w.Write(body)
+}
+
+// unsigned reports whether the caller takes a status list as JSON alone, as EDC up to 0.15 has to: it cannot read a signed one, and would take no
+// credential of ours at all. Whoever takes a signed list gets one.
+func unsigned(accept []string) bool {
+	plain := false
+	for one := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		media, _, err := mime.ParseMediaType(one)
+		switch {
+		case err != nil:
+		case media == "application/json", media == "application/ld+json", media == "application/vc+ld+json", media == "application/vc":
+			plain = true
+		default:
+			return false
+		}
+	}
+	return plain
 }
 
 // await holds the answer on the goroutine of the request alone.
@@ -336,8 +363,12 @@ func matches(values []string, tag string) bool {
 // endpoints are where a holder takes messages, below the base of its credential service.
 var endpoints = map[string]string{"CredentialMessage": "/credentials", "CredentialOfferMessage": "/offers"}
 
+// patience is how many attempts may come too early for a holder: three seconds of backoff.
+const patience = 5
+
 // Send implements outbox.Sender: one attempt at the credential service that the holder's DID document names now, with a fresh token. 5xx, 408, 425
-// and 429 are tried again, every other refusal is final.
+// and 429 are tried again. So are 400 and 409 at first: EDC's wallet refuses what answers a request until it has noted our acknowledgement of
+// it. Every other refusal is final.
 func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
 	endpoint, ok := endpoints[o.Message]
 	if !ok {
@@ -372,6 +403,8 @@ func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer,
 	switch {
 	case err != nil:
 		return outbox.Answer{}, err
+	case o.Attempt < patience && (status == http.StatusBadRequest || status == http.StatusConflict):
+		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d, and may not have noted yet that its request was taken", status)
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d", status)
 	}
