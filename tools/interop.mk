@@ -2,7 +2,7 @@
 INTEROP_LIB := $(CURDIR)/.cache/interop
 
 .PHONY: interop
-interop: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.15.1 $(INTEROP_LIB)/0.15.1-hub ## trade with Eclipse EDC both ways, two releases, and prove who is who with its wallet
+interop: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.15.1 $(INTEROP_LIB)/0.15.1-hub $(INTEROP_LIB)/0.15.1-claims ## trade with Eclipse EDC both ways, two releases, and prove who is who with its wallet
 	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop
 
 $(INTEROP_LIB)/%: e2e/interop/pom.xml
@@ -14,6 +14,11 @@ $(INTEROP_LIB)/%-hub: e2e/interop/hub.xml
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
 	rm -rf $@
 	mvn -q -B -f $< -Dhub=$* dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@
+
+$(INTEROP_LIB)/%-claims: e2e/interop/claims.xml
+	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
+	rm -rf $@
+	mvn -q -B -f $< -Dedc=$* dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@
 
 $(INTEROP_LIB)/%-sql: e2e/interop/sql.xml
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }

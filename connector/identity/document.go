@@ -49,7 +49,7 @@ func (d *Document) Key(kid string, r Relationship) (any, error) {
 	if r == AssertionMethod && !d.declared[r] {
 		return key, nil // optional by the profile: a document without it lets every key assert
 	}
-	if d.undeclared && !d.declared[Authentication] && !d.declared[AssertionMethod] && !d.declared[CapabilityInvocation] {
+	if d.undeclared && len(d.uses[Authentication])+len(d.uses[AssertionMethod])+len(d.uses[CapabilityInvocation]) == 0 {
 		return key, nil
 	}
 	if !d.uses[r][kid] {

@@ -71,7 +71,7 @@ func prepare(ctx context.Context, e *edc) (*edc, error) {
 	switch {
 	case e.claims != nil:
 		extensions["Claims"] = claimsExtension
-		if e.jars, err = e.claims.classes(e.lib); err != nil {
+		if e.jars, err = classes(e.lib); err != nil {
 			return nil, err
 		}
 	case e.database != nil:

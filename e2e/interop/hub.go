@@ -25,43 +25,60 @@ var hubExtension []byte
 //go:embed Claims.java
 var claimsExtension []byte
 
-// wallets is what the folder of IdentityHub has behind the name of its release.
-const wallets = "-hub"
+// wallets and knowing are what the folders of IdentityHub, and of the connector's identity service, have behind the name of their release.
+const (
+	wallets = "-hub"
+	knowing = "-claims"
+)
 
-// checks are the jars of IdentityHub that EDC's connector checks tokens, presentations, credentials and status lists with.
-var checks = []string{"decentralized-claims-spi", "decentralized-claims-transform", "identity-did-core", "identity-did-spi", "identity-did-web", "itu",
-	"jackson-dataformat-yaml", "json-schema-validator", "jwt-verifiable-credentials", "verifiable-credentials", "verifiable-credentials-spi"}
+// base are the jars of IdentityHub that the connector's identity service stands on.
+var base = []string{"carbon-did", "copper-multibase", "copper-multicodec", "decentralized-claims-spi", "decentralized-claims-transform", "identity-did-core", "identity-did-spi",
+	"identity-did-web", "iron-verifiable-credentials", "itu", "jackson-dataformat-yaml", "json-schema-validator", "jws2020-lib", "jwt-verifiable-credentials",
+	"ldp-verifiable-credentials", "rdf-urdna", "verifiable-credentials", "verifiable-credentials-spi"}
 
 // claims lets EDC's connector prove who it is, and check who we are, by credential.
 type claims struct {
-	hub        string // folder of IdentityHub's jars
-	did        participant.DID
-	sts        string // address of its token service
-	secret     string // of its account there
-	issuer     participant.DID
-	credential string // type that it wants of everybody
+	did    participant.DID
+	sts    string // address of its token service
+	secret string // of its account there
+	issuer participant.DID
+	types  []string // of the credentials that it wants of everybody, and shows to everybody
 }
 
 func (c *claims) properties() string {
-	return fmt.Sprintf("interop.did=%s\ninterop.sts=%s\ninterop.secret=%s\ninterop.issuer=%s\ninterop.credential=%s\nedc.iam.did.web.use.https=false\n",
-		c.did, c.sts, c.secret, c.issuer, c.credential)
+	var scopes []string
+	for _, kind := range c.types {
+		scopes = append(scopes, scopeOf(kind))
+	}
+	supported, _ := json.Marshal(c.types)
+	return fmt.Sprintf(`interop.did=%s
+interop.sts=%s
+interop.secret=%s
+interop.scopes=%s
+edc.iam.issuer.id=%s
+edc.iam.trusted-issuer.meridian.id=%s
+edc.iam.trusted-issuer.meridian.supportedtypes=%s
+edc.iam.did.web.use.https=false
+edc.iam.credential.revocation.mimetype=application/json
+edc.iam.credential.revocation.cache.validity=0
+`, c.did, c.sts, c.secret, strings.Join(scopes, " "), c.did, c.issuer, supported)
 }
 
-// classes are the jars of the connector without its mock of an identity, and what it checks with.
-func (c *claims) classes(lib string) ([]string, error) {
+// classes are the jars of the connector without its mock of an identity, its identity service, and what that stands on.
+func classes(lib string) ([]string, error) {
 	all, err := filepath.Glob(filepath.Join(lib, "*.jar"))
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(jar string) bool { return strings.HasPrefix(filepath.Base(jar), "iam-mock-") })
-	for _, name := range checks {
-		found, err := filepath.Glob(filepath.Join(c.hub, name+"-[0-9]*.jar"))
+	for _, name := range base {
+		found, err := filepath.Glob(filepath.Join(lib+wallets, name+"-[0-9]*.jar"))
 		if err != nil || len(found) != 1 {
-			return nil, errors.Join(err, fmt.Errorf("%d jars of %s in %s", len(found), name, c.hub))
+			return nil, errors.Join(err, fmt.Errorf("%d jars of %s in %s", len(found), name, lib+wallets))
 		}
 		all = append(all, found[0])
 	}
-	return all, nil
+	return append(all, filepath.Join(lib+knowing, "*")), nil
 }
 
 // hub is EDC's IdentityHub: wallets with their token and credential services and DID documents.

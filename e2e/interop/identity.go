@@ -159,7 +159,9 @@ func (r *realm) visit(ctx context.Context, token, why string) error {
 	return nil
 }
 
-func (r *realm) theyShow(ctx context.Context) error { return r.comes(ctx, r.cobalt, "", membership, number) }
+func (r *realm) theyShow(ctx context.Context) error {
+	return r.comes(ctx, r.cobalt, "", membership, number)
+}
 
 // theirs is our catalog as EDC's connector got it.
 func (r *realm) theirs(ctx context.Context) (n int, err error) {
@@ -198,7 +200,9 @@ func (r *realm) theyMisaddress(ctx context.Context) error {
 	return r.visit(ctx, token, "token.aud")
 }
 
-func (r *realm) theyWithhold(ctx context.Context) error { return r.comes(ctx, r.cobalt, "token.access") }
+func (r *realm) theyWithhold(ctx context.Context) error {
+	return r.comes(ctx, r.cobalt, "token.access")
+}
 
 func (r *realm) theyShowAnother(ctx context.Context) error {
 	return r.comes(ctx, r.cobalt, "presentation.query", number)
@@ -284,7 +288,10 @@ func (r *realm) suspend(ctx context.Context, did participant.DID) error {
 }
 
 func (r *realm) reinstate(ctx context.Context, did participant.DID) error {
-	return r.stand(ctx, did, func(s *issuer.Service, id string) error { _, err := s.Reinstate(ctx, r.meridian, id, order); return err })
+	return r.stand(ctx, did, func(s *issuer.Service, id string) error {
+		_, err := s.Reinstate(ctx, r.meridian, id, order)
+		return err
+	})
 }
 
 func (r *realm) revoke(ctx context.Context, did participant.DID) error {

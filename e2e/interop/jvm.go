@@ -79,7 +79,7 @@ func (j *jvm) start(ctx context.Context) error {
 	}
 	defer out.Close()
 	j.cmd = exec.CommandContext(ctx, "java", "-Xmx512m", "-XX:+UseSerialGC", "-Dedc.fs.config="+filepath.Join(j.dir, "edc.properties"),
-		"-cp", j.classes(), "org.eclipse.edc.boot.system.runtime.BaseRuntime")
+		"-cp", j.classes(), "org.eclipse.edc.boot.system.runtime.BaseRuntime", "--log-level=debug")
 	j.cmd.Stdout, j.cmd.Stderr = out, out
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := j.cmd.Start(); err != nil {

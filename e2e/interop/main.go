@@ -2,6 +2,7 @@
 //
 //	make interop
 //	INTEROP_ONLY='suspend' make interop
+//	make interop-identity
 //	make interop-rate
 //
 // EDC's jars come through Maven into INTEROP_LIB, a folder for each release, pinned by version in tools/interop.mk and by bytes in the lists
@@ -38,11 +39,17 @@ var sums embed.FS
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	play := func() error { return run(ctx, os.Getenv("INTEROP_LIB"), os.Getenv("INTEROP_ONLY")) }
-	if len(os.Args) > 1 && os.Args[1] == "rate" {
-		play = func() error { return rates(ctx, filepath.Join(os.Getenv("INTEROP_LIB"), releases[0])) }
+	lib := os.Getenv("INTEROP_LIB")
+	only, err := regexp.Compile(os.Getenv("INTEROP_ONLY"))
+	switch {
+	case err != nil:
+	case len(os.Args) > 1 && os.Args[1] == "rate":
+		err = rates(ctx, filepath.Join(lib, releases[0]))
+	case len(os.Args) > 1 && os.Args[1] == "identity":
+		err = run(ctx, lib, nil, only)
+	default:
+		err = run(ctx, lib, releases, only)
 	}
-	err := play()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
@@ -57,20 +64,17 @@ type row struct {
 	err                          error
 }
 
-func run(ctx context.Context, lib, only string) error {
-	pattern, err := regexp.Compile(only)
-	if err != nil {
-		return err
-	}
+// run plays who trades with whom, with each release, and then who proves what to whom.
+func run(ctx context.Context, lib string, releases []string, only *regexp.Regexp) error {
 	var rows []row
 	for _, release := range releases {
-		got, err := trade(ctx, release, filepath.Join(lib, release), pattern)
+		got, err := trade(ctx, release, filepath.Join(lib, release), only)
 		rows = append(rows, got...)
 		if err != nil {
 			return errors.Join(err, table(rows))
 		}
 	}
-	got, err := identities(ctx, walletRelease, lib, pattern)
+	got, err := identities(ctx, walletRelease, lib, only)
 	return errors.Join(err, table(append(rows, got...)))
 }
 

@@ -77,7 +77,7 @@ func found(ctx context.Context, dir, release, lib string) (*realm, error) {
 		return r, err
 	}
 	r.edc.id = string(r.cobalt.did)
-	r.edc.claims = &claims{hub: filepath.Join(lib, release+wallets), did: r.cobalt.did, sts: h.sts(), secret: r.cobalt.secret, issuer: r.meridian.DID, credential: membership}
+	r.edc.claims = &claims{did: r.cobalt.did, sts: h.sts(), secret: r.cobalt.secret, issuer: r.meridian.DID, types: []string{membership, number}}
 	if _, err := prepare(ctx, r.edc); err != nil {
 		return r, err
 	}
@@ -118,8 +118,8 @@ func (r *realm) open(ctx context.Context, dir string) error {
 	s.Participants = []settings.Participant{{Slug: "meridian", Name: "Meridian", Issuer: true}, {Slug: "boreal", Name: "Boreal Drives"}}
 	s.Profiles = []settings.Profile{{Use: file, Required: []string{scopeOf(membership)}, Accepts: []string{},
 		Trust: []settings.Trust{{Issuer: "did:web:" + strings.Replace(r.public, ":", "%3A", 1) + ":meridian", Credentials: []string{membership, number}}}}}
-	s.Verification.Remember = 0                                                           // each scenario is judged by itself
-	s.Verification.Informal = []string{string(r.cobalt.did), string(r.dusk.did)}          // docs/interop-edc.md
+	s.Verification.Remember = 0                                                  // each scenario is judged by itself
+	s.Verification.Informal = []string{string(r.cobalt.did), string(r.dusk.did)} // docs/interop-edc.md
 	s.Egress.Peers = append(r.edc.origins(), r.cobalt.url("credentials", ""), "https://"+documents, "https://"+r.public, "http://"+r.public)
 	public, err := net.Listen("tcp", r.public)
 	if err != nil {
@@ -242,7 +242,7 @@ func (e *ear) why() string {
 
 // identities plays who has to prove what to whom, with one release of IdentityHub and of EDC's connector.
 func identities(ctx context.Context, release, lib string, only *regexp.Regexp) (rows []row, err error) {
-	for _, folder := range []string{release, release + wallets} {
+	for _, folder := range []string{release, release + wallets, release + knowing} {
 		if err := check(folder, filepath.Join(lib, folder)); err != nil {
 			return nil, err
 		}
@@ -251,7 +251,7 @@ func identities(ctx context.Context, release, lib string, only *regexp.Regexp) (
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { if os.Getenv("KEEP") == "" { os.RemoveAll(dir) } else { println(dir) } }()
 	r, err := found(ctx, dir, release, lib)
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err != nil {
