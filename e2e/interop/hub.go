@@ -61,7 +61,8 @@ edc.iam.trusted-issuer.meridian.supportedtypes=%s
 edc.iam.did.web.use.https=false
 edc.iam.credential.revocation.mimetype=application/json
 edc.iam.credential.revocation.cache.validity=0
-`, c.did, c.sts, c.secret, strings.Join(scopes, " "), c.did, c.issuer, supported)
+edc.did.resolver.cache.expiry=%d
+`, c.did, c.sts, c.secret, strings.Join(scopes, " "), c.did, c.issuer, supported, documentLife.Milliseconds())
 }
 
 // classes are the jars of the connector without its mock of an identity, its identity service, and what that stands on.
@@ -94,11 +95,12 @@ func newHub(ctx context.Context, dir, lib string) (*hub, error) {
 		return nil, err
 	}
 	key := filepath.Join(dir, "administrator.key")
-	settings := h.listening() + "interop.key=" + key + `
+	settings := h.listening() + fmt.Sprintf(`interop.key=%s
 edc.iam.did.web.use.https=false
 edc.iam.accesstoken.jti.validation=true
 edc.iam.credential.revocation.mimetype=application/json
-`
+edc.did.resolver.cache.expiry=%d
+`, key, documentLife.Milliseconds())
 	if err := h.bring(ctx, settings, map[string][]byte{"Hub": hubExtension}); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	keys "github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -224,32 +225,51 @@ func (r *realm) weShow(ctx context.Context) error {
 	return err
 }
 
-func (r *realm) weRotate(ctx context.Context) error { return r.rotate(ctx, r.boreal) }
+func (r *realm) weRotate(ctx context.Context) error { return r.rotate(ctx, r.boreal, keys.UseToken) }
 
-func (r *realm) theIssuerRotates(ctx context.Context) error { return r.rotate(ctx, r.meridian) }
+func (r *realm) theIssuerRotates(ctx context.Context) error {
+	return r.rotate(ctx, r.meridian, keys.UseIssue)
+}
 
-// rotate lets a company of ours sign with new keys at once, and both sides trade on.
-func (r *realm) rotate(ctx context.Context, who participant.Participant) error {
-	before, err := r.DIDDocument(who)
+// rotate gives a company of ours new keys while it trades: EDC reads its catalog to us all the time, and goes on when the new key signs. The keys are
+// published for a little longer than EDC is told to keep a document; by default both are some minutes.
+func (r *realm) rotate(ctx context.Context, who participant.Participant, use keys.Use) error {
+	signer := func() (string, error) {
+		ring, err := r.Keys(who)
+		if err != nil {
+			return "", err
+		}
+		s, err := ring.Signer(use)
+		if err != nil {
+			return "", err
+		}
+		return s.Public().ID, nil
+	}
+	before, err := signer()
 	if err != nil {
 		return err
 	}
-	now := time.Duration(0)
-	if _, err := r.Keeper().Rotate(ctx, who, keyring.Rotation{Overlap: &now, Actor: order.Actor}); err != nil {
+	overlap := 3 * documentLife
+	if _, err := r.Keeper().Rotate(ctx, who, keyring.Rotation{Overlap: &overlap, Actor: order.Actor}); err != nil {
 		return err
 	}
-	after, err := r.DIDDocument(who)
-	if err != nil {
+	if err := within(ctx, 30*time.Second, documentLife/4, "the new key signs", func() (bool, error) {
+		if err := r.weShow(ctx); err != nil {
+			return false, err
+		}
+		now, err := signer()
+		return now != before, err
+	}); err != nil {
 		return err
-	}
-	if bytes.Equal(before, after) {
-		return fmt.Errorf("the DID document of %s is as it was", who.Slug)
 	}
 	if err := r.weShow(ctx); err != nil {
 		return err
 	}
 	return r.comesAgain(ctx)
 }
+
+// documentLife is how long EDC is told to keep DID documents.
+const documentLife = time.Second
 
 // comesAgain is a visit of Cobalt's after somebody's keys have changed: a DID document is looked at anew every ten seconds at most, and until
 // then a new key is not known.

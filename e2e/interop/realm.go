@@ -251,7 +251,13 @@ func identities(ctx context.Context, release, lib string, only *regexp.Regexp) (
 	if err != nil {
 		return nil, err
 	}
-	defer func() { if os.Getenv("KEEP") == "" { os.RemoveAll(dir) } else { println(dir) } }()
+	defer func() {
+		if os.Getenv("KEEP") == "" {
+			os.RemoveAll(dir)
+		} else {
+			println(dir)
+		}
+	}()
 	r, err := found(ctx, dir, release, lib)
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err != nil {
