@@ -5,6 +5,10 @@ INTEROP_LIB := $(CURDIR)/.cache/interop
 interop: $(INTEROP_LIB)/0.14.1 $(INTEROP_LIB)/0.15.1 $(INTEROP_LIB)/0.15.1-hub $(INTEROP_LIB)/0.15.1-claims ## trade with Eclipse EDC both ways, two releases, and prove who is who with its wallet
 	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop
 
+.PHONY: interop-identity
+interop-identity: $(INTEROP_LIB)/0.15.1 $(INTEROP_LIB)/0.15.1-hub $(INTEROP_LIB)/0.15.1-claims ## prove who is who with EDC's wallet and its identity service, alone
+	INTEROP_LIB=$(INTEROP_LIB) $(GO) run ./e2e/interop identity
+
 $(INTEROP_LIB)/%: e2e/interop/pom.xml
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven default-jdk-headless; }
 	rm -rf $@

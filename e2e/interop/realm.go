@@ -251,13 +251,7 @@ func identities(ctx context.Context, release, lib string, only *regexp.Regexp) (
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if os.Getenv("KEEP") == "" {
-			os.RemoveAll(dir)
-		} else {
-			println(dir)
-		}
-	}()
+	defer os.RemoveAll(dir)
 	r, err := found(ctx, dir, release, lib)
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err != nil {
