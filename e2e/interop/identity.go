@@ -23,7 +23,7 @@ var (
 	issuing = []scenario[*realm]{
 		{"IdentityHub requests, we deliver", (*realm).weIssue},
 		{"who is not on the list gets nothing", (*realm).weIssueNothing},
-		{"we offer, IdentityHub asks for it, we deliver", (*realm).weOffer},
+		{"we offer, IdentityHub takes the offer, and forgets of what", (*realm).weOffer},
 	}
 	presenting = []scenario[*realm]{
 		{"a token of its token service opens our catalog", (*realm).theyShow},
@@ -84,21 +84,26 @@ func (r *realm) weIssueNothing(ctx context.Context) error {
 	return want("credentials that were issued to it", n, 0)
 }
 
+// weOffer ends with a refusal: of what it was offered IdentityHub forgets the ids, and then asks for a credential without one.
 func (r *realm) weOffer(ctx context.Context) error {
 	before, err := r.issued(ctx, r.cobalt)
 	if err != nil {
 		return err
 	}
-	if _, err := r.Issuer().Offer(ctx, r.meridian, r.cobalt.did, []string{membership}, issuer.ReasonReissue, order.Actor); err != nil {
+	made, err := r.Issuer().Offer(ctx, r.meridian, r.cobalt.did, []string{membership}, issuer.ReasonReissue, order.Actor)
+	if err != nil {
 		return err
 	}
-	return eventually(ctx, "IdentityHub has asked for what was offered", func() (bool, error) {
-		now, err := r.issued(ctx, r.cobalt)
-		if err == nil && now > before+1 {
-			err = fmt.Errorf("it was given %d", now-before)
-		}
-		return now == before+1, err
+	err = eventually(ctx, "the offer is taken, and a request without an id is refused", func() (bool, error) {
+		all, err := r.Issuer().Offers(ctx, r.meridian, issuer.Filter{Holder: r.cobalt.did, State: string(issuer.OfferDelivered)}, page.Request{})
+		taken := slices.ContainsFunc(all.Items, func(o issuer.Offer) bool { return o.ID == made.ID })
+		return taken && strings.Contains(r.heard.why(), "credentials/id"), err
 	})
+	after, late := r.issued(ctx, r.cobalt)
+	if err := errors.Join(err, late); err != nil {
+		return fmt.Errorf("the last cause is %q: %w", r.heard.why(), err)
+	}
+	return want("memberships that were delivered", after, before)
 }
 
 // issued counts the memberships that were delivered to a holder.

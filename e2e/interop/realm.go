@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -210,7 +211,7 @@ func (*ear) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (e *ear) Handle(ctx context.Context, record slog.Record) error {
-	if record.Message == "presentation refused" || record.Message == "caller not authenticated" {
+	if slices.Contains([]string{"presentation refused", "caller not authenticated", "call of the issuer refused"}, record.Message) {
 		record.Attrs(func(a slog.Attr) bool {
 			if a.Key != "error" {
 				return true
