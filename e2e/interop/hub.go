@@ -199,11 +199,15 @@ func (h *hub) sts() string { return h.url("sts", "/sts/token") }
 
 // token has the token service make a token for the audience, that gives access by the scopes; "" for none.
 func (p *holder) token(ctx context.Context, audience participant.DID, scopes string) (string, error) {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {string(p.did)}, "client_secret": {p.secret}, "audience": {string(audience)}}
+	return token(ctx, p.sts(), string(p.did), p.secret, audience, scopes)
+}
+
+func token(ctx context.Context, service, client, secret string, audience participant.DID, scopes string) (string, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "client_secret": {secret}, "audience": {string(audience)}}
 	if scopes != "" {
 		form.Set("bearer_access_scope", scopes)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.sts(), strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, service, strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", err
 	}
@@ -219,7 +223,11 @@ func (p *holder) token(ctx context.Context, audience participant.DID, scopes str
 func (p *holder) request(ctx context.Context, issuer participant.DID, types ...string) (state string, err error) {
 	wanted := []object{}
 	for _, kind := range types {
-		wanted = append(wanted, object{"format": "VC1_0_JWT", "type": kind, "id": kind})
+		format := "VC1_0_JWT"
+		if kind == partner {
+			format = "VC2_0_JOSE"
+		}
+		wanted = append(wanted, object{"format": format, "type": kind, "id": kind})
 	}
 	p.asked++
 	pid := fmt.Sprintf("%s-%d", p.name, p.asked)

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +21,8 @@ import (
 	"github.com/sluice-connector/sluice/connector/protocol/dsp"
 )
 
-// What is played about who proves what to whom. The order counts: what was issued is presented, and then ends.
+// What is played about who proves what to whom. The order counts: what was issued is presented, and then ends. Ours is suspended before our connector
+// has looked at a status list: later our wallet would know, and show nothing that EDC had to refuse.
 var (
 	issuing = []scenario[*realm]{
 		{"IdentityHub requests, we deliver", (*realm).weIssue},
@@ -33,17 +37,20 @@ var (
 		{"a token that gives no access: refused", (*realm).theyWithhold},
 		{"access to another credential than wanted: refused", (*realm).theyShowAnother},
 		{"no membership: refused", (*realm).theyAreNoMember},
+		{"a credential of data model 2.0, in two envelopes", (*realm).theyShowTheNewModel},
 		{"IdentityHub rotates its key", (*realm).theyRotate},
 	}
 	presented = []scenario[*realm]{
 		{"we read EDC's catalog", (*realm).weShow},
+		{"our membership is suspended: refused by EDC, until it is reinstated", (*realm).weAreSuspended},
+		{"our token a second time: refused", (*realm).weRepeat},
+		{"our token for somebody else: refused", (*realm).weMisaddress},
 		{"we rotate our keys", (*realm).weRotate},
 		{"our issuer rotates its keys", (*realm).theIssuerRotates},
 	}
 	ending = []scenario[*realm]{
 		{"Cobalt's membership is suspended: refused by us, until it is reinstated", (*realm).theyAreSuspended},
 		{"Cobalt's membership is revoked: refused by us", (*realm).theyAreRevoked},
-		{"our membership is suspended: refused by EDC, until it is reinstated", (*realm).weAreSuspended},
 		{"our membership is revoked: refused by EDC", (*realm).weAreRevoked},
 	}
 )
@@ -117,29 +124,27 @@ func (r *realm) issued(ctx context.Context, p *holder) (n int, err error) {
 	return n, err
 }
 
-// catalog asks for our catalog with a token, and returns what is answered.
-func (r *realm) catalog(ctx context.Context, token string) (int, error) {
-	body := `{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}`
-	q, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.public+"/boreal/dsp/2025-1/catalog/request", bytes.NewReader([]byte(body)))
+// asked is a request for a catalog of ours, or of EDC's, with a token, and its answer.
+func asked(ctx context.Context, base, token string) (status int, body []byte, err error) {
+	message := `{"@context":["https://w3id.org/dspace/2025/1/context.jsonld"],"@type":"CatalogRequestMessage"}`
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/catalog/request", strings.NewReader(message))
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	q.Header.Set("Authorization", "Bearer "+token)
 	q.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(q)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer res.Body.Close()
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(res.Body); err != nil || res.StatusCode != http.StatusOK {
-		return res.StatusCode, err
-	}
-	c, err := dsp.ParseCatalog(text.Bytes())
-	if err != nil {
-		return 0, err
-	}
-	return res.StatusCode, want("datasets", len(c.Datasets), len(policies))
+	body, err = io.ReadAll(res.Body)
+	return res.StatusCode, body, err
+}
+
+// base is where a company of ours is traded with.
+func (r *realm) base(p participant.Participant) string {
+	return "http://" + r.public + "/" + p.Slug + "/dsp/2025-1"
 }
 
 // comes is a visit of the holder with a new token that gives access by the scopes. why is the cause that is wanted; "" when it is to be served.
@@ -152,11 +157,11 @@ func (r *realm) comes(ctx context.Context, p *holder, why string, kinds ...strin
 	if err != nil {
 		return err
 	}
-	return r.visit(ctx, token, why)
+	return r.visit(ctx, r.boreal, token, why)
 }
 
-func (r *realm) visit(ctx context.Context, token, why string) error {
-	status, err := r.catalog(ctx, token)
+func (r *realm) visit(ctx context.Context, us participant.Participant, token, why string) error {
+	status, body, err := asked(ctx, r.base(us), token)
 	if err != nil {
 		return err
 	}
@@ -164,7 +169,8 @@ func (r *realm) visit(ctx context.Context, token, why string) error {
 		if status != http.StatusOK {
 			return fmt.Errorf("refused with %d: %s", status, r.heard.why())
 		}
-		return nil
+		_, err := dsp.ParseCatalog(body)
+		return err
 	}
 	if err := want("the answer", status, http.StatusUnauthorized); err != nil {
 		return err
@@ -184,7 +190,7 @@ func (r *realm) theirs(ctx context.Context) (n int, err error) {
 	var c struct {
 		Dataset []dataset `json:"dataset"`
 	}
-	err = r.edc.call(ctx, http.MethodPost, "/catalog/request", object{"@context": vocab, "@type": "CatalogRequest", "counterPartyAddress": "http://" + r.public + "/boreal/dsp/2025-1",
+	err = r.edc.call(ctx, http.MethodPost, "/catalog/request", object{"@context": vocab, "@type": "CatalogRequest", "counterPartyAddress": r.base(r.boreal),
 		"counterPartyId": r.boreal.DID, "protocol": protocol}, &c)
 	return len(c.Dataset), err
 }
@@ -202,10 +208,10 @@ func (r *realm) theyRepeat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.visit(ctx, token, ""); err != nil {
+	if err := r.visit(ctx, r.boreal, token, ""); err != nil {
 		return err
 	}
-	return r.visit(ctx, token, "token.replayed")
+	return r.visit(ctx, r.boreal, token, "token.replayed")
 }
 
 func (r *realm) theyMisaddress(ctx context.Context) error {
@@ -213,7 +219,7 @@ func (r *realm) theyMisaddress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.visit(ctx, token, "token.aud")
+	return r.visit(ctx, r.boreal, token, "token.aud")
 }
 
 func (r *realm) theyWithhold(ctx context.Context) error {
@@ -226,6 +232,21 @@ func (r *realm) theyShowAnother(ctx context.Context) error {
 
 func (r *realm) theyAreNoMember(ctx context.Context) error {
 	return r.comes(ctx, r.dusk, "scope.unsatisfied", membership, number)
+}
+
+func (r *realm) theyShowTheNewModel(ctx context.Context) error {
+	state, err := r.cobalt.request(ctx, r.meridian.DID, partner)
+	if err != nil {
+		return err
+	}
+	if err := want("its request", state, "ISSUED"); err != nil {
+		return err
+	}
+	token, err := r.cobalt.token(ctx, r.aurora.DID, scopeOf(partner))
+	if err != nil {
+		return err
+	}
+	return r.visit(ctx, r.aurora, token, "")
 }
 
 func (r *realm) theyRotate(ctx context.Context) error {
@@ -296,7 +317,8 @@ func (r *realm) comesAgain(ctx context.Context) (err error) {
 	return errors.Join(late, err)
 }
 
-// stand changes the standing of each membership of a holder, and tells our connector so: its lists are good for five minutes otherwise.
+// stand changes the standing of each membership of a holder. Of Cobalt's our connector is told: its lists are good for a while otherwise. Of ours it is
+// not, so that our wallet does not know either and shows what EDC has to refuse.
 func (r *realm) stand(ctx context.Context, did participant.DID, change func(*issuer.Service, string) error) error {
 	all, err := r.Issuer().Credentials(ctx, r.meridian, issuer.Filter{Holder: did, Definition: membership}, page.Request{Limit: 10})
 	if err != nil {
@@ -310,6 +332,9 @@ func (r *realm) stand(ctx context.Context, did participant.DID, change func(*iss
 			return err
 		}
 		for _, p := range c.Places {
+			if did == r.boreal.DID {
+				continue
+			}
 			if err := r.RefreshList(ctx, r.list(p)); err != nil {
 				return err
 			}
@@ -359,8 +384,8 @@ func (r *realm) theyAreRevoked(ctx context.Context) error {
 	return nil
 }
 
-// shut reports whether EDC's connector lets us in no more.
-func (r *realm) shut(ctx context.Context) error {
+// shut reports whether EDC's connector lets us in no more, and says to its operator why.
+func (r *realm) shut(ctx context.Context, why ...string) error {
 	err := r.weShow(ctx)
 	if err == nil {
 		return fmt.Errorf("EDC showed us its catalog")
@@ -368,14 +393,62 @@ func (r *realm) shut(ctx context.Context) error {
 	if !strings.Contains(err.Error(), "401") {
 		return fmt.Errorf("refused otherwise than wanted: %w", err)
 	}
+	return r.refusedBy(why...)
+}
+
+// refusedBy compares the last cause of a refusal in EDC's log.
+func (r *realm) refusedBy(why ...string) error {
+	text, err := os.ReadFile(filepath.Join(r.edc.dir, "edc.log"))
+	if err != nil {
+		return err
+	}
+	const before = "Unauthorized: "
+	last := string(text[max(0, bytes.LastIndex(text, []byte(before))):])
+	last, _, _ = strings.Cut(last, "\n")
+	if !slices.ContainsFunc(why, func(cause string) bool { return strings.Contains(last, cause) }) {
+		return fmt.Errorf("EDC's cause is %q, want one of %q", last, why)
+	}
 	return nil
+}
+
+// ours is a token that our token service made for a program of Boreal's.
+func (r *realm) ours(ctx context.Context, audience participant.DID) (string, error) {
+	client, secret, err := r.Wallet().CreateClient(ctx, r.boreal, "visit", []string{scopeOf(membership), scopeOf(number)}, order.Actor)
+	if err != nil {
+		return "", err
+	}
+	return token(ctx, "http://"+r.public+"/boreal/sts/token", client.ID, secret, audience, scopeOf(membership)+" "+scopeOf(number))
+}
+
+func (r *realm) weRepeat(ctx context.Context) error {
+	token, err := r.ours(ctx, r.cobalt.did)
+	if err != nil {
+		return err
+	}
+	for _, want := range []int{http.StatusOK, http.StatusUnauthorized} {
+		if status, body, err := asked(ctx, r.edc.protocol()+"/2025-1", token); err != nil || status != want {
+			return errors.Join(err, fmt.Errorf("%d %s, want %d", status, body, want))
+		}
+	}
+	return r.refusedBy("was already used")
+}
+
+func (r *realm) weMisaddress(ctx context.Context) error {
+	token, err := r.ours(ctx, r.dusk.did)
+	if err != nil {
+		return err
+	}
+	if status, body, err := asked(ctx, r.edc.protocol()+"/2025-1", token); err != nil || status != http.StatusUnauthorized {
+		return errors.Join(err, fmt.Errorf("%d %s", status, body))
+	}
+	return r.refusedBy("audience")
 }
 
 func (r *realm) weAreSuspended(ctx context.Context) error {
 	if err := r.suspend(ctx, r.boreal.DID); err != nil {
 		return err
 	}
-	if err := r.shut(ctx); err != nil {
+	if err := r.shut(ctx, "Credential status is 'suspension'"); err != nil {
 		return err
 	}
 	if err := r.reinstate(ctx, r.boreal.DID); err != nil {
@@ -388,5 +461,6 @@ func (r *realm) weAreRevoked(ctx context.Context) error {
 	if err := r.revoke(ctx, r.boreal.DID); err != nil {
 		return err
 	}
-	return r.shut(ctx)
+	// Our wallet may know by now, and then does not show it any more.
+	return r.shut(ctx, "Credential status is 'revocation'", "Number of requested credentials does not match")
 }

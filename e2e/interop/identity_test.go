@@ -28,7 +28,8 @@ type visit struct {
 	now               time.Time
 }
 
-func recorded(t *testing.T) visit {
+// recorded reads a visit, and one of the answers that the wallet gave.
+func recorded(t *testing.T, answer string) visit {
 	t.Helper()
 	read := func(name string) []byte {
 		text, err := os.ReadFile(filepath.Join("testdata", "identity", name))
@@ -37,7 +38,7 @@ func recorded(t *testing.T) visit {
 		}
 		return bytes.TrimSpace(text)
 	}
-	v := visit{token: string(read("token")), answer: read("PresentationResponseMessage.json"), documents: map[string][]byte{}}
+	v := visit{token: string(read("token")), answer: read(answer), documents: map[string][]byte{}}
 	var err error
 	if v.now, err = time.Parse(time.RFC3339, string(read("time"))); err != nil {
 		t.Fatal(err)
@@ -62,6 +63,12 @@ func recorded(t *testing.T) visit {
 	return v
 }
 
+// The answers that were recorded, by data model.
+const (
+	old   = "PresentationResponseMessage.json"
+	newer = "PresentationResponseMessage-2.0.json"
+)
+
 // ids stand for the store in which ids are remembered.
 type ids map[string]bool
 
@@ -84,10 +91,10 @@ func (v visit) tokens(informal bool) *identity.Verifier {
 }
 
 // claims is what the recorded wallet has proven to us.
-func (v visit) claims(t *testing.T, informal bool) (held []string, err error) {
+func (v visit) claims(t *testing.T, informal, envelope bool) (held []string, err error) {
 	t.Helper()
-	book, err := trust.NewBook(map[string]trust.Terms{"catena-x": {Issuers: []trust.Issuer{{DID: v.issuer, Credentials: []string{membership, number}}},
-		Scopes: []string{scopeOf(membership), scopeOf(number)}, Profiles: []string{credential.Profile11}, Leeway: 30 * time.Second, Entries: 131072}})
+	book, err := trust.NewBook(map[string]trust.Terms{"catena-x": {Issuers: []trust.Issuer{{DID: v.issuer, Credentials: []string{membership, number, partner}}},
+		Scopes: []string{scopeOf(membership), scopeOf(number), scopeOf(partner)}, Profiles: []string{credential.Profile11, credential.Profile20}, Leeway: 30 * time.Second, Entries: 131072}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +112,7 @@ func (v visit) claims(t *testing.T, informal bool) (held []string, err error) {
 	}
 	verifier, err := credential.NewVerifier(credential.VerifierConfig{Querier: answering(v.answer), Tokens: tokens, Trust: view, Schemas: schemas, Calls: calls, Scopes: view.Scopes,
 		Lists:    credential.NewLists(credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: view, Calls: calls, MinEntries: view.Entries, Now: clock, Log: log}),
-		Required: []string{scopeOf(membership)}, Informal: map[participant.DID]bool{v.peer: informal}, Now: clock, Log: log})
+		Envelope: envelope, Informal: map[participant.DID]bool{v.peer: informal}, Now: clock, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,7 @@ func (a answering) Query(context.Context, participant.Participant, participant.P
 
 func TestATokenOfIdentityHubIsGoodThoughItsDocumentListsNoRelationships(t *testing.T) {
 	t.Parallel()
-	v := recorded(t)
+	v := recorded(t, old)
 	peer, _, err := v.tokens(true).Verify(t.Context(), v.token, v.own)
 	if err != nil || peer.DID != v.peer || peer.AccessToken == "" {
 		t.Errorf("tolerated: got %+v, %v", peer, err)
@@ -143,17 +150,29 @@ func TestATokenOfIdentityHubIsGoodThoughItsDocumentListsNoRelationships(t *testi
 
 func TestWhatIdentityHubPresentsProvesAMembership(t *testing.T) {
 	t.Parallel()
-	v := recorded(t)
-	held, err := v.claims(t, true)
+	v := recorded(t, old)
+	held, err := v.claims(t, true, false)
 	if err != nil || strings.Join(held, " ") != number+" "+membership {
 		t.Errorf("tolerated: got %v, %v", held, err)
 	}
-	if _, err := v.claims(t, false); err == nil {
+	if _, err := v.claims(t, false, false); err == nil {
 		t.Error("not tolerated: it was believed")
 	}
 	v.lists = nil
-	if _, err := v.claims(t, true); err == nil {
+	if _, err := v.claims(t, true, false); err == nil {
 		t.Error("without its status list it was believed")
+	}
+}
+
+func TestWhatIdentityHubPresentsOfTheNewerModelIsReadInTwoEnvelopes(t *testing.T) {
+	t.Parallel()
+	v := recorded(t, newer)
+	held, err := v.claims(t, true, true)
+	if err != nil || strings.Join(held, " ") != partner {
+		t.Errorf("tolerated: got %v, %v", held, err)
+	}
+	if _, err := v.claims(t, true, false); err == nil {
+		t.Error("not tolerated: it was believed")
 	}
 }
 

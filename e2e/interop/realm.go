@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,9 +20,12 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/credential/statuslist"
+	keys "github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/e2e/dcptck"
 	"github.com/sluice-connector/sluice/e2e/kits"
@@ -34,19 +36,21 @@ import (
 const (
 	membership = "MembershipCredential"
 	number     = "BpnCredential"
+	partner    = "PartnerCredential" // of data model 2.0
 )
 
 // scopeOf asks for a type by the one alias that IdentityHub knows of itself.
 func scopeOf(kind string) string { return "org.eclipse.edc.vc.type:" + kind + ":read" }
 
-// realm is a dataspace of two worlds: Meridian, which issues, and Boreal Drives are ours; Cobalt Cells, and Dusk Trading, which is no member, have
+// realm is a dataspace of two worlds: Meridian, which issues, Boreal Drives, and Aurora Motors, which asks for data model 2.0, are ours; Cobalt Cells, and Dusk Trading, which is no member, have
 // their wallets in IdentityHub, and Cobalt trades by EDC's connector.
 type realm struct {
 	*connector.Connector
-	meridian, boreal participant.Participant
-	hub              *hub
-	cobalt, dusk     *holder
-	edc              *edc
+	meridian, boreal, aurora participant.Participant
+
+	hub          *hub
+	cobalt, dusk *holder
+	edc          *edc
 
 	public  string
 	heard   *ear
@@ -100,25 +104,22 @@ func (r *realm) open(ctx context.Context, dir string) error {
 	if r.front, err = dcptck.NewFront(r.public, documents); err != nil {
 		return err
 	}
-	ecosystem, err := profile.Default()
+	authority := settings.Trust{Issuer: "did:web:" + strings.Replace(r.public, ":", "%3A", 1) + ":meridian"}
+	members, err := ecosystem(dir, "members", authority, membership, number)
 	if err != nil {
 		return err
 	}
-	ecosystem.Scopes = []string{scopeOf(membership), scopeOf(number)}
-	text, err := yaml.Marshal(ecosystem)
+	partners, err := ecosystem(dir, "partners", authority, partner)
 	if err != nil {
-		return err
-	}
-	file := filepath.Join(dir, "profile.yaml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
 	s := settings.Default()
 	s.Data = filepath.Join(dir, "data")
 	s.Public.Host, s.Public.Listen, s.Management.Listen = r.public, r.public, "127.0.0.1:0"
-	s.Participants = []settings.Participant{{Slug: "meridian", Name: "Meridian", Issuer: true}, {Slug: "boreal", Name: "Boreal Drives"}}
-	s.Profiles = []settings.Profile{{Use: file, Required: []string{scopeOf(membership)}, Accepts: []string{},
-		Trust: []settings.Trust{{Issuer: "did:web:" + strings.Replace(r.public, ":", "%3A", 1) + ":meridian", Credentials: []string{membership, number}}}}}
+	s.Participants = []settings.Participant{{Slug: "meridian", Name: "Meridian", Issuer: true}, {Slug: "boreal", Name: "Boreal Drives"},
+		{Slug: "aurora", Name: "Aurora Motors", Profile: "partners"}}
+	s.Profiles = []settings.Profile{members, partners}
+	s.Verification.Envelope = true
 	s.Verification.Remember = 0                                                  // each scenario is judged by itself
 	s.Verification.Informal = []string{string(r.cobalt.did), string(r.dusk.did)} // docs/interop-edc.md
 	s.Egress.Peers = append(r.edc.origins(), r.cobalt.url("credentials", ""), "https://"+documents, "https://"+r.public, "http://"+r.public)
@@ -136,6 +137,9 @@ func (r *realm) open(ctx context.Context, dir string) error {
 	if r.boreal, err = r.Participant(ctx, "boreal"); err != nil {
 		return err
 	}
+	if r.aurora, err = r.Participant(ctx, "aurora"); err != nil {
+		return err
+	}
 	if err := errors.Join(seed(ctx, r.Connector, r.boreal), r.enrol(ctx)); err != nil {
 		return err
 	}
@@ -145,11 +149,34 @@ func (r *realm) open(ctx context.Context, dir string) error {
 	return nil
 }
 
+// ecosystem writes a profile of which everybody is asked for credentials of the types, and must show the first.
+func ecosystem(dir, id string, authority settings.Trust, types ...string) (settings.Profile, error) {
+	p, err := profile.Default()
+	if err != nil {
+		return settings.Profile{}, err
+	}
+	p.ID, p.Default, p.Scopes = id, id == "members", nil
+	for _, kind := range types {
+		p.Scopes = append(p.Scopes, scopeOf(kind))
+	}
+	text, err := yaml.Marshal(p)
+	if err != nil {
+		return settings.Profile{}, err
+	}
+	authority.Credentials = types
+	file := filepath.Join(dir, id+".yaml")
+	return settings.Profile{Use: file, Required: p.Scopes[:1], Accepts: []string{}, Trust: []settings.Trust{authority}}, os.WriteFile(file, text, 0o600)
+}
+
 // enrol puts the members on Meridian's list, and gives Boreal what it is to have. Cobalt has to ask.
 func (r *realm) enrol(ctx context.Context) error {
+	if _, err := r.Issuer().PutDefinition(ctx, r.meridian, issuer.Definition{ID: partner, Type: partner, Profile: issuer.ProfileVC20, Life: time.Hour,
+		Purposes: []string{statuslist.Revocation}, Subject: []issuer.Member{{Name: "group", From: issuer.Constant, Values: []string{"suppliers"}}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}, order.Actor); err != nil {
+		return err
+	}
 	var rows []issuer.Holder
 	for did, name := range map[participant.DID]string{r.boreal.DID: "Boreal Drives", r.cobalt.did: "Cobalt Cells"} {
-		rows = append(rows, issuer.Holder{DID: did, Name: name, Grants: []string{membership, number}, Values: map[string][]string{"bpn": {"BPNL0000000000" + strings.ToUpper(name[:2])}, "memberOf": {"Meridian"}}})
+		rows = append(rows, issuer.Holder{DID: did, Name: name, Grants: []string{membership, number, partner}, Values: map[string][]string{"bpn": {"BPNL0000000000" + strings.ToUpper(name[:2])}, "memberOf": {"Meridian"}}})
 	}
 	if _, err := r.Issuer().PutHolders(ctx, r.meridian, rows, order.Actor); err != nil {
 		return err
@@ -261,9 +288,9 @@ func identities(ctx context.Context, release, lib string, only *regexp.Regexp) (
 	for _, part := range []struct {
 		direction string
 		scenarios []scenario[*realm]
-	}{{"we issue to IdentityHub", issuing}, {"IdentityHub presents to us", presenting}, {"we present to EDC", presented}, {"what was proven ends", ending}} {
+	}{{"we issue to IdentityHub", issuing}, {"we present to EDC", presented}, {"IdentityHub presents to us", presenting}, {"what was proven ends", ending}} {
 		rows = append(rows, play(ctx, r, part.direction, release, part.scenarios, only)...)
-		if part.direction == "we issue to IdentityHub" {
+		if part.direction == "IdentityHub presents to us" {
 			err = errors.Join(err, r.record(ctx, os.Getenv("INTEROP_RECORD")))
 		}
 	}
@@ -276,11 +303,14 @@ func (r *realm) record(ctx context.Context, dir string) error {
 	if dir == "" {
 		return nil
 	}
-	if err := r.comes(ctx, r.cobalt, "", membership, number); err != nil {
+	token, err := r.cobalt.token(ctx, r.boreal.DID, scopeOf(membership)+" "+scopeOf(number))
+	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"time": []byte(time.Now().UTC().Format(time.RFC3339))}
-	var err error
+	if err := r.visit(ctx, r.boreal, token, ""); err != nil {
+		return err
+	}
+	files := map[string][]byte{"token": []byte(token), "time": []byte(time.Now().UTC().Format(time.RFC3339))}
 	if files["issuer.json"], err = r.DIDDocument(r.meridian); err != nil {
 		return err
 	}
@@ -304,14 +334,31 @@ func (r *realm) record(ctx context.Context, dir string) error {
 	if files["lists.json"], err = json.Marshal(lists); err != nil {
 		return err
 	}
+	last := int64(0)
 	for _, m := range r.tap.messages() {
-		switch {
-		case strings.HasSuffix(m.path, "/catalog/request"):
-			files["token"] = []byte(m.token)
-		case strings.HasSuffix(m.path, "/issuer/credentials"):
+		if strings.HasSuffix(m.path, "/issuer/credentials") && files["CredentialRequestMessage.json"] == nil {
 			files["CredentialRequestMessage.json"] = m.body
-		case bytes.Contains(m.body, []byte("PresentationResponseMessage")):
-			files["PresentationResponseMessage.json"] = m.body
+		}
+		shown, err := dcp.ParseResponse(m.body)
+		if err != nil || len(shown) != 1 {
+			continue
+		}
+		_, payload, err := keys.ParseJWT(shown[0], len(shown[0]))
+		if err != nil {
+			return err
+		}
+		var claims struct {
+			Issued int64  `json:"iat"`
+			Type   string `json:"type"`
+		}
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			return err
+		}
+		switch {
+		case claims.Type == "EnvelopedVerifiablePresentation":
+			files["PresentationResponseMessage-2.0.json"] = m.body
+		case claims.Issued >= last:
+			last, files["PresentationResponseMessage.json"] = claims.Issued, m.body
 		}
 	}
 	return write(filepath.Join(dir, "identity"), files)

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/sluice-connector/sluice/connector/wire/egress"
@@ -74,8 +73,8 @@ func (k *kept) Read(p []byte) (int, error) {
 
 // message is what one of them sent.
 type message struct {
-	path, token string // of a request
-	body        []byte
+	path string // of a request
+	body []byte
 }
 
 // messages are all that could be read, in order by connection.
@@ -93,7 +92,7 @@ func (t *tap) messages() (out []message) {
 			if err != nil {
 				break
 			}
-			out = append(out, message{path: q.URL.Path, token: strings.TrimPrefix(q.Header.Get("Authorization"), "Bearer "), body: body})
+			out = append(out, message{path: q.URL.Path, body: body})
 		}
 	}
 	for _, text := range t.answers {
