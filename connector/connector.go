@@ -111,6 +111,7 @@ type Connector struct {
 	informal     map[participant.DID]bool // who may leave out what nothing rests on
 	calls        credential.Calls
 	losses       losses
+	metrics      metrics
 	patient      *egress.Client
 	tokens       *identity.Verifier
 	wallet       *wallet.Service
@@ -170,6 +171,7 @@ func New(ctx context.Context, cfg Config) (*Connector, error) {
 		return nil, err
 	}
 	c := &Connector{cfg: cfg}
+	c.metrics = c.newMetrics()
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -271,18 +273,31 @@ func (c *Connector) join(ctx context.Context) error {
 	return c.joinManagement()
 }
 
+// Roots are the certificate authorities that peers are judged by: those of the system, and those in the file. Without a file it is nil: the system's.
+func Roots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return roots, nil
+}
+
 func (c *Connector) joinEgress() error {
 	roots := c.cfg.Roots
-	if file := c.cfg.Settings.Egress.Roots; file != "" && roots == nil {
-		text, err := os.ReadFile(file)
-		if err != nil {
+	if roots == nil {
+		var err error
+		if roots, err = Roots(c.cfg.Settings.Egress.Roots); err != nil {
 			return fmt.Errorf("egress roots: %w", err)
-		}
-		if roots, err = x509.SystemCertPool(); err != nil {
-			return fmt.Errorf("egress roots: %w", err)
-		}
-		if !roots.AppendCertsFromPEM(text) {
-			return fmt.Errorf("egress roots: %s holds no certificate", file)
 		}
 	}
 	patient := func(allow []string, public bool, total time.Duration) (*egress.Client, error) {
@@ -323,7 +338,7 @@ func (c *Connector) joinIdentity() error {
 	}
 	c.resolver.Undeclared(c.informal)
 	c.tokens = identity.NewVerifier(c.resolver, c.store, c.cfg.Now)
-	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand}
+	holder := &credential.Holder{Wallet: held{c}, Keys: c.hosted.Keys, Aliases: c.ecosystems.aliases, Replay: c.store, Now: c.cfg.Now, Rand: c.cfg.Rand, Exact: c.cfg.Settings.Wallet.Exact}
 	c.directory = directory.NewReader(dcphttp.DirectoryClient{HTTP: c.registries, Holder: holder, Where: c.place}, c.cfg.Now, c.cfg.Log)
 	c.agent = dcphttp.New(dcphttp.Config{Participants: c.hosted, Keys: c.hosted.Keys, Tokens: c.tokens, Holder: holder, Services: c.resolver, HTTP: c.peers,
 		Scopes: c.ecosystems.scopes, Endpoints: c.endpoints, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
@@ -357,7 +372,7 @@ func (c *Connector) joinServices() {
 		Hosted: c.hosted, Patience: cfg.Settings.Limits.Approval})
 	c.transfers = transfer.New(transfer.Config{Store: c.store, Agreements: c.store, Assets: c.store, Decider: c.ledger, Evidence: c.identity, Standing: c.ecosystems, Codec: dsp.Codec{},
 		Directory: addresses{c.identity, c.base}, Tokens: vault, Flows: c.plane, Outbox: c.outbox, Endpoint: c.dataURL, Explain: negotiation.Refusal,
-		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer})
+		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, MaxOpen: cfg.Settings.Limits.OpenProcesses, Hold: cfg.Hold.Transfer, Began: c.metrics.began})
 	c.joinRevocation()
 	c.owners[commit.Negotiation], c.owners[commit.Transfer] = c.negotiations, c.transfers
 	c.runner = exchange.New(exchange.Config{Offers: catalog.Finder{Peers: c.client}, Negotiations: c.negotiations, Transfers: c.transfers, Agreements: c.store, Events: c.store,
@@ -388,7 +403,7 @@ func (c *Connector) joinManagement() error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	c.rpc, err = rpc.New(rpc.Config{Store: c.store, Recorder: c.ledger, Catalog: c.catalog, Negotiations: c.negotiations, Transfers: c.transfers, Peers: c.client,
-		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
+		Puller: c.runner, Publisher: c.publisher, Hosting: c, Wallet: c.wallet, Issuer: c.issuer, Enabling: c, Keeper: c.keeper, Logs: c, Retire: c.Retire, Cursors: c.cursors(), Users: c.users, Trust: c, Directory: c.directory, Metrics: c.metrics.handler(c.cfg.Log), Temp: temp, Hosts: c.cfg.Settings.Management.Hosts,
 		Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log})
 	return err
 }
@@ -406,13 +421,18 @@ func (c *Connector) base(p participant.Participant) string    { return c.root(p)
 func (c *Connector) dataURL(p participant.Participant) string { return c.root(p) + "/data" }
 
 func (c *Connector) endpoints(p participant.Participant) []identity.Service {
+	return Services(p, c.root(p), c.issuer.Enabled(p.ID))
+}
+
+// Services are the entries of a participant's DID document; root is the URL that all its addresses begin with.
+func Services(p participant.Participant, root string, issues bool) []identity.Service {
 	all := []identity.Service{
-		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: c.root(p) + "/dcp"},
-		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: c.root(p) + "/.well-known/dspace-version"},
-		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: c.base(p) + "/catalog"},
+		{ID: string(p.DID) + "#credential-service", Type: "CredentialService", Endpoint: root + "/dcp"},
+		{ID: string(p.DID) + "#dsp", Type: "DataService", Endpoint: root + "/.well-known/dspace-version"},
+		{ID: string(p.DID) + "#catalog", Type: "CatalogService", Endpoint: root + "/dsp/2025-1/catalog"},
 	}
-	if c.issuer.Enabled(p.ID) {
-		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: c.issuerURL(p)})
+	if issues {
+		all = append(all, identity.Service{ID: string(p.DID) + "#issuer", Type: "IssuerService", Endpoint: root + "/issuer"})
 	}
 	return all
 }
@@ -453,9 +473,9 @@ func (c *Connector) Run(ctx context.Context) error {
 	for _, p := range c.hosted.all() {
 		c.sequencers.start(p)
 	}
-	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served.
+	// A retirement whose process died before its transfers were ended is brought to its end before anybody is served; so is a change of whom we believe.
 	for _, p := range c.hosted.all() {
-		if _, err := c.transfers.Sweep(ctx, p); err != nil && ctx.Err() == nil {
+		if err := c.sweep(ctx, p); err != nil && ctx.Err() == nil {
 			return errors.Join(fmt.Errorf("transfers of %s: %w", p.Slug, err), public.Close(), management.Close())
 		}
 	}

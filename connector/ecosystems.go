@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +53,13 @@ func readEcosystems(s settings.Settings) ([]*ecosystem, map[string]trust.Terms, 
 		if err != nil {
 			return nil, nil, fmt.Errorf("profiles[%d]: %w", i, err)
 		}
+		asked := p.Scopes
+		if p.Directory != "" {
+			asked = append(slices.Clone(asked), p.Directory)
+		}
+		if err := credential.Aliases(p.Aliases).Validate(asked...); err != nil {
+			return nil, nil, fmt.Errorf("profiles[%d]: the profile %s: scopes: %w", i, p.ID, err)
+		}
 		if _, twice := terms[p.ID]; twice {
 			return nil, nil, fmt.Errorf("profiles[%d]: the profile %s is there twice", i, p.ID)
 		}
@@ -59,6 +67,19 @@ func readEcosystems(s settings.Settings) ([]*ecosystem, map[string]trust.Terms, 
 		terms[p.ID] = termsOf(p, ours)
 	}
 	return all, terms, nil
+}
+
+// Ecosystems are the profiles of the settings, in their order, and whom is believed in each. The first is that of participants that name none.
+func Ecosystems(s settings.Settings) ([]*profile.Profile, *trust.Book, error) {
+	e, err := newEcosystems(s, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []*profile.Profile
+	for _, one := range e.all {
+		all = append(all, one.Profile)
+	}
+	return all, e.book, nil
 }
 
 func readProfile(p settings.Profile) (*profile.Profile, error) {
@@ -133,6 +154,9 @@ func (e *ecosystems) scopes(p participant.Participant) []string {
 	return e.book.Of(p.Profile).Scopes()
 }
 
+// aliases are those that scopes of the participant's ecosystem are written with.
+func (e *ecosystems) aliases(p participant.Participant) credential.Aliases { return e.of(p).Aliases }
+
 // Claims implements the services' Evidence: each ecosystem has a verifier of its own, which believes nobody of another. In which groups a peer is,
 // is looked up each time: an operator's change of them is felt at once.
 func (e *ecosystems) Claims(ctx context.Context, local participant.Participant, peer participant.Peer) (policy.Party, error) {
@@ -193,7 +217,8 @@ func (c *Connector) enterTrust(ctx context.Context, p participant.Participant, t
 
 // ReloadTrust reads the settings and the files of the profiles again and believes what they say from now on: all of it, or, when anything in
 // them is wrong, nothing. What they say besides trust must be as it was. Each change is on record in the log of every participant that it concerns
-// before it is felt; what was verified under what was believed before is forgotten.
+// before it is felt; what was verified under what was believed before is forgotten. When it returns, no stream runs on the strength of a credential
+// whose issuer may not issue it any more, and the transfers under them are being judged again.
 func (c *Connector) ReloadTrust(ctx context.Context, actor string) ([]trust.Change, error) {
 	const op = "connector.ReloadTrust"
 	if c.cfg.Reload == nil {
@@ -243,6 +268,17 @@ func (c *Connector) ReloadTrust(ctx context.Context, actor string) ([]trust.Chan
 	}
 	if len(plan.Changes) > 0 {
 		c.plane.Forget()
+	}
+	for _, change := range plan.Changes {
+		for _, p := range c.hosted.all() {
+			if p.Profile != change.Profile || !change.Shrinks {
+				continue
+			}
+			if err := c.sweep(ctx, p); err != nil {
+				c.cfg.Log.WarnContext(ctx, "transfers not looked at again yet", slog.String("participant", p.Slug), slog.Any("error", err))
+				c.losses.add(loss{participant: p.ID}) // until it is done each request is judged by what is believed now
+			}
+		}
 	}
 	return plan.Changes, nil
 }

@@ -19,7 +19,7 @@ func (c *Connector) joinHolding() {
 	s := c.cfg.Settings.Wallet
 	c.wallet = wallet.New(wallet.Config{Store: c.store, Recorder: c.ledger, Issuers: c.issuers, Signatures: c.tokens, Documents: c.resolver, Statuses: c.ecosystems, Trust: c.ecosystems,
 		Codec: dcphttp.RequestCodec{}, Hosted: c.hosted, Outbox: c.outbox, Now: c.cfg.Now, Rand: c.cfg.Rand, Log: c.cfg.Log,
-		Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch, Informal: c.informal})
+		Aliases: c.ecosystems.aliases, Renew: s.Renew, Auto: s.Request, Look: s.Look, GiveUp: s.GiveUp, Watch: s.Watch, Informal: c.informal})
 	for _, kind := range []commit.ProcessKind{commit.WalletRequest, commit.WalletCredential, commit.WalletOffer} {
 		c.senders[kind], c.owners[kind] = c.issuers, c.wallet
 	}
@@ -104,11 +104,6 @@ type held struct{ c *Connector }
 // Held implements credential.Wallet.
 func (h held) Held(ctx context.Context, p participant.Participant) ([]credential.Stored, error) {
 	return h.c.wallet.Held(ctx, p)
-}
-
-// PutCredential takes a credential into a participant's wallet.
-func (c *Connector) PutCredential(ctx context.Context, local participant.Participant, jwt []byte) (wallet.Credential, error) {
-	return c.wallet.Put(ctx, local, jwt, "program")
 }
 
 // Wallet is what the hosted participants hold, ask for and are offered.

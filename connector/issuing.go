@@ -18,7 +18,7 @@ import (
 // joinIssuer makes the issuer side of the hosted participants. It comes after the outbox and before anybody asks for a DID document.
 func (c *Connector) joinIssuer(ctx context.Context) error {
 	cfg := c.cfg
-	c.issuer = issuer.New(issuer.Config{Store: c.store, Decider: c.ledger, Claims: c.identity, Codec: dcp.IssuerCodec{}, Hosted: c.hosted,
+	c.issuer = issuer.New(issuer.Config{Store: c.store, Decider: c.ledger, Claims: c.identity, Codec: dcp.IssuerCodec{Informal: c.informal}, Hosted: c.hosted,
 		Seals: identity.Vault{Keys: c.hosted.Keys, Rand: cfg.Rand}, Keys: c.hosted.Keys, Outbox: c.outbox,
 		StatusURL: func(p participant.Participant, list string) string { return c.issuerURL(p) + "/status/" + list }, Templates: func(p participant.Participant) []issuer.Definition { return templates(c.ecosystems.profile(p)) },
 		Now: cfg.Now, Rand: cfg.Rand, Log: cfg.Log, PerHour: cfg.Settings.Limits.Requests, Patience: cfg.Settings.Limits.Approval})

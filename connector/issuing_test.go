@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/settings"
+	"github.com/sluice-connector/sluice/policy/profile"
 )
 
 // issuerService is the IssuerService entry of a hosted participant's DID document; "" when there is none.
@@ -84,5 +87,50 @@ func TestADIDDocumentNamesTheIssuerServiceFromTheMomentThatThereIsOne(t *testing
 		if err := d.Validate(); err != nil {
 			t.Errorf("%s: %v", d.ID, err)
 		}
+	}
+}
+
+// An authority of any ecosystem that comes with the binary can begin: whoever asks for what its members ask each other for finds it among what is issued.
+func TestAnIssuerBeginsWithWhatItsEcosystemAsksFor(t *testing.T) {
+	t.Parallel()
+	names, err := profile.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ecosystem, err := profile.Builtin(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := settings.Default()
+			s.Data, s.Profiles = filepath.Join(t.TempDir(), "data"), []settings.Profile{{Use: name}}
+			s.Participants = []settings.Participant{{Slug: "meridian", Name: "Meridian", Issuer: true}}
+			c, err := connector.New(t.Context(), connector.Config{Settings: s, Now: time.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			meridian, err := c.Participant(t.Context(), "meridian")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defs, err := c.Issuer().Definitions(t.Context(), meridian)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range ecosystem.Scopes {
+				scope, err := credential.Aliases(ecosystem.Aliases).Parse(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(defs, func(d issuer.Definition) bool {
+					return d.Type == scope.Value && slices.Contains(ecosystem.Credentials.Profiles, d.Profile)
+				}) {
+					t.Errorf("nothing of the type %s is issued", scope.Value)
+				}
+			}
+		})
 	}
 }

@@ -28,12 +28,27 @@ func (c *Connector) joinRevocation() {
 		e.lists.OnRevoked(func(own, peer participant.DID, _ string) {
 			for _, p := range c.hosted.all() {
 				if p.DID == own && p.Profile == e.ID {
-					c.plane.StopPeer(p.ID, string(peer)) // here and now: no byte waits for a decision to stop it
-					c.losses.add(loss{p.ID, peer})
+					c.lost(p, peer)
 				}
 			}
 		})
 	}
+}
+
+// lost cuts what runs to a peer of which something is not believed any more, here and now: no byte waits for a decision to stop it. What becomes of its
+// transfers is decided after that.
+func (c *Connector) lost(local participant.Participant, peer participant.DID) {
+	c.plane.StopPeer(local.ID, string(peer))
+	c.losses.add(loss{local.ID, peer})
+}
+
+// sweep looks at all open transfers of a participant: at the start, and after it was changed whom it believes.
+func (c *Connector) sweep(ctx context.Context, local participant.Participant) error {
+	_, lost, err := c.transfers.Sweep(ctx, local)
+	for _, peer := range lost {
+		c.lost(local, peer)
+	}
+	return err
 }
 
 // Stand implements transfer.Standing and dataplane.Standing: by the status lists of the participant's ecosystem.
@@ -60,10 +75,10 @@ func (e *ecosystems) Leave(process string) {
 	}
 }
 
-// loss is a peer that has lost a credential which it has shown to a hosted participant.
+// loss is a peer that has shown a hosted participant something that is not believed any more.
 type loss struct {
 	participant participant.ID
-	peer        participant.DID
+	peer        participant.DID // "": nobody knows yet who
 }
 
 // losses are those that are still to be acted upon. What a crash leaves of them is seen again by the first look after it.
@@ -126,7 +141,11 @@ func (l *losses) run(ctx context.Context, act func(ctx context.Context, it loss)
 
 func (c *Connector) reconsider(ctx context.Context, it loss) error {
 	local, err := c.hosted.ByID(ctx, it.participant)
-	if err == nil {
+	switch {
+	case err != nil:
+	case it.peer == "":
+		err = c.sweep(ctx, local)
+	default:
 		err = c.transfers.Reconsider(ctx, local, it.peer)
 	}
 	if err != nil && ctx.Err() == nil {

@@ -1,6 +1,8 @@
 package connector_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -58,5 +60,32 @@ func TestATrustThatChangedWhileNothingRanIsOnRecordAtTheStart(t *testing.T) {
 	}
 	if _, err := start([]settings.Trust{{Issuer: "did:web:10.0.0.1", Credentials: []string{"A"}}}, ""); err == nil || !strings.Contains(err.Error(), "10.0.0.1") {
 		t.Errorf("an issuer at an address: %v", err)
+	}
+}
+
+// What a profile asks for must be asked for in words that the profile itself knows: else its own members would not understand the question.
+func TestAProfileThatAsksInWordsThatItDoesNotKnowIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ text, want string }{
+		"a scope of another's alias":        {"scopes: [\"org.example.vc.type:MembershipCredential:read\"]", "alias is not known"},
+		"a scope of the protocol's own":     {"scopes: [\"org.eclipse.dspace.dcp.vc.type:MembershipCredential:read\"]", ""},
+		"a scope of its own":                {"scopes: [\"org.example.vc.type:MembershipCredential:read\"]\naliases: [org.example.vc.type]", ""},
+		"a directory for whom nobody knows": {"directory: \"org.example.vc.type:MembershipCredential:read\"", "alias is not known"},
+		"an alias that says nothing":        {"aliases: [org.example.membership]", "ends in"},
+		"an alias with a discriminator":     {"aliases: [\"org.example:X.vc.type\"]", "ends in"},
+	} {
+		file := filepath.Join(t.TempDir(), "own.yaml")
+		if err := os.WriteFile(file, []byte("id: own\npolicy: https://own.example/policy/\ncredentials: {profiles: [vc11-sl2021/jwt], leeway: 5s}\n"+tt.text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := connector.Config{Settings: settings.Default()}
+		cfg.Settings.Data, cfg.Settings.Profiles = filepath.Join(t.TempDir(), "data"), []settings.Profile{{Use: file}}
+		c, err := connector.New(t.Context(), cfg)
+		if err == nil {
+			err = c.Close()
+		}
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
@@ -19,10 +18,7 @@ import (
 func (c *Connector) joinVerifiers(tokens *identity.Verifier) error {
 	s := c.cfg.Settings.Verification
 	fetch := dcphttp.Fetcher(c.peers)
-	schemas, err := credential.NewSchemas(credential.SchemasConfig{Allow: s.Schemas, Fetch: fetch, Calls: &c.calls, Now: c.cfg.Now})
-	if err != nil {
-		return err
-	}
+	schemas := credential.NewSchemas(credential.SchemasConfig{Allow: s.Schemas, Fetch: fetch, Calls: &c.calls, Now: c.cfg.Now})
 	for _, e := range c.ecosystems.all {
 		var bpn []credential.Claim
 		for _, claim := range e.BPN {
@@ -31,8 +27,9 @@ func (c *Connector) joinVerifiers(tokens *identity.Verifier) error {
 		view := c.ecosystems.book.Of(e.ID)
 		e.lists = credential.NewLists(credential.ListsConfig{Fetch: fetch, Tokens: tokens, Trust: view, Calls: &c.calls, MinEntries: view.Entries,
 			Life: s.ListLife, Grace: view.Grace, Now: c.cfg.Now, Log: c.cfg.Log})
+		var err error
 		e.verifier, err = credential.NewVerifier(credential.VerifierConfig{Querier: c.agent, Tokens: tokens, Trust: view, Lists: e.lists, Schemas: schemas, Calls: &c.calls,
-			Scopes: view.Scopes, Required: e.ours.Required, BPN: bpn, Wallet: held{c}, Envelope: s.Envelope, Informal: c.informal, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
+			Scopes: view.Scopes, Aliases: e.Aliases, Required: e.ours.Required, BPN: bpn, Wallet: held{c}, Envelope: s.Envelope, Informal: c.informal, Remember: s.Remember, Refused: c.distrust, Now: c.cfg.Now, Log: c.cfg.Log})
 		if err != nil {
 			return err
 		}
@@ -56,15 +53,6 @@ func (c *Connector) distrust(ctx context.Context, local participant.Participant,
 	if err != nil { // the peer is refused all the same
 		c.cfg.Log.ErrorContext(ctx, "refusal not recorded", slog.String("participant", local.Slug), slog.String("peer", string(peer)), slog.String("code", code), slog.Any("error", err))
 	}
-}
-
-// IdentityCalls is how many outbound calls of each kind it took so far to find out who peers are and what they have proven.
-func (c *Connector) IdentityCalls() map[string]int64 {
-	out := map[string]int64{}
-	for kind, n := range maps.All(c.calls.Counts()) {
-		out[kind.String()] = n
-	}
-	return out
 }
 
 // RefreshList looks at a status list again, because somebody says that it changed; see credential.Lists.Refresh.

@@ -26,6 +26,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -151,7 +152,7 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.did, kid, a.did, b64(point[1:33]), b64(point[33:]), kid, kid, kid, a.origin+"/"+name+"/is")
 	case path == "GET /"+name+"/is/metadata":
 		body, err := dcp.EncodeIssuerMetadata(dcp.IssuerMetadata{Issuer: string(a.did), Credentials: []dcp.CredentialObject{
-			{ID: "membership", CredentialType: "MembershipCredential", Profile: dcp.ProfileVC11}, {ID: "sensitive", CredentialType: "SensitiveDataCredential", Profile: dcp.ProfileVC11}}})
+			{ID: "membership", CredentialType: "MembershipCredential", Profile: credential.Profile11}, {ID: "sensitive", CredentialType: "SensitiveDataCredential", Profile: credential.Profile11}}})
 		a.must(err)
 		_, _ = w.Write(body)
 	case path == "POST /"+name+"/is/credentials":
@@ -196,7 +197,7 @@ func (a *authority) requested(w http.ResponseWriter, r *http.Request, location s
 func (a *authority) bring(holder participant.DID, r request, types ...string) reply {
 	m := dcp.CredentialMessage{IssuerPID: "r1", HolderPID: r.pid, Status: dcp.StatusIssued}
 	for _, kind := range types {
-		m.Credentials = append(m.Credentials, dcp.Container{CredentialType: kind, Payload: a.credential(holder, kind), Format: dcp.ProfileVC11})
+		m.Credentials = append(m.Credentials, dcp.Container{CredentialType: kind, Payload: a.credential(holder, kind), Format: credential.Profile11})
 	}
 	body, err := dcp.EncodeCredentialMessage(m)
 	a.must(err)
@@ -369,7 +370,7 @@ func TestTwoConnectorsIssueOfferSuspendAndRevoke(t *testing.T) {
 	all, err := office.Definitions(t.Context(), meridian)
 	check(t, err)
 	newer := all[slices.IndexFunc(all, func(d issuer.Definition) bool { return d.Type == "MembershipCredential" })]
-	newer.ID, newer.Version, newer.Profile = "membership-20", 0, issuer.ProfileVC20
+	newer.ID, newer.Version, newer.Profile = "membership-20", 0, credential.Profile20
 	_, err = office.PutDefinition(t.Context(), meridian, newer, "test")
 	check(t, err)
 	_, err = office.PutHolders(t.Context(), meridian, []issuer.Holder{{DID: h.Local.DID, Name: "Boreal Drives", Grants: []string{"MembershipCredential", "BpnCredential", "membership-20"},
@@ -436,7 +437,7 @@ func TestEveryDoorOfTheCredentialServiceIsGuarded(t *testing.T) {
 	offer, err := dcp.EncodeCredentialOffer(dcp.CredentialOffer{Issuer: string(h.authority.did), Credentials: []dcp.CredentialObject{{ID: "membership"}}})
 	check(t, err)
 	delivery, err := dcp.EncodeCredentialMessage(dcp.CredentialMessage{IssuerPID: "r1", HolderPID: got.pid, Status: dcp.StatusIssued, Credentials: []dcp.Container{
-		{CredentialType: "MembershipCredential", Payload: h.authority.credential(h.Local.DID, "MembershipCredential"), Format: dcp.ProfileVC11}}})
+		{CredentialType: "MembershipCredential", Payload: h.authority.credential(h.Local.DID, "MembershipCredential"), Format: credential.Profile11}}})
 	check(t, err)
 	for path, body := range map[string][]byte{"/credentials": delivery, "/offers": offer} {
 		at := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }

@@ -28,7 +28,7 @@ var floors = [][]string{
 	3: {"connector/dataplane/pull", "connector/identity/keyring", "connector/store/embedded", "connector/store/embedded/faultfs", "connector/store/postgres",
 		"connector/store/sqlstore", "connector/store/storetest", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress", "connector/wire/gate", "connector/wire/problem",
 		"connector/wire/rpc", "policy/decisionlog/markfile", "policy/engine"},
-	4: {"connector"},
+	4: {"connector", "connector/doctor"},
 	5: {"certs/gen", "cmd/sluice", "connector/network", "e2e", "e2e/bench", "e2e/crash", "e2e/dcptck", "e2e/dcptck/kit", "e2e/hostile", "e2e/interop", "e2e/kits", "e2e/pair", "e2e/simulate", "e2e/tck", "e2e/tck/kit", "tools/pgtest"},
 }
 
@@ -42,19 +42,20 @@ var importers = map[string][]string{
 	"github.com/ncruces/go-sqlite3":    {"connector/store/embedded", "connector/store/embedded/faultfs"},
 	"database/sql":                     {"connector/store/embedded", "connector/store/postgres", "connector/store/sqlstore", "e2e/bench"},
 	"github.com/lestrrat-go/jwx":       {"connector/identity"},
+	"github.com/prometheus":            {"connector"},
 	"github.com/xuri/excelize":         {"connector/aspect/sheet"},
 	"google.golang.org/grpc":           {"cmd/sluice", "connector/wire/problem", "connector/wire/rpc"},
 	"google.golang.org/protobuf":       {"cmd/sluice", "connector/wire/rpc"},
 	"google.golang.org/genproto":       {"cmd/sluice", "connector/wire/rpc"},
 	module + "/schemas/gen":            {"cmd/sluice", "connector/wire/rpc"},
-	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
+	"net/http": {"cmd/sluice", "connector", "connector/dataplane/pull", "connector/doctor", "connector/wire/dcphttp", "connector/wire/dsphttp", "connector/wire/egress",
 		"connector/wire/gate", "connector/wire/problem", "connector/wire/rpc", "e2e/bench", "e2e/dcptck", "e2e/dcptck/kit", "e2e/interop", "e2e/pair", "e2e/tck", "e2e/tck/kit"},
 }
 
 // modules are those that the product stands on directly: one more is a decision.
 var modules = []string{
 	"github.com/google/go-cmp", "github.com/google/uuid", "github.com/gowebpki/jcs", "github.com/grpc-ecosystem/grpc-gateway/v2", "github.com/jackc/pgx/v5",
-	"github.com/lestrrat-go/jwx/v2", "github.com/ncruces/go-sqlite3", "github.com/open-policy-agent/opa", "github.com/rogpeppe/go-internal",
+	"github.com/lestrrat-go/jwx/v2", "github.com/ncruces/go-sqlite3", "github.com/open-policy-agent/opa", "github.com/prometheus/client_golang", "github.com/rogpeppe/go-internal",
 	"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cobra", "github.com/transparency-dev/merkle", "github.com/xuri/excelize/v2", "golang.org/x/mod",
 	"golang.org/x/sync", "golang.org/x/sys", "golang.org/x/text", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/grpc",
 	"google.golang.org/protobuf", "gopkg.in/yaml.v3",

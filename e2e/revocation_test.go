@@ -29,6 +29,7 @@ import (
 type endless struct {
 	*network.Network
 	cobalt *network.Company
+	file   *file // of its settings
 	client *http.Client
 	asset  string
 }
@@ -47,6 +48,7 @@ func openEndless(t *testing.T) *endless {
 		}
 	}))
 	t.Cleanup(source.Close)
+	f := &file{}
 	n, err := network.Start(t.Context(), network.Config{Dir: t.TempDir(), Now: time.Now, Members: members[:3],
 		Log: func(slug string) *slog.Logger {
 			return slog.New(slog.NewTextHandler(t.Output(), nil)).With(slog.String("company", slug))
@@ -54,6 +56,7 @@ func openEndless(t *testing.T) *endless {
 		Change: func(slug string, cfg *connector.Config) {
 			if slug == "cobalt" {
 				cfg.Settings.Egress.Upstreams = []settings.Upstream{{Origin: source.URL}}
+				f.text, cfg.Reload = cfg.Settings, f.read
 			}
 		}})
 	if err != nil {
@@ -64,7 +67,7 @@ func openEndless(t *testing.T) *endless {
 			t.Error(err)
 		}
 	})
-	e := &endless{Network: n, cobalt: n.Companies["cobalt"], asset: "urn:sluice:test:endless"}
+	e := &endless{Network: n, cobalt: n.Companies["cobalt"], file: f, asset: "urn:sluice:test:endless"}
 	publish(t, e.cobalt)
 	err = e.cobalt.PublishAsset(t.Context(), e.cobalt.Local, catalog.Asset{ID: e.asset, Title: "A stream", Type: "https://w3id.org/catenax/taxonomy#Submodel", APIVersion: "3.0",
 		Properties: map[string]string{catalog.PropertyTerms: "pcf"}, Address: catalog.Address{BaseURL: source.URL}}, "test")
@@ -291,6 +294,64 @@ func TestACredentialThatNoPolicyAsksForEndsNothing(t *testing.T) {
 	if _, err := e.Authority.Issuer().Revoke(t.Context(), e.Authority.Local, all.Items[0].ID, commit.Order{Actor: "test", Reason: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
+	boreal.ends(t)
+	wanted := string(policy.DoorReeval) + " allow membership.active"
+	if !await(t, e.cobalt, func(context.Context) bool { return slices.Contains(e.reasons(t, ours), wanted) }) {
+		t.Fatalf("the log says %q, want also %q", e.reasons(t, ours), wanted)
+	}
+	boreal.open(t)
+	if got := becomes(t, e.cobalt, ours, transfer.Started); len(got.Claims.Credentials) != 2 {
+		t.Errorf("the transfer rests on %+v", got.Claims)
+	}
+}
+
+// doubts makes the supplier believe the authority no more for one type.
+func (e *endless) doubts(t *testing.T, kind string) {
+	t.Helper()
+	e.file.edit(func(s *settings.Settings) {
+		believed := e.Trust()
+		believed.Credentials = slices.DeleteFunc(slices.Clone(believed.Credentials), func(k string) bool { return k == kind })
+		s.Profiles[0].Trust = []settings.Trust{believed}
+	})
+	if changes, err := e.cobalt.ReloadTrust(t.Context(), "casey"); err != nil || len(changes) != 1 || !changes[0].Shrinks {
+		t.Fatalf("%+v, %v", changes, err)
+	}
+}
+
+func TestAStreamEndsWhenItsIssuerIsBelievedNoMore(t *testing.T) {
+	t.Parallel()
+	e := openEndless(t)
+	boreal, aurora := e.pull(t, "boreal"), e.pull(t, "aurora")
+	ours := boreal.theirs(t)
+	e.doubts(t, "MembershipCredential")
+	boreal.ends(t)
+	aurora.ends(t)
+	const code = "credential.untrusted"
+	for name, side := range map[string]transfer.Transfer{"supplier": becomes(t, e.cobalt, ours, transfer.Terminated), "customer": becomes(t, boreal.who, boreal.transfer, transfer.Terminated)} {
+		if side.Code != code || !strings.Contains(strings.Join(side.Reasons, " "), "membership.missing") {
+			t.Errorf("the %s's side says %q, %q", name, side.Code, side.Reasons)
+		}
+	}
+	becomes(t, e.cobalt, aurora.theirs(t), transfer.Terminated)
+	said := e.reasons(t, ours)
+	for _, want := range []string{string(policy.DoorIdentity) + " deny " + code, string(policy.DoorReeval) + " deny membership.missing"} {
+		if !slices.Contains(said, want) {
+			t.Errorf("the log says %q, want also %q", said, want)
+		}
+	}
+	res := boreal.ask(t)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a new request is answered %d", res.StatusCode)
+	}
+}
+
+func TestADoubtThatNoPolicyMindsEndsNothing(t *testing.T) {
+	t.Parallel()
+	e := openEndless(t)
+	boreal := e.pull(t, "boreal")
+	ours := boreal.theirs(t)
+	e.doubts(t, "BpnCredential")
 	boreal.ends(t)
 	wanted := string(policy.DoorReeval) + " allow membership.active"
 	if !await(t, e.cobalt, func(context.Context) bool { return slices.Contains(e.reasons(t, ours), wanted) }) {

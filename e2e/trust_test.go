@@ -185,6 +185,7 @@ func TestAReloadWithAnythingWrongChangesNothing(t *testing.T) {
 	const good = `id: own
 policy: https://own.example/policy/
 scopes: ["own.vc.type:MembershipCredential:read"]
+aliases: [own.vc.type]
 credentials: {profiles: [vc11-sl2021/jwt], leeway: 5s}
 bpn: []
 operands: [{name: Membership, access: true, usage: true, operators: [eq], values: [active]}]

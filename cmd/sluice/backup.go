@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/store"
 	"github.com/sluice-connector/sluice/connector/wire/rpc"
@@ -63,7 +64,9 @@ older than what it signed does not start again.
 What happened after the backup is lost, so access is not taken over from it. Management tokens are gone: restore makes a new one with the role
 operator and shows it once. What peers pulled from us is terminated: they must ask again. Retirements since the backup are lost: restore
 lists the agreements in force whose data we provide; retire again those that had been ended. Revocations of keys since the backup are lost too:
-restore lists the keys that are published; revoke again those that had been revoked. Transfers in which we pull go on.`,
+restore lists the keys that are published; revoke again those that had been revoked. Revocations of credentials by our issuers are lost as well, and their status
+lists say again what they said then: restore lists the credentials that are in force; revoke again those that had been revoked. What an issuer signed after the backup
+is not known any more and cannot be taken back one by one: revoke the key that signed it. Transfers in which we pull go on.`,
 		Example: `  sluice restore --config sluice.yaml --token-out operator.token sluice-2026-03-01.backup`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -112,8 +115,8 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 	if err != nil {
 		return err
 	}
-	if err := keep(secret); err != nil {
-		return fmt.Errorf("the restore is done, the token could not be written, it is %s: %w", secret, err)
+	if err := handOver(keep, secret, "the restore"); err != nil {
+		return err
 	}
 	if tokenOut != "" {
 		secret = ""
@@ -126,8 +129,12 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 	if err != nil {
 		return err
 	}
+	issued, err := a.credentialsInForce(ctx, st)
+	if err != nil {
+		return err
+	}
 	if a.json {
-		return a.value(map[string]any{"token": secret, "tokenFile": tokenOut, "agreements": inForce, "keys": published})
+		return a.value(map[string]any{"token": secret, "tokenFile": tokenOut, "agreements": inForce, "keys": published, "credentials": issued})
 	}
 	a.fields("token", secret, "token file", tokenOut)
 	fmt.Fprintln(a.stderr, a.paint(a.stderr, yellow, "Revocations of keys since the backup are lost. Look at these keys, and revoke again those that had been revoked:"))
@@ -136,6 +143,15 @@ func (a *app) restore(ctx context.Context, st keeper, file io.Reader, tokenOut s
 		keys = append(keys, []string{k.Participant, k.Use, k.State, k.Key})
 	}
 	a.table([]string{"PARTICIPANT", "USE", "STATE", "KEY"}, keys)
+	if len(issued) > 0 {
+		fmt.Fprintln(a.stderr, a.paint(a.stderr, yellow, "Revocations of credentials since the backup are lost: until they are revoked again, the status lists call good what had been taken back. "+
+			"Look at these credentials; what was signed after the backup is not among them, and only the revocation of the issuer's key takes it back:"))
+		rows := make([][]string, 0, len(issued))
+		for _, c := range issued {
+			rows = append(rows, []string{c.Participant, c.State, c.Type, c.Holder, c.Credential})
+		}
+		a.table([]string{"PARTICIPANT", "STATE", "TYPE", "HOLDER", "CREDENTIAL"}, rows)
+	}
 	if len(inForce) == 0 {
 		return nil
 	}
@@ -173,6 +189,43 @@ func publishedKeys(ctx context.Context, st store.Store) ([]publishedKey, error) 
 		for _, k := range ring.Keys {
 			if keyring.Published(k) {
 				out = append(out, publishedKey{p.Slug, k.Use, k.State, k.ID})
+			}
+		}
+	}
+	return out, nil
+}
+
+// issuedCredential is one of an issuer of ours that has neither ended nor been revoked.
+type issuedCredential struct {
+	Participant string    `json:"participant"`
+	Credential  string    `json:"credential"`
+	Holder      string    `json:"holder"`
+	Type        string    `json:"type"`
+	State       string    `json:"state"`
+	Expires     time.Time `json:"expires"`
+}
+
+func (a *app) credentialsInForce(ctx context.Context, st store.Store) ([]issuedCredential, error) {
+	all, err := st.Participants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []issuedCredential{}
+	for _, p := range all {
+		for _, standing := range []issuer.Standing{issuer.Good, issuer.Suspended} {
+			for r := (page.Request{Limit: page.MaxLimit}); ; {
+				found, err := st.IssuerCredentials(ctx, p.ID, issuer.Filter{State: string(standing)}, r)
+				if err != nil {
+					return nil, err
+				}
+				for _, c := range found.Items {
+					if a.now().Before(c.Expires) {
+						out = append(out, issuedCredential{p.Slug, c.ID, string(c.Holder), c.Type, string(c.Standing), c.Expires})
+					}
+				}
+				if r.After = found.Next; r.After == (page.Key{}) {
+					break
+				}
 			}
 		}
 	}

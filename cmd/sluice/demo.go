@@ -26,7 +26,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/network"
+	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/publishing"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wallet"
@@ -232,25 +234,58 @@ func (d *demo) tell(s demoStep, told string) {
 	d.say("  %s %-9s %8.1f ms  %s\n", mark, s.Name, s.MS, strings.ReplaceAll(told, "\n", "\n"+strings.Repeat(" ", 26)))
 }
 
-// onboard looks at what the members asked the authority for, and lets the rival ask for what it may not have.
+// onboard looks whether each member holds what it asked the authority for, all of that and nothing else, and lets the rival ask for what it may not have.
 func (d *demo) onboard(ctx context.Context) (string, error) {
 	authority := d.net.Authority
 	given := 0
 	for _, c := range d.companies()[1:] {
-		held, err := c.Wallet().Credentials(ctx, c.Local)
+		want := []string{"BpnCredential", "MembershipCredential"}
+		if c.Local.Slug != "dusk" {
+			want = []string{"BpnCredential", framework, "MembershipCredential"}
+		}
+		held, err := c.Wallet().Held(ctx, c.Local) // what it can show now
 		if err != nil {
 			return "", err
 		}
+		var types []string
 		for _, h := range held {
-			if h.Issuer != authority.Local.DID || h.Request == "" {
-				return "", fmt.Errorf("%s holds a credential that it did not ask the authority for", c.Local.Name)
+			types = append(types, h.Types...)
+		}
+		slices.Sort(types)
+		if types = slices.DeleteFunc(types, func(kind string) bool { return kind == "VerifiableCredential" }); !slices.Equal(types, want) {
+			return "", fmt.Errorf("%s holds %v, want %v", c.Local.Name, types, want)
+		}
+		all, err := c.Wallet().Credentials(ctx, c.Local)
+		if err != nil {
+			return "", err
+		}
+		for _, h := range all {
+			asked, err := c.Wallet().Request(ctx, c.Local, h.Request)
+			if err != nil || h.Issuer != authority.Local.DID || asked.Issuer != h.Issuer || asked.State != wallet.Issued {
+				return "", errors.Join(fmt.Errorf("%s holds a credential that it did not ask the authority for, or did not get from it", c.Local.Name), err)
+			}
+			book, err := authority.Issuer().Credential(ctx, authority.Local, h.ID)
+			if err != nil || book.Holder != c.Local.DID || book.Digest != h.Digest || book.Standing != issuer.Good {
+				return "", errors.Join(fmt.Errorf("the authority's books do not have what %s holds", c.Local.Name), err)
 			}
 			given++
 		}
 	}
-	dusk := d.net.Companies["dusk"]
+	if err := d.turnedAway(ctx); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("The four members asked Meridian for their credentials and hold all %d, each as its books have it. Dusk Trading is not on the list\n"+
+		"for the framework agreement: it asks for that too, is refused, and gets none.", given), nil
+}
+
+// framework is the credential that the rival does not get.
+const framework = "DataExchangeGovernanceCredential"
+
+// turnedAway lets the rival ask for the framework agreement: its request ends without a credential because of the list, and for no other reason.
+func (d *demo) turnedAway(ctx context.Context) error {
+	authority, dusk := d.net.Authority, d.net.Companies["dusk"]
 	told := dusk.Store().Notify(ctx, dusk.Local.ID)
-	r, err := dusk.Wallet().Ask(ctx, dusk.Local, wallet.Ask{Issuer: authority.Local.DID, Types: []string{"DataExchangeGovernanceCredential"}, Actor: "demo"})
+	r, err := dusk.Wallet().Ask(ctx, dusk.Local, wallet.Ask{Issuer: authority.Local.DID, Types: []string{framework}, Actor: "demo"})
 	for err == nil && !r.State.Over() {
 		select {
 		case <-told:
@@ -260,12 +295,23 @@ func (d *demo) onboard(ctx context.Context) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
 	if r.State == wallet.Issued {
-		return "", errors.New("Dusk Trading got a credential that it is not on the list for")
+		return errors.New("Dusk Trading got a credential that it is not on the list for")
 	}
-	return fmt.Sprintf("Each member asks Meridian for its credentials, and gets %d delivered. Dusk Trading is not on the list for the framework agreement and gets none.", given), nil
+	books, err := authority.Issuer().Requests(ctx, authority.Local, issuer.Filter{Holder: dusk.Local.DID, State: string(issuer.Rejected)}, page.Request{Newest: true})
+	if err != nil {
+		return err
+	}
+	if len(books.Items) != 1 || books.Items[0].HolderPID != r.ID || books.Items[0].Code != "rule.list" {
+		return fmt.Errorf("the authority did not refuse Dusk Trading by its list: the request is %s: %s", r.State, r.Reason)
+	}
+	held, err := dusk.Wallet().Credentials(ctx, dusk.Local)
+	if err == nil && slices.ContainsFunc(held, func(c wallet.Credential) bool { return slices.Contains(c.Types, framework) }) {
+		err = errors.New("Dusk Trading holds the framework agreement all the same")
+	}
+	return err
 }
 
 func (d *demo) publish(ctx context.Context) (string, error) {

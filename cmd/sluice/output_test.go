@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -95,5 +96,18 @@ func TestAPipeGetsWholeValuesAndNoColours(t *testing.T) {
 	}
 	if got := a.paint(&out, red, "x"); got != "x" {
 		t.Errorf("got %q, want no colour", got)
+	}
+}
+
+// A token that is the only way in is not lost with the file that it was to go to.
+func TestATokenThatCouldNotBeWrittenIsTold(t *testing.T) {
+	t.Parallel()
+	full := errors.New("the disk is full")
+	if err := handOver(func(string) error { return full }, "slc_secret", "init"); !errors.Is(err, full) || !strings.Contains(err.Error(), "slc_secret") {
+		t.Errorf("got %v", err)
+	}
+	kept := ""
+	if err := handOver(func(secret string) error { kept = secret; return nil }, "slc_secret", "init"); err != nil || kept != "slc_secret" {
+		t.Errorf("kept %q, %v", kept, err)
 	}
 }

@@ -175,7 +175,7 @@ func (a *app) initialise(ctx context.Context, o initOptions) error {
 	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
-	if err := keep(secret); err != nil {
+	if err := handOver(keep, secret, "init"); err != nil {
 		return err
 	}
 	if o.tokenOut != "" {
@@ -215,7 +215,6 @@ func (a *app) first(ctx context.Context, c *connector.Connector, slug, data stri
 	return secret, string(p.DID), key, err
 }
 
-// writeNew writes a file that must not be there yet.
 // reserve makes the file that a secret will be written to, before anything is done that only that secret opens. With "" it is nowhere.
 // What fill did not fill is removed by undo.
 func reserve(path string) (fill func(secret string) error, undo func(), err error) {
@@ -241,6 +240,14 @@ func reserve(path string) (fill func(secret string) error, undo func(), err erro
 	}, nil
 }
 
+// handOver keeps the only secret that opens what was done. Where that fails it is told all the same: there will be no other.
+func handOver(keep func(secret string) error, secret, done string) error {
+	if err := keep(secret); err != nil {
+		return fmt.Errorf("%s is done, the token could not be written, it is %s: %w", done, secret, err)
+	}
+	return nil
+}
+
 func create(path string, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, os.ErrExist) {
@@ -249,6 +256,7 @@ func create(path string, mode os.FileMode) (*os.File, error) {
 	return file, err
 }
 
+// writeNew writes a file that must not be there yet.
 func writeNew(path string, mode os.FileMode, write func(io.Writer) error) error {
 	file, err := create(path, mode)
 	if err != nil {

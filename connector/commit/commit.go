@@ -21,6 +21,10 @@ type Effects struct {
 	Events    []Event              // appended to the participant's sequence, in order
 }
 
+// Swap is a row before and after: no Old is a new row, no New is one that goes. Both is compare and swap on the version of Old; the row then has
+// that version and one more.
+type Swap[T any] struct{ Old, New *T }
+
 // ProcessKind tells which service owns a process.
 type ProcessKind string
 

@@ -23,7 +23,7 @@ func (v *Verifier) Member(ctx context.Context, local participant.Participant, to
 }
 
 func (v *Verifier) member(ctx context.Context, local participant.Participant, token, text string) (participant.DID, error) {
-	scope, err := ParseScope(text)
+	scope, err := v.cfg.Aliases.Parse(text)
 	if err != nil {
 		return "", err
 	}

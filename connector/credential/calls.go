@@ -37,15 +37,6 @@ func (c *Calls) Counts() map[Call]int64 {
 	return out
 }
 
-// Total is how many calls were made.
-func (c *Calls) Total() int64 {
-	var n int64
-	for kind := range callKinds {
-		n += c.counts[kind].Load()
-	}
-	return n
-}
-
 type budgetKey struct{}
 
 // withBudget bounds the calls that are made under the context.

@@ -26,11 +26,14 @@ type Wallet interface {
 
 // Holder shows a hosted participant's credentials to those it granted them to.
 type Holder struct {
-	Wallet Wallet
-	Keys   func(participant.Participant) (identity.Keys, error)
-	Replay identity.Replay
-	Now    func() time.Time
-	Rand   io.Reader
+	Wallet  Wallet
+	Keys    func(participant.Participant) (identity.Keys, error)
+	Aliases func(participant.Participant) Aliases // of its ecosystem
+	Replay  identity.Replay
+	Now     func() time.Time
+	Rand    io.Reader
+	// Exact refuses a query for anything that was not granted, whole; otherwise what was granted of it is shown.
+	Exact bool
 }
 
 const (
@@ -68,14 +71,14 @@ func (h *Holder) granted(ctx context.Context, local participant.Participant, ver
 	if !fresh {
 		return nil, refused(errors.New("access.used"))
 	}
-	return parseScopes(a.Scopes)
+	return h.Aliases(local).parse(a.Scopes)
 }
 
 // Present answers a presentation query of an authenticated verifier: the credentials that are both asked for and granted, held, and
 // valid now, in presentations made for this verifier, one for each data model. None is an empty answer, not an error.
 func (h *Holder) Present(ctx context.Context, local participant.Participant, verifier participant.Peer, scopes []string) ([]string, error) {
 	const op = "credential.Present"
-	asked, err := parseScopes(scopes)
+	asked, err := h.Aliases(local).parse(scopes)
 	if err != nil {
 		return nil, fault.New(op, fault.Malformed, "%s", err.Error())
 	}
@@ -86,6 +89,11 @@ func (h *Holder) Present(ctx context.Context, local participant.Participant, ver
 	granted, err := h.granted(ctx, local, verifier.DID, verifier.AccessToken)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range asked {
+		if h.Exact && !slices.Contains(granted, s) {
+			return nil, &fault.Error{Op: op, Kind: fault.Unauthenticated, Reason: "the caller is not known", Err: fmt.Errorf("access.scope: %.200q was not granted", s.Value)}
+		}
 	}
 	held, err := h.Wallet.Held(ctx, local)
 	if err != nil {

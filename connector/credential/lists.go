@@ -26,6 +26,8 @@ const (
 	maxListLife = 15 * time.Minute // for which it is fresh at most
 	minListLife = time.Second      // for which it is fresh at least: one exchange takes several looks
 	listFailure = 10 * time.Second // for which a list that could not be had is not asked for again
+
+	listPatience = 10 * time.Second // with one fetch, and the look at the key behind it
 )
 
 // ListsConfig carries what Lists is made of. All fields are required but where the comment says otherwise.
@@ -338,7 +340,8 @@ func (l *Lists) leave(r *record) {
 }
 
 // fetch gets the list at the URL, one caller at a time; who waited and finds that it is settled meanwhile, under mu, returns what came of it.
-// issuers are those of credentials that depend on the list.
+// issuers are those of credentials that depend on the list. What was begun is brought to its end whatever becomes of the caller: it serves everybody
+// who waits, and that a server takes too long is to be known.
 func (l *Lists) fetch(ctx context.Context, url string, r *record, issuers []participant.DID, settled func() bool) error {
 	for _, turns := range []chan struct{}{r.turn, l.places} {
 		select {
@@ -355,9 +358,11 @@ func (l *Lists) fetch(ctx context.Context, url string, r *record, issuers []part
 	}
 	r.begun++
 	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listPatience)
+	defer cancel()
 	v, err := l.load(ctx, url, issuers)
-	// The caller gave up, has no calls left, or came with a credential of somebody whose list this is not: nobody else is to suffer from that.
-	if err != nil && (ctx.Err() != nil || CodeOf(err) == codeBudget || CodeOf(err) == codeStatusIssuer) {
+	// The caller has no calls left, or came with a credential of somebody whose list this is not: nobody else is to suffer from that.
+	if err != nil && (CodeOf(err) == codeBudget || CodeOf(err) == codeStatusIssuer) {
 		return err
 	}
 	return l.keep(ctx, url, r, v, err)
@@ -402,7 +407,7 @@ func (l *Lists) read(ctx context.Context, url string, issuers []participant.DID,
 		return v, refuse(codeStatusID, "%s says it is %s", url, c.members.ID)
 	}
 	if err := l.cfg.Tokens.Signature(ctx, c.issuer, c.header.KeyID, token, identity.AssertionMethod); err != nil {
-		return v, refuse(codeStatusSigned, "%w", err)
+		return v, unsigned(codeStatusSigned, codeStatusFetch, err)
 	}
 	if v, err = subjectOf(c); err != nil {
 		return v, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/policy"
 )
 
 // holds makes the caller show a credential whose status is at index 7 of the authority's list, in which nothing is set.
@@ -85,7 +87,7 @@ func TestSmallerListsAreReadWhereTheOperatorSaysSo(t *testing.T) {
 	t.Parallel()
 	w := setupWith(t, change{lists: func(c *credential.ListsConfig) { c.MinEntries = func() int { return 16384 } }})
 	for bytes, want := range map[int]string{2048: "", 2047: "credential.status.size"} {
-		w.verifier.Forget(boreal)
+		w.verifier.ForgetAll()
 		w.shows(listed(statuslist.Bitstring, subject("encodedList", packed(make([]byte, bytes))))(t, w)...)
 		if _, _, err := w.claims(t); credential.CodeOf(err) != want {
 			t.Errorf("%d entries: %v", bytes*8, err)
@@ -230,7 +232,7 @@ func TestAListThatCannotBeHadIsLeftAloneForTenSeconds(t *testing.T) {
 		visits int
 	}{{0, 1}, {10*time.Second - 1, 1}, {1, 2}} {
 		w.wait(step.wait)
-		w.verifier.Forget(boreal) // only what the lists remember counts here
+		w.verifier.ForgetAll() // only what the lists remember counts here
 		w.refused(t, "a list that is not there", "credential.status.unavailable")
 		if got := w.visits(listPath); got != step.visits {
 			t.Errorf("after %v more: %d looks, want %d", step.wait, got, step.visits)
@@ -355,7 +357,7 @@ func TestARevocationDuringTheVerificationIsNotMissed(t *testing.T) {
 	if _, _, err := w.claims(t); err != nil {
 		t.Fatal(err)
 	}
-	w.verifier.Forget(boreal)
+	w.verifier.ForgetAll()
 	vc := w.vc(t, with(goodVC(), "vc", with(with(goodInner(), "credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation)), "credentialSchema", members{"id": schema, "type": "JsonSchema"})))
 	w.presents(t, vc)
 	w.refused(t, "revoked while it was verified", "credential.status.revoked")
@@ -486,4 +488,87 @@ func TestTheIssuerOfAListThatNobodyVouchesForIsNotLookedUp(t *testing.T) {
 	if n := w.calls.Counts()[credential.CallDocument]; n != 2 {
 		t.Errorf("%d documents were looked up, want the caller's and the authority's", n)
 	}
+}
+
+// A list whose signature cannot be checked is one that cannot be had: the one before it is good for as long as the grace allows.
+func TestAListWhoseKeyCannotBeLookedUpIsAway(t *testing.T) {
+	t.Parallel()
+	for _, grace := range []time.Duration{0, time.Minute} {
+		w := setupWith(t, change{lists: func(c *credential.ListsConfig) {
+			c.Life, c.Grace = 6*time.Minute, func() time.Duration { return grace }
+		}})
+		w.trust.Delegated = map[participant.DID][]participant.DID{meridian: {dusk}}
+		url := w.origin + listPath
+		w.serve(listPath, says(w.sign(t, dusk, identity.UseIssue, "vc+jwt", with(w.list(url, listSubject(t, statuslist.Bitstring, statuslist.Revocation)), "issuer", dusk))))
+		w.presents(t, w.vc(t, inner("credentialStatus", entry(statuslist.Bitstring, url, 7, statuslist.Revocation))))
+		if _, _, err := w.claims(t); err != nil {
+			t.Fatal(err)
+		}
+		_, document, err := identity.ParseDID(string(dusk))
+		check(t, err)
+		delete(w.documents, document)
+		w.wait(6 * time.Minute)
+		if _, _, err := w.claims(t); (err == nil) != (grace > 0) || err != nil && credential.CodeOf(err) != "credential.status.unavailable" {
+			t.Errorf("grace %v: %v", grace, err)
+		}
+	}
+}
+
+// slow is an office whose server answers when it is told to, and a party whose credential stands in its list.
+func slow(t *testing.T) (o *office, party policy.Party, answer chan struct{}) {
+	t.Helper()
+	answer = make(chan struct{})
+	o = newOffice(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) {
+		c.Fetch = func(ctx context.Context, url, accept string, limit int64) (credential.Fetched, error) {
+			select {
+			case <-answer:
+				return o.fetch(ctx, url, accept, limit)
+			case <-ctx.Done():
+				o.set(func() { o.fetched++ })
+				return credential.Fetched{}, ctx.Err()
+			}
+		}
+	})
+	return o, member(boreal, forever, 7), answer
+}
+
+func TestWhoGivesUpSpoilsNoListForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, party, answer := slow(t)
+		impatient, giveUp := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = o.lists.Stand(impatient, cobaltHosted, "first", party) })
+		synctest.Wait()
+		all.Go(func() {
+			if _, err := o.lists.Stand(t.Context(), cobaltHosted, "second", party); err != nil {
+				t.Errorf("who waited: %v", err)
+			}
+		})
+		synctest.Wait()
+		giveUp()
+		synctest.Wait()
+		close(answer)
+		all.Wait()
+		if o.fetched != 1 {
+			t.Errorf("the list was fetched %d times, want once for both", o.fetched)
+		}
+	})
+}
+
+func TestThatAListTookTooLongIsRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, party, _ := slow(t)
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, ctx := range []context.Context{impatient, t.Context()} {
+			if _, err := o.lists.Stand(ctx, cobaltHosted, "first", party); credential.CodeOf(err) != "credential.status.unavailable" {
+				t.Errorf("got %v", err)
+			}
+		}
+		if o.fetched != 1 {
+			t.Errorf("the list was asked for %d times, want once", o.fetched)
+		}
+	})
 }

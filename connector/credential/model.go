@@ -88,20 +88,23 @@ func (o opened) contextOf() string {
 	return contextV1
 }
 
-// contextsOf reads contexts, of which that of the data model comes first. Where there are none, or it is not among them, informal is what to say of that:
-// by the form of its token it is of the model all the same. That of another model is a fault in any case.
+// contextsOf reads contexts, of which that of the data model comes first. Where there are none, or others stand before it or in its place, informal
+// is what to say of that: by the form of its token it is of the model all the same. The context of the other model among them is a fault in any case.
 func (o opened) contextsOf(raw json.RawMessage, code string) (contexts []string, informal, err error) {
-	wrong := refuse(code, "want the context of its data model first")
+	wrong, other := refuse(code, "want the context of its data model first"), contextV1
+	if o.profile == Profile11 {
+		other = contextV2
+	}
 	if len(raw) == 0 {
 		return []string{o.contextOf()}, wrong, nil
 	}
 	contexts, err = contextsOf(raw)
 	switch {
-	case err != nil || slices.Contains(contexts, contextV1) && slices.Contains(contexts, contextV2):
+	case err != nil:
 		return nil, nil, wrong
 	case contexts[0] == o.contextOf():
 		return contexts, nil, nil
-	case contexts[0] == contextV1 || contexts[0] == contextV2:
+	case slices.Contains(contexts, other):
 		return nil, nil, wrong
 	}
 	return contexts, wrong, nil
@@ -137,19 +140,20 @@ type read struct {
 	informal  error // what it leaves out, although the data model wants it and nothing here rests on it
 }
 
-// formal complains of what is left out, unless that is tolerated: then a subject of the token that is no DID says nothing either.
+// formal complains of what is left out, unless that is tolerated. Then a subject of the token that is no DID of any method says nothing either:
+// whom the credential is about is what it says itself.
 func (r *read) formal(tolerated bool) error {
 	if !tolerated {
 		return r.informal
 	}
-	if _, _, err := identity.ParseDID(r.claims.Subject); err != nil {
+	if !strings.HasPrefix(strings.ToLower(r.claims.Subject), "did:") {
 		r.claims.Subject = ""
 	}
 	return nil
 }
 
-// parse reads a credential's form, of which formal says whether it is whole; the signature is not checked. A claim of the token stands for a member that the credential lacks, in the
-// older model (VC 1.1, section 6.3.1); where both are there the narrower one counts, and names must agree.
+// parse reads a credential's form, of which formal says whether it is whole; the signature is not checked. A claim of the token stands for a
+// member that the credential lacks, in the older model (VC 1.1, section 6.3.1); where both are there the narrower one counts, and names must agree.
 func parse(token string, limit int) (read, error) {
 	var r read
 	var err error
@@ -165,12 +169,15 @@ func parse(token string, limit int) (read, error) {
 	if r.contexts, r.informal, err = r.contextsOf(r.members.Context, codeType); err != nil {
 		return r, err
 	}
-	types, err := texts(r.members.Type)
-	if err != nil || !slices.Contains(types, baseType) || len(types) < 2 {
-		return r, refuse(codeType, "want a %s with a type of its own", baseType)
+	types, err := ijson.Texts(r.members.Type)
+	untyped := refuse(codeType, "want a %s with a type of its own", baseType)
+	if !slices.Contains(types, baseType) && r.informal == nil {
+		r.informal = untyped // by the form of its token it is one all the same
 	}
-	r.types = slices.DeleteFunc(types, func(t string) bool { return t == baseType })
-	if r.subjects = many(r.members.Subject); len(r.subjects) == 0 {
+	if r.types = slices.DeleteFunc(types, func(t string) bool { return t == baseType }); err != nil || len(r.types) == 0 {
+		return r, untyped
+	}
+	if r.subjects = ijson.Many(r.members.Subject); len(r.subjects) == 0 {
 		return r, refuse(codeSubject, "want an object, or a list of them")
 	}
 	if r.id = r.members.ID; r.id == "" {
@@ -292,7 +299,7 @@ func parsePresentation(token string, enveloped bool) (shown, error) {
 	}
 	raw := s.body
 	if s.profile == Profile11 && len(raw) > 0 && raw[0] == '[' {
-		list := many(raw)
+		list := ijson.Many(raw)
 		if len(list) != 1 {
 			return s, refuse(codeVPSyntax, "want one presentation")
 		}
@@ -313,7 +320,7 @@ func parsePresentation(token string, enveloped bool) (shown, error) {
 	if _, s.informal, err = s.contextsOf(m.Context, codeVPType); err != nil {
 		return s, err
 	}
-	if types, err := texts(m.Type); err != nil || !slices.Contains(types, presentationType) {
+	if types, err := ijson.Texts(m.Type); err != nil || !slices.Contains(types, presentationType) {
 		return s, refuse(codeVPType, "want a %s", presentationType)
 	}
 	if len(m.Holder) > 0 {
@@ -326,7 +333,7 @@ func parsePresentation(token string, enveloped bool) (shown, error) {
 	if len(m.Credentials) == 0 {
 		return s, nil // which proves nothing
 	}
-	list := many(m.Credentials)
+	list := ijson.Many(m.Credentials)
 	if len(list) > maxCredentials {
 		return s, refuse(codeCount, "%d credentials", len(list))
 	}
@@ -372,7 +379,7 @@ func envelope(raw json.RawMessage, kind, prefix string) (string, error) {
 	if err := ijson.Bind(raw, &e); err != nil {
 		return "", err
 	}
-	types, err := texts(e.Type)
+	types, err := ijson.Texts(e.Type)
 	token, ok := strings.CutPrefix(e.ID, prefix)
 	if err != nil || !slices.Contains(types, kind) || !ok {
 		return "", fmt.Errorf("want an %s with an id that begins with %s", kind, prefix)
@@ -391,42 +398,11 @@ func outer(token string) (inner string, claims claimSet, header identity.Header,
 	return inner, claims, header, err == nil
 }
 
-// many reads one value or a list of them; nil when there is none. raw has passed ijson.Check.
-func many(raw json.RawMessage) []json.RawMessage {
-	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return nil
-	case raw[0] != '[':
-		return []json.RawMessage{raw}
-	}
-	var out []json.RawMessage
-	if ijson.Bind(raw, &out) != nil {
-		return nil
-	}
-	return out
-}
-
-// texts reads one string or a list of them, none of which is empty.
-func texts(raw json.RawMessage) ([]string, error) {
-	var out []string
-	for _, one := range many(raw) {
-		var s string
-		if err := ijson.Bind(one, &s); err != nil || s == "" {
-			return nil, errors.New("want a text, or a list of them")
-		}
-		out = append(out, s)
-	}
-	if len(out) == 0 {
-		return nil, errors.New("want a text, or a list of them")
-	}
-	return out, nil
-}
-
 // contextsOf reads the contexts that are addresses; those that stand there in full say nothing to a reader of plain JSON. The first must be an
 // address.
 func contextsOf(raw json.RawMessage) ([]string, error) {
 	var out []string
-	for i, one := range many(raw) {
+	for i, one := range ijson.Many(raw) {
 		var s string
 		if err := ijson.Bind(one, &s); err != nil {
 			if i == 0 {

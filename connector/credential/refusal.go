@@ -3,6 +3,8 @@ package credential
 import (
 	"errors"
 	"fmt"
+
+	"github.com/sluice-connector/sluice/connector/identity"
 )
 
 // Refusal is why a caller is not believed: the step of the verification that failed, by a stable code, and what was found there. It is for the
@@ -23,6 +25,14 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 func refuse(code, format string, args ...any) error {
 	return &Refusal{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// unsigned is the refusal of a signature: under the code away when it could not be checked, for that is no forgery.
+func unsigned(code, away string, err error) error {
+	if errors.Is(err, identity.ErrUnchecked) {
+		code = away
+	}
+	return &Refusal{Code: code, Err: err}
 }
 
 // CodeOf returns the code of the step that failed, "" when err is no refusal of this package.
@@ -57,6 +67,7 @@ const (
 	codeJTI       = "presentation.jti"
 	codeVPTime    = "presentation.time"
 	codeVPSigned  = "presentation.signature"
+	codeVPKey     = "presentation.key.unavailable"
 	codeReplayed  = "presentation.replayed"
 	codeMixed     = "presentation.mixed"
 
@@ -66,6 +77,7 @@ const (
 	codeIssuer    = "credential.issuer"
 	codeUntrusted = "credential.untrusted"
 	codeSigned    = "credential.signature"
+	codeKey       = "credential.key.unavailable"
 	codeValidity  = "credential.validity"
 	codeEarly     = "credential.early"
 	codeExpired   = "credential.expired"
@@ -114,6 +126,7 @@ var steps = []Step{
 	{codeJTI, "the presentation has no id, or one of more than 255 characters"},
 	{codeVPTime, "the presentation is not valid now, lives longer than 10 minutes, or does not say so"},
 	{codeVPSigned, "the presentation's signature does not fit a key that the caller's DID document lists under authentication"},
+	{codeVPKey, "the presentation's signature could not be checked: the caller's DID document could not be had, or too much was being checked"},
 	{codeReplayed, "the presentation was shown before"},
 	{codeMixed, "credentials of two data models in one presentation"},
 	{codeSyntax, "a credential is no compact JWS of ES256 or EdDSA with one credential inside, or a name stands in it twice"},
@@ -122,6 +135,7 @@ var steps = []Step{
 	{codeIssuer, "a credential has no issuer, or two different ones"},
 	{codeUntrusted, "a credential's issuer is trusted for none of its types"},
 	{codeSigned, "a credential's signature does not fit a key that its issuer's DID document lists under assertionMethod"},
+	{codeKey, "a credential's signature could not be checked: its issuer's DID document could not be had, or too much was being checked"},
 	{codeValidity, "a credential does not say from when until when it is valid, or not as a date"},
 	{codeEarly, "a credential is not valid yet"},
 	{codeExpired, "a credential has expired"},
@@ -129,7 +143,7 @@ var steps = []Step{
 	{codeHolder, "a credential was issued to somebody else"},
 	{codeStatusType, "a credential's status is of a type that is not known"},
 	{codeStatusEntry, "a credential's status entry is malformed: its index, its list or its purpose"},
-	{codeStatusFetch, "a status list could not be fetched, and its grace, if it has one, is over"},
+	{codeStatusFetch, "a status list, or the key that signed it, could not be fetched, and its grace, if it has one, is over"},
 	{codeStatusSyntax, "a status list is not signed, not of the kind that the credential says, malformed, too large or compressed too much"},
 	{codeStatusKid, "a status list's key id is not of its issuer's DID"},
 	{codeStatusIssuer, "a status list is not of the credential's issuer, nor of one that the trust settings let it delegate to"},
@@ -144,7 +158,7 @@ var steps = []Step{
 	{codeSuspended, "a credential is suspended"},
 	{codeStatusSet, "a credential's status is set for a purpose that is not known, which counts as invalid"},
 	{codeSchemaType, "a credential's schema is of a type that is not known, or has no id"},
-	{codeSchemaUnknown, "a credential's schema is neither bundled nor on the list of those that may be fetched"},
+	{codeSchemaUnknown, "a credential's schema is not on the list of those that may be fetched"},
 	{codeSchemaFetch, "a credential's schema could not be fetched"},
 	{codeSchemaSyntax, "a credential's schema is no JSON schema, or refers to another document"},
 	{codeSchemaViolated, "a credential does not keep to its schema"},

@@ -517,14 +517,14 @@ func TestEachStepRefuses(t *testing.T) {
 	if _, types, err := w.claims(t); err != nil || len(types) != 1 {
 		t.Fatalf("the presentation that the others are made from: %v, %v", types, err)
 	}
-	w.verifier.Forget(boreal)
+	w.verifier.ForgetAll()
 	w.shows(w.vp2(t, w.vc2(t, goodVC2())))
 	if _, types, err := w.claims(t); err != nil || len(types) != 1 {
 		t.Fatalf("the one of version 2.0: %v, %v", types, err)
 	}
 	for _, table := range [][]attempt{presentations, credentials, statuses, schemas} {
 		for _, a := range table {
-			w.verifier.Forget(boreal)
+			w.verifier.ForgetAll()
 			w.shows(a.show(t, w)...)
 			w.refused(t, a.name, a.code)
 		}
@@ -532,7 +532,8 @@ func TestEachStepRefuses(t *testing.T) {
 }
 
 // What is refused elsewhere than in the tables.
-var elsewhere = []string{"token.access", "presentation.query", "presentation.profile", "scope.unsatisfied", "verification.budget", "credential.status.outdated"}
+var elsewhere = []string{"token.access", "presentation.query", "presentation.profile", "scope.unsatisfied", "verification.budget", "credential.status.outdated",
+	"presentation.key.unavailable", "credential.key.unavailable"}
 
 func TestEveryStepIsProvokedAndSaysWhatItMeans(t *testing.T) {
 	t.Parallel()

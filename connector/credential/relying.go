@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -33,7 +34,13 @@ func upTo(end time.Time, places []place) []place {
 	return out
 }
 
-// Stand returns what a party proved before, less the credentials that are revoked or suspended by lists that may be relied upon now. From then on
+// believes reports whether the issuer of a credential that was believed before may issue its type now.
+func (l *Lists) believes(c policy.Credential) bool {
+	return l.cfg.Trust.Trusts(participant.DID(c.Issuer), c.Type)
+}
+
+// Stand returns what a party proved before, less the credentials whose issuers may not issue them any more, and those that are revoked or suspended by
+// lists that may be relied upon now. From then on
 // the process of that name depends on the rest: when one of them is lost, OnRevoked says so. When a list cannot be had, beyond any grace, the error is
 // of kind Unavailable: nobody may rely on what cannot be confirmed.
 func (l *Lists) Stand(ctx context.Context, local participant.Participant, process string, party policy.Party) (policy.Party, error) {
@@ -57,6 +64,9 @@ func (l *Lists) standing(ctx context.Context, party policy.Party) (policy.Party,
 	out := policy.Party{DID: party.DID}
 	var all []place
 	for _, c := range party.Credentials {
+		if !l.believes(c) {
+			continue // and nobody is asked on its account
+		}
 		places := placesIn(c)
 		lost := false
 		for _, at := range places {
@@ -74,14 +84,20 @@ func (l *Lists) standing(ctx context.Context, party policy.Party) (policy.Party,
 	return out, all, nil
 }
 
-// Rely makes a process depend on all that a party proved, without a look at anything but what is at hand. It returns the code of the first credential
-// that is seen there to be lost, "" when none is: then OnRevoked says so as soon as one is.
+// Rely makes a process depend on all that a party proved, without a look at anything but what is at hand. It returns the code of a credential
+// that is seen there to be lost, "" when none is: then OnRevoked says so as soon as one is by its lists. That an issuer is not believed any more is
+// said by who calls this again.
 func (l *Lists) Rely(local participant.Participant, process string, party policy.Party) string {
 	var all []place
+	code := ""
 	for _, c := range party.Credentials {
+		if !l.believes(c) {
+			code = codeUntrusted
+			continue
+		}
 		all = append(all, placesIn(c)...)
 	}
-	return l.watch(process, pair{local.DID, participant.DID(party.DID)}, all)
+	return cmp.Or(code, l.watch(process, pair{local.DID, participant.DID(party.DID)}, all))
 }
 
 // Leave ends what a process depends on.

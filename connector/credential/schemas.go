@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +28,7 @@ const (
 
 // SchemasConfig carries what Schemas is made of. Now, Calls and Fetch are required.
 type SchemasConfig struct {
-	Bundled map[string][]byte // by URL: never fetched
-	// Allow lists what may be fetched besides: exact URLs, and those that end in a slash stand for what lies below them.
+	// Allow lists what may be fetched: exact URLs, and those that end in a slash stand for what lies below them.
 	Allow []string
 	Fetch Fetch
 	Calls *Calls
@@ -51,25 +49,17 @@ type compiled struct {
 	schema  *jsonschema.Schema
 	whole   bool // it is about the credential, not about its subject
 	err     error
-	expires time.Time // zero: never
+	expires time.Time
 }
 
-// NewSchemas compiles what is bundled.
-func NewSchemas(cfg SchemasConfig) (*Schemas, error) {
-	s := &Schemas{cfg: cfg, known: map[string]compiled{}}
-	for _, url := range slices.Sorted(maps.Keys(cfg.Bundled)) {
-		c := compileSchema(url, cfg.Bundled[url])
-		if c.err != nil {
-			return nil, fmt.Errorf("schema %s: %w", url, c.err)
-		}
-		s.known[url] = c
-	}
-	return s, nil
+// NewSchemas returns Schemas.
+func NewSchemas(cfg SchemasConfig) *Schemas {
+	return &Schemas{cfg: cfg, known: map[string]compiled{}}
 }
 
 // check holds a credential to every schema that it names.
 func (s *Schemas) check(ctx context.Context, r read) error {
-	list := many(r.members.Schema)
+	list := ijson.Many(r.members.Schema)
 	if len(list) > maxPerVC {
 		return refuse(codeSchemaType, "%d schemas", len(list))
 	}
@@ -161,19 +151,17 @@ func (s *Schemas) cached(url string) (compiled, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.known[url]
-	return c, ok && (c.expires.IsZero() || now.Before(c.expires))
+	return c, ok && now.Before(c.expires)
 }
 
 func (s *Schemas) keep(url string, c compiled) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for other, old := range s.known {
-		if len(s.known) < maxSchemas+len(s.cfg.Bundled) {
+	for other := range s.known {
+		if len(s.known) < maxSchemas {
 			break
 		}
-		if !old.expires.IsZero() {
-			delete(s.known, other)
-		}
+		delete(s.known, other)
 	}
 	s.known[url] = c
 }

@@ -47,6 +47,9 @@ const (
 	lookalike participant.DID = "did:web:meridian-example:meridian"
 )
 
+// aliases are those of the tests' ecosystem.
+var aliases = credential.Aliases{"org.eclipse.tractusx.vc.type"}
+
 var scopes = []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read", "org.eclipse.tractusx.vc.type:BpnCredential:read"}
 
 // world is companies that know each other's documents; the verifier is told what the credential service answers, and finds status lists and
@@ -143,7 +146,6 @@ func says(body string) http.HandlerFunc {
 type change struct {
 	lists    func(*credential.ListsConfig)
 	verifier func(*credential.VerifierConfig)
-	schemas  map[string]string
 }
 
 func setup(t *testing.T) *world {
@@ -187,7 +189,8 @@ func setupWith(t *testing.T, c change) *world {
 		}
 		return doc, nil
 	}), w.clock)
-	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }, Replay: store, Now: w.clock, Rand: rand.Reader}
+	w.holder = &credential.Holder{Wallet: w, Keys: func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil },
+		Aliases: func(participant.Participant) credential.Aliases { return aliases }, Replay: store, Now: w.clock, Rand: rand.Reader}
 	w.trust = &trustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}, "BpnCredential": {meridian}, "DismantlerCredential": {dusk}}}
 	tokens := identity.NewVerifier(resolver, store, w.clock)
 	fetch := dcphttp.Fetcher(client)
@@ -201,13 +204,8 @@ func setupWith(t *testing.T, c change) *world {
 		defer w.mu.Unlock()
 		w.revoked = append(w.revoked, fmt.Sprint(local, " ", peer, " ", reason))
 	})
-	bundled := map[string][]byte{}
-	for url, text := range c.schemas {
-		bundled[url] = []byte(text)
-	}
-	schemas, err := credential.NewSchemas(credential.SchemasConfig{Bundled: bundled, Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
-	check(t, err)
-	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes },
+	schemas := credential.NewSchemas(credential.SchemasConfig{Allow: []string{w.origin + "/schema/", w.origin + "/one.json"}, Fetch: fetch, Calls: w.calls, Now: w.clock})
+	cfg := credential.VerifierConfig{Querier: w, Tokens: tokens, Trust: w.trust, Lists: w.lists, Schemas: schemas, Calls: w.calls, Scopes: func() []string { return scopes }, Aliases: aliases,
 		BPN:    []credential.Claim{{Credential: "BpnCredential", Claim: "bpn"}, {Credential: "MembershipCredential", Claim: "holderIdentifier"}},
 		Wallet: w, Remember: credential.CacheLife, Now: w.clock, Log: log}
 	if c.verifier != nil {
@@ -216,6 +214,14 @@ func setupWith(t *testing.T, c change) *world {
 	w.verifier, err = credential.NewVerifier(cfg)
 	check(t, err)
 	return w
+}
+
+// made is how many calls of all kinds were made.
+func (w *world) made() (n int64) {
+	for _, some := range w.calls.Counts() {
+		n += some
+	}
+	return n
 }
 
 func check(t testing.TB, err error) {

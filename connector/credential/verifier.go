@@ -54,14 +54,15 @@ type VerifierConfig struct {
 	Schemas  *Schemas
 	Calls    *Calls
 	Scopes   func() []string // what every caller is asked for, read anew each time
+	Aliases  Aliases         // that scopes are written with
 	Required []string        // scopes of which every caller must show a credential, or be a stranger; may be empty: then policies judge what is missing
 	BPN      []Claim
 	Wallet   Wallet
 	// Envelope opens presentations of version 2.0 that come in a second envelope, and then does without an audience and an end where neither
 	// layer names one: they are believed because they were fetched from the caller's own credential service just now.
 	Envelope bool
-	// Informal are holders and issuers who may leave out what the data models want and nothing rests on: contexts, and a subject of the token
-	// that is a DID. May be nil.
+	// Informal are holders and issuers who may leave out what the data models want and nothing rests on: contexts, the type that every
+	// credential has, and a subject of the token that is a DID. May be nil.
 	Informal map[participant.DID]bool
 	// Remember is how long what a peer has proven is remembered at most, 0 to CacheLife. 0: not at all, and nor is a failure; for a kit that
 	// plays many parts under one name.
@@ -104,7 +105,7 @@ type proven struct {
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	v := &Verifier{cfg: cfg, cache: map[pair]cached{}}
 	for _, s := range cfg.Required {
-		scope, err := ParseScope(s)
+		scope, err := cfg.Aliases.Parse(s)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", s, err)
 		}
@@ -262,17 +263,6 @@ func (v *Verifier) pardon() {
 	}
 }
 
-// Forget drops what is cached of a peer: its key or a credential was revoked.
-func (v *Verifier) Forget(peer participant.DID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for k := range v.cache {
-		if k.peer == peer {
-			delete(v.cache, k)
-		}
-	}
-}
-
 // ForgetAll drops everything that is cached, and what is being verified at the moment: whom we trust has changed.
 func (v *Verifier) ForgetAll() {
 	v.mu.Lock()
@@ -398,7 +388,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		}
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, p.header.KeyID, token, identity.Authentication); err != nil {
-		return p, time.Time{}, &Refusal{Code: codeVPSigned, Err: err}
+		return p, time.Time{}, unsigned(codeVPSigned, codeVPKey, err)
 	}
 	if loose {
 		return p, time.Time{}, nil
@@ -424,7 +414,7 @@ func (v *Verifier) unwrap(ctx context.Context, peer participant.Peer, header ide
 		return refuse(codeVPIssuer, "the envelope is of %.200q", claims.Issuer)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, peer.DID, header.KeyID, token, identity.Authentication); err != nil {
-		return &Refusal{Code: codeVPSigned, Err: err}
+		return unsigned(codeVPSigned, codeVPKey, err)
 	}
 	return nil
 }
@@ -494,7 +484,7 @@ func (v *Verifier) credential(ctx context.Context, local participant.Participant
 		return out, refuse(codeUntrusted, "%s may not issue %q", r.issuer, r.types)
 	}
 	if err := v.cfg.Tokens.Signature(ctx, r.issuer, r.header.KeyID, token, identity.AssertionMethod); err != nil {
-		return out, &Refusal{Code: codeSigned, Err: err}
+		return out, unsigned(codeSigned, codeKey, err)
 	}
 	if err := v.signed(ctx, &out, r, holder); err != nil {
 		v.tell(ctx, local, holder, err)

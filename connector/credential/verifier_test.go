@@ -26,7 +26,7 @@ func TestACredentialCountsForTheTypesThatItsIssuerMayIssue(t *testing.T) {
 		{[]string{"DismantlerCredential", "MembershipCredential", "VerifiableCredential"}, []string{"MembershipCredential"}},
 		{[]string{"VerifiableCredential", "MembershipCredential", "BpnCredential", "BpnCredential"}, []string{"BpnCredential", "MembershipCredential"}},
 	} {
-		w.verifier.Forget(boreal)
+		w.verifier.ForgetAll()
 		w.presents(t, w.vc(t, inner("type", tt.types)))
 		if _, types, err := w.claims(t); err != nil || !slices.Equal(types, tt.want) {
 			t.Errorf("%v proves %v, %v", tt.types, types, err)
@@ -64,7 +64,7 @@ func TestEveryRequiredScopeMustBeSatisfied(t *testing.T) {
 			return []string{w.vp(t, w.vc(t, goodVC()), w.vc(t, inner("type", []string{"VerifiableCredential", "BpnCredential"})))}
 		}, ""},
 	} {
-		w.verifier.Forget(boreal)
+		w.verifier.ForgetAll()
 		w.shows(tt.show()...)
 		if _, _, err := w.claims(t); credential.CodeOf(err) != tt.want {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
@@ -213,7 +213,7 @@ func TestTheSecondExchangeOfAPairMakesNoCallAtAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if more := w.calls.Total() - 5; more != 0 {
+	if more := w.made() - 5; more != 0 {
 		t.Errorf("a hundred more exchanges made %d calls", more)
 	}
 }
@@ -229,7 +229,7 @@ func TestOneRequestCausesABoundedNumberOfCalls(t *testing.T) {
 	}
 	w.presents(t, vcs...)
 	w.refused(t, "25 lists", "verification.budget")
-	if n := w.calls.Total(); n != credential.MaxCalls {
+	if n := w.made(); n != credential.MaxCalls {
 		t.Errorf("it made %d calls, want %d", n, credential.MaxCalls)
 	}
 	// A second try finds what the first one fetched.
@@ -334,14 +334,171 @@ func TestASecondEnvelopeIsOpenedWhereTheSettingsSaySo(t *testing.T) {
 	}
 }
 
+const (
+	firstModel  = "https://www.w3.org/2018/credentials/v1"
+	secondModel = "https://www.w3.org/ns/credentials/v2"
+	furtherOne  = "https://boreal.example/contexts/v1"
+)
+
+// bodyOf is a presentation of version 1.1 around a good credential, with these contexts or none.
+func bodyOf(contexts any) func(*testing.T, *world) []string {
+	return one(func(t *testing.T, w *world) string {
+		claims := w.goodVP(w.vc(t, goodVC()))
+		return w.sign(t, boreal, identity.UseToken, "JWT", with(claims, "vp", with(claims["vp"].(members), "@context", contexts)))
+	})
+}
+
+// nameless is a good credential whose token names a subject that is no DID.
+func nameless() members { return with(goodVC(), "sub", "e0b9c1f2-6a35-4a8e-9c55-3f0f6f0d6b51") }
+
+// What may be left out by who is named for it, and the step at which everybody else is refused for it.
+var leftOut = []attempt{
+	{"a presentation without contexts", "presentation.type", bodyOf(nil)},
+	{"a presentation with its model's context in the second place", "presentation.type", bodyOf([]string{furtherOne, firstModel})},
+	{"a presentation with another context than its model's", "presentation.type", bodyOf(furtherOne)},
+	{"a presentation of version 2.0 without contexts", "presentation.type", vp20("@context", nil)},
+	{"a credential without contexts", "credential.type", inVP(inner("@context", nil))},
+	{"a credential with its model's context in the second place", "credential.type", inVP(inner("@context", []string{furtherOne, firstModel}))},
+	{"a credential of version 2.0 without contexts", "credential.type", inVP2(with(goodVC2(), "@context", nil))},
+	{"a credential that does not say that it is one", "credential.type", inVP(inner("type", []string{"MembershipCredential"}))},
+	{"a credential of version 2.0 that does not say that it is one", "credential.type", inVP2(with(goodVC2(), "type", "MembershipCredential"))},
+	{"a token whose subject is no DID", "credential.subject", inVP(nameless())},
+}
+
+func TestWhoIsInformalMayLeaveOutForm(t *testing.T) {
+	t.Parallel()
+	for name, informal := range map[string]map[participant.DID]bool{"nobody": nil, "the holder and the issuer": {boreal: true, meridian: true},
+		"others": {dusk: true, cobalt: true, lookalike: true, boreal: false}} {
+		w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) { c.Informal = informal }})
+		for _, a := range leftOut {
+			w.verifier.ForgetAll()
+			w.shows(a.show(t, w)...)
+			if !informal[boreal] {
+				w.refused(t, name+": "+a.name, a.code)
+				continue
+			}
+			party, err := w.party(t, caller)
+			if err != nil || len(party.Credentials) != 1 || party.Credentials[0].Type != "MembershipCredential" || party.Credentials[0].Subject["id"] != string(boreal) {
+				t.Errorf("%s: %s: proven %+v, %v", name, a.name, party.Credentials, err)
+			}
+		}
+	}
+}
+
+func TestAHolderIsNotInformalForItsIssuerNorAnIssuerForItsHolder(t *testing.T) {
+	t.Parallel()
+	for name, informal := range map[string]participant.DID{"presentation": boreal, "credential": meridian} {
+		w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) { c.Informal = map[participant.DID]bool{informal: true} }})
+		for _, a := range leftOut {
+			w.verifier.ForgetAll()
+			w.shows(a.show(t, w)...)
+			if !strings.HasPrefix(a.code, name) {
+				w.refused(t, a.name, a.code)
+			} else if _, types, err := w.claims(t); err != nil || len(types) != 1 {
+				t.Errorf("%s of %s: proven %v, %v", a.name, informal, types, err)
+			}
+		}
+	}
+}
+
+// What everything rests on is asked of who is informal as of everybody.
+func TestWhoIsInformalIsRefusedForAllElse(t *testing.T) {
+	t.Parallel()
+	w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) {
+		c.Informal = map[participant.DID]bool{meridian: true, boreal: true, cobalt: true, dusk: true, lookalike: true}
+	}})
+	sparse := func() members {
+		return with(with(nameless(), "vc", with(with(goodInner(), "@context", nil), "type", "MembershipCredential")), "jti", nil)
+	}
+	w.presents(t, w.vc(t, sparse()))
+	if _, types, err := w.claims(t); err != nil || len(types) != 1 {
+		t.Fatalf("the credential that the others are made from: %v, %v", types, err)
+	}
+	of := func(name string, value any) func(*testing.T, *world) []string {
+		return inVP(with(sparse(), "vc", with(sparse()["vc"].(members), name, value)))
+	}
+	for _, a := range []attempt{
+		{"a presentation with the other model's context in the second place", "presentation.type", bodyOf([]string{furtherOne, secondModel})},
+		{"a presentation with both models' contexts behind another", "presentation.type", bodyOf([]string{furtherOne, firstModel, secondModel})},
+		{"a presentation of nothing for contexts", "presentation.type", bodyOf([]string{})},
+		{"a presentation whose first context is written out", "presentation.type", bodyOf([]any{members{}, firstModel})},
+		{"a presentation of version 2.0 with the other model's context behind another", "presentation.type", vp20("@context", []string{furtherOne, firstModel})},
+		{"a credential with the other model's context in the second place", "credential.type", inVP(inner("@context", []string{furtherOne, secondModel}))},
+		{"a credential of version 2.0 with the other model's context behind another", "credential.type", inVP2(with(goodVC2(), "@context", []string{furtherOne, firstModel}))},
+		{"a credential without a type of its own", "credential.type", of("type", "VerifiableCredential")},
+		{"a credential without types", "credential.type", of("type", []string{})},
+		{"a credential whose type is no text", "credential.type", of("type", []any{"MembershipCredential", 7})},
+		{"a presentation of another type", "presentation.type", vp11("vp", members{"type": "MembershipCredential"})},
+		{"a token about somebody else", "credential.subject", inVP(with(sparse(), "sub", dusk))},
+		{"a token about a DID of another method", "credential.subject", inVP(with(sparse(), "sub", "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"))},
+		{"a token about a DID in another spelling", "credential.subject", inVP(with(sparse(), "sub", "DID:web:dusk.example:dusk"))},
+		{"a token about nobody, and a credential too", "credential.subject", of("credentialSubject", members{"memberOf": "Meridian"})},
+		{"a credential about somebody else", "credential.holder", of("credentialSubject", members{"id": dusk})},
+		{"a credential about two", "credential.subject", of("credentialSubject", []any{members{"id": dusk}, members{"id": boreal}})},
+		{"a credential of a type that its issuer may not issue", "credential.untrusted", of("type", []string{"VerifiableCredential", "DismantlerCredential"})},
+		{"a credential that has expired", "credential.expired", of("expirationDate", now.Format(time.RFC3339))},
+		{"a credential without end", "credential.validity", inVP(with(with(sparse(), "exp", nil), "vc", with(sparse()["vc"].(members), "expirationDate", nil)))},
+		{"a credential from the future", "credential.early", of("issuanceDate", now.Add(time.Hour).Format(time.RFC3339))},
+		{"a credential in another's name", "credential.kid", one(func(t *testing.T, w *world) string {
+			return w.vp(t, w.sign(t, dusk, identity.UseIssue, "JWT", sparse()))
+		})},
+		{"a forged credential", "credential.signature", one(func(t *testing.T, w *world) string {
+			return w.vp(t, w.forge(t, dusk, identity.UseIssue, members{"alg": "ES256", "kid": w.kid(meridian, identity.UseIssue)}, sparse()))
+		})},
+		{"a credential signed with a key for tokens, where the document tells them apart", "credential.signature", one(func(t *testing.T, w *world) string {
+			return w.vp(t, w.sign(t, meridian, identity.UseToken, "JWT", sparse()))
+		})},
+		{"a credential of the other model", "presentation.mixed", one(func(t *testing.T, w *world) string { return w.vp(t, w.vc2(t, with(goodVC2(), "@context", nil))) })},
+		{"a presentation for somebody else", "presentation.audience", vp11("aud", dusk)},
+		{"a presentation of somebody else", "presentation.issuer", one(func(t *testing.T, w *world) string {
+			return w.sign(t, dusk, identity.UseToken, "JWT", with(with(w.goodVP(w.vc(t, sparse())), "iss", dusk), "sub", dusk))
+		})},
+		{"a presentation about no DID", "presentation.holder", vp11("sub", "e0b9c1f2-6a35-4a8e-9c55-3f0f6f0d6b51")},
+		{"a presentation without id", "presentation.jti", vp11("jti", nil)},
+		{"a presentation that has expired", "presentation.time", vp11("exp", now.Unix()-30)},
+		{"a presentation signed with a foreign key", "presentation.signature", one(func(t *testing.T, w *world) string {
+			return w.forge(t, dusk, identity.UseToken, members{"alg": "ES256", "kid": w.kid(boreal, identity.UseToken)}, w.goodVP(w.vc(t, sparse())))
+		})},
+		{"the same presentation twice", "presentation.replayed", func(t *testing.T, w *world) []string {
+			same := w.vp(t, w.vc(t, sparse()))
+			return []string{same, same}
+		}},
+		{"a credential that was revoked", "credential.status.revoked", listed(statuslist.List2021, nil, 7)},
+		{"a status list without contexts", "credential.status.syntax", listed(statuslist.Bitstring, func(_ *world, m members) members { return with(m, "@context", nil) })},
+		{"a status list with other contexts", "credential.status.syntax", listed(statuslist.List2021, func(_ *world, m members) members {
+			return with(m, "vc", with(m["vc"].(members), "@context", []string{furtherOne, firstModel}))
+		})},
+	} {
+		w.verifier.ForgetAll()
+		w.shows(a.show(t, w)...)
+		w.refused(t, a.name, a.code)
+	}
+}
+
+func TestAWalletTakesWhatItsInformalIssuerLeavesOut(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, claims := range []members{inner("@context", nil), inner("@context", []string{furtherOne, firstModel}), inner("type", "MembershipCredential"), nameless()} {
+		token := w.vc(t, claims)
+		if _, err := credential.Read(token, boreal, map[participant.DID]bool{boreal: true, dusk: true}); err == nil {
+			t.Errorf("%v: taken of who is not named", claims)
+		}
+		stored, err := credential.Read(token, boreal, map[participant.DID]bool{meridian: true})
+		if err != nil || stored.Fact.Subject["id"] != string(boreal) || stored.Token != token {
+			t.Errorf("%v: %+v, %v", claims, stored, err)
+		}
+		if _, err := credential.Read(token, dusk, map[participant.DID]bool{meridian: true}); err == nil {
+			t.Errorf("%v: taken by who it is not about", claims)
+		}
+	}
+}
+
 func TestASchemaIsOfTheSubjectOrOfTheWhole(t *testing.T) {
 	t.Parallel()
-	const bundled = "https://schemas.example/membership.json"
-	w := setupWith(t, change{schemas: map[string]string{bundled: `{"required":["memberOf"],"properties":{"memberOf":{"type":"string"}}}`}})
+	w := setup(t)
 	w.serve("/one.json", says(`{"$schema":"http://json-schema.org/draft-04/schema#","type":"object","required":["id","memberOf"]}`))
 	w.serve("/schema/v1/whole.json", says(`{"$schema":"https://json-schema.org/draft/2020-12/schema","required":["issuer","credentialSubject"],"properties":{"credentialSubject":{"$ref":"#/$defs/s"}},"$defs":{"s":{"required":["memberOf"]}}}`))
 	for _, tt := range []struct{ name, id, kind string }{
-		{"one that is bundled", bundled, "JsonSchema"},
 		{"one of draft 4 that may be fetched", w.origin + "/one.json", "JsonSchemaValidator2018"},
 		{"one of draft 2020-12 about the whole, below what may be fetched", w.origin + "/schema/v1/whole.json", "JsonSchema"},
 	} {
@@ -355,9 +512,6 @@ func TestASchemaIsOfTheSubjectOrOfTheWhole(t *testing.T) {
 	}
 	if n := w.calls.Counts()[credential.CallSchema]; n != 2 {
 		t.Errorf("%d schemas were fetched, want each once", n)
-	}
-	if _, err := credential.NewSchemas(credential.SchemasConfig{Bundled: map[string][]byte{bundled: []byte(`{"$ref":"https://other.example/x.json"}`)}}); err == nil {
-		t.Error("a bundle that refers to elsewhere was taken")
 	}
 }
 
@@ -436,6 +590,40 @@ func TestARefusalIsToldWhenATrustedIssuerSignedWhatWasShown(t *testing.T) {
 		}
 		if !slices.Equal(codes, step.want) {
 			t.Errorf("%s: told %v, want %v", step.name, codes, step.want)
+		}
+	}
+}
+
+// Whose key cannot be looked up is believed nothing, and is no forger.
+func TestAKeyThatCannotBeLookedUpIsNoForgery(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		away participant.DID
+		code string
+	}{
+		{"the caller's", boreal, "presentation.key.unavailable"},
+		{"the issuer's", meridian, "credential.key.unavailable"},
+	} {
+		var told []string
+		w := setupWith(t, change{verifier: func(c *credential.VerifierConfig) {
+			c.Refused = func(_ context.Context, _ participant.Participant, _ participant.DID, code string) {
+				told = append(told, code)
+			}
+		}})
+		w.presents(t, w.vc(t, goodVC()))
+		_, url, err := identity.ParseDID(string(tt.away))
+		check(t, err)
+		document := w.documents[url]
+		delete(w.documents, url)
+		w.refused(t, tt.name, tt.code)
+		if len(told) > 0 {
+			t.Errorf("%s: it is on record as %q", tt.name, told)
+		}
+		w.documents[url] = document
+		w.wait(10 * time.Second)
+		if _, types, err := w.claims(t); err != nil || len(types) != 1 {
+			t.Errorf("%s, once it is back: %v, %v", tt.name, types, err)
 		}
 	}
 }

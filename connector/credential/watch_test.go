@@ -381,7 +381,9 @@ func TestALyingListChangesNothing(t *testing.T) {
 func TestAnIssuerThatIsAwayRefusesAtTheEndOfTheListsLifeAndItsGrace(t *testing.T) {
 	for _, grace := range []time.Duration{0, 10 * time.Minute} {
 		t.Run(grace.String(), func(t *testing.T) {
-			bubble(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) { c.Grace = func() time.Duration { return grace } }, func(t *testing.T, o *office) {
+			bubble(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) {
+				c.Grace = func() time.Duration { return grace }
+			}, func(t *testing.T, o *office) {
 				party := member(boreal, forever, 7)
 				if o.stands("a", party) != 1 {
 					t.Fatal("it does not stand to begin with")

@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,8 +38,12 @@ type Document struct {
 	keys       map[string]any                   // by absolute id; nil is one that cannot be used
 	uses       map[Relationship]map[string]bool // which relationships list which keys
 	declared   map[Relationship]bool
-	undeclared bool // an operator takes the keys of a document that lists no relationship for every purpose
+	silent     bool // it lists no relationship at all, not even one that is asked for nowhere
+	undeclared bool // an operator takes the keys of a silent document for every purpose
 }
+
+// KeyIDs lists the absolute ids of all keys that the document has, those of kinds that are not used here included.
+func (d *Document) KeyIDs() []string { return slices.Sorted(maps.Keys(d.keys)) }
 
 // Key returns the key of the absolute id if the relationship lists it.
 func (d *Document) Key(kid string, r Relationship) (any, error) {
@@ -49,7 +54,7 @@ func (d *Document) Key(kid string, r Relationship) (any, error) {
 	if r == AssertionMethod && !d.declared[r] {
 		return key, nil // optional by the profile: a document without it lets every key assert
 	}
-	if d.undeclared && len(d.uses[Authentication])+len(d.uses[AssertionMethod])+len(d.uses[CapabilityInvocation]) == 0 {
+	if d.undeclared && d.silent {
 		return key, nil
 	}
 	if !d.uses[r][kid] {
@@ -119,6 +124,8 @@ func ParseDocument(did participant.DID, data []byte) (*Document, error) {
 		Authentication       []json.RawMessage `json:"authentication"`
 		AssertionMethod      []json.RawMessage `json:"assertionMethod"`
 		CapabilityInvocation []json.RawMessage `json:"capabilityInvocation"`
+		CapabilityDelegation json.RawMessage   `json:"capabilityDelegation"`
+		KeyAgreement         json.RawMessage   `json:"keyAgreement"`
 		Service              []json.RawMessage `json:"service"`
 	}
 	if err := ijson.Unmarshal(data, lim, &w); err != nil {
@@ -127,7 +134,8 @@ func ParseDocument(did participant.DID, data []byte) (*Document, error) {
 	if w.ID != string(did) {
 		return nil, fmt.Errorf("DID document: its id is not the DID that was asked for")
 	}
-	d := &Document{ID: did, keys: map[string]any{}, uses: map[Relationship]map[string]bool{}, declared: map[Relationship]bool{}}
+	d := &Document{ID: did, keys: map[string]any{}, uses: map[Relationship]map[string]bool{}, declared: map[Relationship]bool{},
+		silent: len(w.Authentication)+len(w.AssertionMethod)+len(w.CapabilityInvocation)+len(w.CapabilityDelegation)+len(w.KeyAgreement) == 0}
 	for _, raw := range w.VerificationMethod {
 		if _, err := d.method(raw); err != nil {
 			return nil, err

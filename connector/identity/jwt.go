@@ -18,6 +18,9 @@ import (
 var (
 	ErrSyntax     = errors.New("token.syntax")
 	ErrUnknownKey = errors.New("token.key-unknown")
+	// ErrUnchecked tells that nobody knows whether a signature is good: the document with its key could not be had, or it was not its turn in time. It
+	// is not to be believed, and it is no forgery.
+	ErrUnchecked = errors.New("token.unchecked")
 )
 
 // Header is the protected header of a token.

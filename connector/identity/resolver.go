@@ -62,6 +62,7 @@ type resolved struct {
 	at      time.Time
 	expires time.Time
 	looked  time.Time // when a document was last fetched although one was kept
+	missed  error     // what came of that, when its host did not answer
 	known   bool      // a document was found once
 }
 
@@ -111,7 +112,11 @@ func (r *Resolver) cached(did participant.DID, fresh bool) (resolved, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	got, ok := r.cache[did]
-	return got, ok && now.Before(got.expires) && !(fresh && now.Sub(got.at) >= young && now.Sub(got.looked) >= badLife)
+	ok = ok && now.Before(got.expires) && !(fresh && now.Sub(got.at) >= young && now.Sub(got.looked) >= badLife)
+	if ok && fresh && got.missed != nil {
+		got.doc, got.err = nil, got.missed // what is kept is not what was asked for
+	}
+	return got, ok
 }
 
 // Forget drops what is known of the DID, because something in it is no longer true. Fetches that are under way do not bring it back.
@@ -238,9 +243,9 @@ func (r *Resolver) keep(did participant.DID, h *host, got, before resolved, answ
 	got.known = got.known || got.err == nil
 	got.at, got.expires = now, now.Add(life)
 	if !answered && before.doc != nil && now.Before(before.expires) {
-		looked := got.looked
+		looked, missed := got.looked, got.err
 		got = before
-		got.looked = looked
+		got.looked, got.missed = looked, missed
 	}
 	if epoch != r.epoch {
 		return

@@ -92,6 +92,38 @@ func (v Vault) secret(local participant.Participant, name Secret) ([]byte, error
 	return keys.Secret(name)
 }
 
+// ErrSealed tells that bytes were not encrypted by this key for this place, or have changed.
+var ErrSealed = errors.New("not ours, or changed")
+
+// Encrypt encrypts with a key of 32 bytes and binds: Decrypt gives plain back with the same bind only.
+func Encrypt(rand io.Reader, key, plain, bind []byte) ([]byte, error) {
+	aead, err := aead(key)
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, aead.NonceSize())
+	if _, err := io.ReadFull(rand, nonce); err != nil {
+		return nil, err
+	}
+	return aead.Seal(nonce, nonce, plain, bind), nil
+}
+
+// Decrypt decrypts what Encrypt encrypted, or returns ErrSealed.
+func Decrypt(key, sealed, bind []byte) ([]byte, error) {
+	aead, err := aead(key)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) < aead.NonceSize() {
+		return nil, ErrSealed
+	}
+	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], bind)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return plain, nil
+}
+
 func aead(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -105,15 +137,11 @@ func (v Vault) seal(local participant.Participant, name Secret, plain []byte, bi
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	aead, err := aead(key)
+	sealed, err := Encrypt(v.Rand, key, plain, bound(local, bind))
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := io.ReadFull(v.Rand, nonce); err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
-	}
-	return aead.Seal(nonce, nonce, plain, []byte(local.Slug+"\x00"+bind)), nil
+	return sealed, nil
 }
 
 // open tries what seals now first, and then what sealed before it.
@@ -127,17 +155,14 @@ func (v Vault) open(local participant.Participant, name Secret, sealed []byte, b
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
 	for _, key := range secrets {
-		aead, err := aead(key)
-		if err != nil {
-			return nil, fmt.Errorf("unseal: %w", err)
-		}
-		if len(sealed) < aead.NonceSize() {
-			return nil, errors.New("unseal: too short")
-		}
-		plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(local.Slug+"\x00"+bind))
-		if err == nil {
-			return plain, nil
+		plain, err := Decrypt(key, sealed, bound(local, bind))
+		if !errors.Is(err, ErrSealed) {
+			return plain, err
 		}
 	}
-	return nil, errors.New("unseal: not ours, or changed")
+	return nil, fmt.Errorf("unseal: %w", ErrSealed)
+}
+
+func bound(local participant.Participant, bind string) []byte {
+	return []byte(local.Slug + "\x00" + bind)
 }

@@ -235,14 +235,17 @@ func (v *Verifier) claims(h Header, c tokenClaims, own participant.DID) (partici
 }
 
 // signature finds the key through the DID, checks the signature and returns both. A key that the cached document does not have, or that does not fit, gives
-// one look at a fresh document: keys rotate.
+// one look at a fresh document: keys rotate. When that cannot be had, the error is ErrUnchecked; a DID that has no document any more signs nothing.
 func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, token string, r Relationship) (*Document, any, error) {
 	var last error
 	var tried *Document
 	for _, fresh := range []bool{false, true} {
 		doc, err := v.documents.Resolve(ctx, did, fresh)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrGone):
 			return nil, nil, errors.Join(fmt.Errorf("did.resolve: %w", err), last)
+		case err != nil:
+			return nil, nil, errors.Join(fmt.Errorf("%w: did.resolve: %w", ErrUnchecked, err), last)
 		}
 		if doc == tried { // looked at a moment ago: a forgery costs one check, not two
 			return nil, nil, last
@@ -255,6 +258,9 @@ func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, toke
 		if err == nil {
 			return doc, key, nil
 		}
+		if errors.Is(err, ErrUnchecked) {
+			return nil, nil, err
+		}
 		last = fmt.Errorf("token.signature: %w", err)
 	}
 	return nil, nil, last
@@ -264,7 +270,7 @@ func (v *Verifier) signature(ctx context.Context, did participant.DID, kid, toke
 func (v *Verifier) check(ctx context.Context, token string, key any) error {
 	leave, err := v.checks.Enter(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnchecked, err)
 	}
 	defer leave()
 	return Verify(token, key)

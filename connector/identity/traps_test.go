@@ -11,12 +11,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/participant"
 )
 
 // Trap 8.3: the DID of a key id is compared as text. An issuer that, read as a pattern, matches the key's DID, or is the beginning of it, is not it.
@@ -222,6 +225,69 @@ func TestAKeyAssertsWhereTheDocumentLetsIt(t *testing.T) {
 	}
 }
 
+func TestAKeyServesForAllWhereAnOperatorSaysSoAndItsDocumentListsNoRelationshipAtAll(t *testing.T) {
+	t.Parallel()
+	uses := []identity.Relationship{identity.Authentication, identity.AssertionMethod, identity.CapabilityInvocation}
+	resolving(t, func(t *testing.T, n *net, r *identity.Resolver) {
+		r.Undeclared(map[participant.DID]bool{boreal: true})
+		kids := map[participant.DID]string{}
+		// put serves the document of a DID with these members in the place of all relationships.
+		put := func(did participant.DID, members map[string]any) {
+			keys := newKeys(t)
+			text, err := identity.NewDocument(did, keys, []identity.Service{})
+			check(t, err)
+			var d map[string]any
+			check(t, json.Unmarshal(text, &d))
+			for _, use := range uses {
+				delete(d, string(use))
+			}
+			maps.Copy(d, members)
+			_, url, err := identity.ParseDID(string(did))
+			check(t, err)
+			n.documents[url], err = json.Marshal(d)
+			check(t, err)
+			kids[did] = string(did) + "#" + keys.Public(identity.UseToken)[0].ID
+			r.Forget(did)
+		}
+		serves := func(did participant.DID) (out []identity.Relationship) {
+			d, err := r.Resolve(t.Context(), did, false)
+			check(t, err)
+			for _, use := range uses {
+				if _, err := d.Key(kids[did], use); err == nil {
+					out = append(out, use)
+				}
+			}
+			if _, err := d.Key(string(did)+"#other", identity.Authentication); !errors.Is(err, identity.ErrUnknownKey) {
+				t.Errorf("a key that is not in the document of %s: %v", did, err)
+			}
+			return out
+		}
+		asserts := []identity.Relationship{identity.AssertionMethod} // as everybody's key does where its document lists none for that
+		put(boreal, nil)
+		if got := serves(boreal); !slices.Equal(got, uses) {
+			t.Errorf("of who is named, with no relationship: it serves for %v", got)
+		}
+		put(cobalt, nil)
+		if got := serves(cobalt); !slices.Equal(got, asserts) {
+			t.Errorf("of who is not named: it serves for %v", got)
+		}
+		for _, listed := range []string{"authentication", "capabilityInvocation", "capabilityDelegation", "keyAgreement"} {
+			put(boreal, map[string]any{listed: []string{"#elsewhere"}})
+			if got := serves(boreal); !slices.Equal(got, asserts) {
+				t.Errorf("of who is named, with %s: it serves for %v", listed, got)
+			}
+		}
+		put(boreal, map[string]any{"authentication": []string{}}) // as EDC's wallet writes it
+		if got := serves(boreal); !slices.Equal(got, uses) {
+			t.Errorf("of who is named, with an authentication of nothing: it serves for %v", got)
+		}
+		put(boreal, map[string]any{"assertionMethod": []string{"#elsewhere"}})
+		if got := serves(boreal); got != nil {
+			t.Errorf("of who is named, with assertionMethod: it serves for %v", got)
+		}
+	})
+}
+
 // Trap 8.24: what is published is public, whatever the kind of key.
 func TestTrap8_24ADocumentShowsNothingPrivate(t *testing.T) {
 	t.Parallel()
@@ -382,5 +448,45 @@ func TestATokenNamesTheKeyThatSignedIt(t *testing.T) {
 	check(t, err)
 	if want := string(boreal) + "#" + keys.Public(identity.UseToken)[0].ID; header.KeyID != want {
 		t.Errorf("key id %s, want %s", header.KeyID, want)
+	}
+}
+
+// What cannot be looked up is neither good nor forged; a DID that has no document any more signs nothing.
+func TestASignatureWhoseKeyCannotBeHadIsUnchecked(t *testing.T) {
+	t.Parallel()
+	const did participant.DID = "did:web:boreal.example:boreal"
+	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	boreal, dusk := newSender(t, did), newSender(t, did)
+	header, claims := map[string]any{"alg": "ES256", "kid": string(did) + "#1"}, map[string]any{"iss": did}
+	good, forged := boreal.sign(t, header, claims), dusk.sign(t, header, claims)
+	for _, tt := range []struct {
+		name      string
+		seen      bool // once, and kept
+		away      error
+		token     string
+		unchecked bool
+	}{
+		{"a host that does not answer", false, errors.New("no route to host"), good, true},
+		{"a document that is gone", false, identity.ErrGone, good, false},
+		{"a forgery, by the document that is there", false, nil, forged, false},
+		{"a signature that does not fit what is kept, when nothing newer can be had", true, errors.New("no route to host"), forged, true},
+		{"a signature that does not fit what is kept, and nothing else is there any more", true, identity.ErrGone, forged, false},
+	} {
+		var away error
+		clock := at
+		r := identity.NewResolver(func(context.Context, string, int64) ([]byte, error) { return boreal.document(), away }, func() time.Time { return clock })
+		if tt.seen {
+			if _, err := r.Resolve(t.Context(), did, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away, clock = tt.away, clock.Add(time.Minute)
+		v := identity.NewVerifier(r, nil, func() time.Time { return clock })
+		for range 2 { // the second time nobody is asked
+			err := v.Signature(t.Context(), did, header["kid"].(string), tt.token, identity.AssertionMethod)
+			if err == nil || errors.Is(err, identity.ErrUnchecked) != tt.unchecked {
+				t.Errorf("%s: %v, want unchecked %t", tt.name, err, tt.unchecked)
+			}
+		}
 	}
 }

@@ -76,7 +76,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, on Step, code strin
 			next.Code, next.Reasons = code, reasons
 			e.Events = []commit.Event{requestEvent(next, "")}
 		}
-		if err := s.cfg.Store.CommitIssuer(ctx, o.Participant, Changes{Requests: []Swap[Request]{{Old: &r, New: &next}}}, e); err != nil {
+		if err := s.cfg.Store.CommitIssuer(ctx, o.Participant, Changes{Requests: []commit.Swap[Request]{{Old: &r, New: &next}}}, e); err != nil {
 			return err
 		}
 		s.changed(ctx, local, next)
@@ -102,7 +102,7 @@ func (s *Service) reject(ctx context.Context, local participant.Participant, r R
 	if err != nil {
 		return nil, err
 	}
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{Old: &r, New: &next}}},
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []commit.Swap[Request]{{Old: &r, New: &next}}},
 		commit.Effects{Decisions: []decisionlog.Entry{entry}, Settled: r.Owed, Owed: owed, Events: []commit.Event{requestEvent(next, order.Actor)}})
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (s *Service) settleOffer(ctx context.Context, o commit.Owed, state OfferSta
 		}
 		next := f
 		next.State, next.Owed, next.Code, next.Error, next.Updated = state, "", code, reason, s.cfg.Now()
-		return s.cfg.Store.CommitIssuer(ctx, o.Participant, Changes{Offers: []Swap[Offer]{{Old: &f, New: &next}}}, commit.Effects{Settled: o.ID, Events: []commit.Event{offerEvent(next, "")}})
+		return s.cfg.Store.CommitIssuer(ctx, o.Participant, Changes{Offers: []commit.Swap[Offer]{{Old: &f, New: &next}}}, commit.Effects{Settled: o.ID, Events: []commit.Event{offerEvent(next, "")}})
 	})
 	return fault.Wrap("issuer.settleOffer", fault.Internal, err)
 }

@@ -16,15 +16,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/participant"
 )
 
-// The profiles that credentials are issued in: those that we verify.
-const (
-	ProfileVC11 = credential.Profile11
-	ProfileVC20 = credential.Profile20
-)
-
 // kindOf is the kind of status list of a profile.
 func kindOf(profile string) statuslist.Kind {
-	if profile == ProfileVC20 {
+	if profile == credential.Profile20 {
 		return statuslist.Bitstring
 	}
 	return statuslist.List2021
@@ -154,9 +148,9 @@ type Request struct {
 	Version     int64
 	Holder      participant.DID
 	HolderPID   string
+	Digest      string // of the message
 	State       State
 	Wanted      []string // ids of definitions
-	Expanded    bool     // see Wanted.Expanded
 	Evidence    Evidence // what the holder showed when it asked
 	Grant       []byte   // its access token, sealed; nil when it gave none
 	Credentials []string // ids of those that were signed for it
@@ -190,6 +184,9 @@ const (
 	Suspended Standing = "SUSPENDED"
 	Revoked   Standing = "REVOKED"
 )
+
+// Standings lists them.
+func Standings() []Standing { return []Standing{Good, Suspended, Revoked} }
 
 // Credential is one that was issued. Its text is not kept: it is the holder's.
 type Credential struct {
@@ -243,6 +240,9 @@ const (
 	OfferErrored   OfferState = "ERRORED"
 )
 
+// OfferStates lists them.
+func OfferStates() []OfferState { return []OfferState{OfferOwed, OfferDelivered, OfferErrored} }
+
 // Offer tells a holder what it may request.
 type Offer struct {
 	Participant participant.ID
@@ -250,7 +250,7 @@ type Offer struct {
 	Version     int64
 	Holder      participant.DID
 	Definitions []string
-	Reason      string // "issuance", "reissue", "proof-key-revocation"
+	Reason      string // one of credential.OfferReasons
 	State       OfferState
 	Owed        string
 	Code        string
@@ -261,13 +261,6 @@ type Offer struct {
 	Updated     time.Time
 }
 
-// Reasons of an offer (DCP 1.0, section 6.6).
-const (
-	ReasonIssuance   = "issuance"
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
-
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
 // Validate reports everything that is wrong with a definition at once, as one Malformed fault with a reason for each.
@@ -275,7 +268,7 @@ func (d Definition) Validate() error {
 	var f faults
 	f.expect(name.MatchString(d.ID), "id: want 1 to %d letters, digits and . _ : -", maxName)
 	f.expect(name.MatchString(d.Type) && d.Type != "VerifiableCredential", "type: want the name of a type of credential")
-	f.expect(d.Profile == ProfileVC11 || d.Profile == ProfileVC20, "profile: want %s or %s", ProfileVC11, ProfileVC20)
+	f.expect(d.Profile == credential.Profile11 || d.Profile == credential.Profile20, "profile: want %s or %s", credential.Profile11, credential.Profile20)
 	f.expect(d.Life >= time.Minute && d.Life <= MaxLife, "life: want %s to %d days", time.Minute, MaxLife/(24*time.Hour))
 	f.expect(len(d.Contexts) <= 10, "contexts: want at most 10")
 	for _, c := range d.Contexts {

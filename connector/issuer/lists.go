@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -116,7 +117,7 @@ type Published struct {
 // Plain is the list's credential without its signature.
 func (p Published) Plain() (json.RawMessage, error) {
 	_, payload, err := identity.ParseJWT(p.Token, len(p.Token))
-	if err != nil || p.Profile == ProfileVC20 {
+	if err != nil || p.Profile == credential.Profile20 {
 		return payload, err
 	}
 	var claims struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -95,7 +96,7 @@ func TestASuspensionEndsAndARevocationDoesNot(t *testing.T) {
 func TestAStandingThatNoListTellsIsRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	d := definition("Plain", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByList})
+	d := definition("Plain", credential.Profile11, issuer.Rule{Kind: issuer.ByList})
 	d.Purposes = []string{statuslist.Revocation}
 	_, err := b.PutDefinition(t.Context(), b.local, d, "operator")
 	check(t, err)

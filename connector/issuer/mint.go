@@ -3,12 +3,11 @@ package issuer
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"math/big"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -96,7 +95,7 @@ func (d Draft) Sign(ctx context.Context, did participant.DID, keys identity.Keys
 	}
 	from, until := d.Begins.UTC().Format(time.RFC3339), d.Ends.UTC().Format(time.RFC3339)
 	types := append([]string{baseType}, d.Types...)
-	if d.Profile == ProfileVC20 {
+	if d.Profile == credential.Profile20 {
 		return identity.SignJWT(ctx, string(did), keys, identity.UseIssue, "vc+jwt", vc20{Context: append([]string{contextV2}, d.Contexts...), ID: d.ID, Type: types,
 			Issuer: string(did), From: from, Until: until, Subject: d.Subject, Status: status, Schema: described, Iss: string(did), Sub: string(d.About), JTI: d.ID,
 			IssuedAt: d.Begins.Unix(), Expires: d.Ends.Unix()}, d.Ends)
@@ -133,9 +132,8 @@ func (s *Service) mint(ctx context.Context, local participant.Participant, d Def
 	if err != nil {
 		return Credential{}, "", fault.Wrap(op, fault.Unavailable, err)
 	}
-	sum := sha256.Sum256([]byte(token))
 	return Credential{Participant: local.ID, ID: id, Version: 1, Holder: holder, Definition: d.ID, Type: d.Type, Profile: d.Profile, Standing: Good,
-		Digest: hex.EncodeToString(sum[:]), Places: places, Issued: begins, Expires: made.Ends, Updated: now}, token, nil
+		Digest: process.Digest([]byte(token)), Places: places, Issued: begins, Expires: made.Ends, Updated: now}, token, nil
 }
 
 // random draws a number below n, each as likely as the others.

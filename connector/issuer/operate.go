@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -31,7 +33,7 @@ func (s *Service) Enable(ctx context.Context, local participant.Participant, act
 		if err := d.Validate(); err != nil {
 			return err
 		}
-		changes.Definitions = append(changes.Definitions, Swap[Definition]{New: &d})
+		changes.Definitions = append(changes.Definitions, commit.Swap[Definition]{New: &d})
 	}
 	err := s.operate(ctx, local, "issuer.enable", "issuer.enabled", string(local.DID), actor, nil, changes)
 	if err != nil && !process.IsStale(err) {
@@ -94,8 +96,12 @@ func (s *Service) PutDefinition(ctx context.Context, local participant.Participa
 		case len(all) >= MaxDefinitions:
 			return fault.New("issuer.PutDefinition", fault.Exhausted, "an issuer has at most %d definitions", MaxDefinitions)
 		}
-		return s.operate(ctx, local, "issuer.definition.put", "issuer.definition.put", d.ID, actor, map[string]string{"type": d.Type, "profile": d.Profile},
-			Changes{Definitions: []Swap[Definition]{{Old: old, New: &d}}})
+		digest, err := digestOf(d)
+		if err != nil {
+			return err
+		}
+		return s.operate(ctx, local, "issuer.definition.put", "issuer.definition.put", d.ID, actor, map[string]string{"type": d.Type, "profile": d.Profile, "definition": digest},
+			Changes{Definitions: []commit.Swap[Definition]{{Old: old, New: &d}}})
 	})
 	return d, err
 }
@@ -106,7 +112,7 @@ func (s *Service) DeleteDefinition(ctx context.Context, local participant.Partic
 		if err := order.On(d.Version); err != nil {
 			return err
 		}
-		return s.operate(ctx, local, "issuer.definition.delete", "issuer.definition.deleted", id, order.Actor, nil, Changes{Definitions: []Swap[Definition]{{Old: &d}}})
+		return s.operate(ctx, local, "issuer.definition.delete", "issuer.definition.deleted", id, order.Actor, nil, Changes{Definitions: []commit.Swap[Definition]{{Old: &d}}})
 	})
 }
 
@@ -134,6 +140,7 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 		return out, fault.New(op, fault.Malformed, "holders: want 1 to %d", MaxHolders)
 	}
 	seen := map[participant.DID]bool{}
+	var dids []participant.DID
 	for _, h := range rows {
 		if err := h.Validate(); err != nil {
 			return out, err
@@ -142,42 +149,60 @@ func (s *Service) PutHolders(ctx context.Context, local participant.Participant,
 			return out, fault.New(op, fault.Malformed, "holders: %s is there twice", h.DID)
 		}
 		seen[h.DID] = true
+		dids = append(dids, h.DID)
 	}
 	err := process.Retry(func() (struct{}, error) { return struct{}{}, nil }, func(struct{}) error {
 		out = Imported{}
 		now := s.cfg.Now()
 		var changes Changes
+		there, err := s.cfg.Store.IssuerHoldersOf(ctx, local.ID, dids)
+		if err != nil {
+			return err
+		}
+		before := map[participant.DID]Holder{}
+		for _, h := range there {
+			before[h.DID] = h
+		}
 		for _, h := range rows {
 			h.Participant, h.Version, h.Created, h.Updated = local.ID, 1, now, now
-			old, err := s.cfg.Store.IssuerHolder(ctx, local.ID, h.DID)
+			old, known := before[h.DID]
 			switch {
-			case fault.Is(err, fault.NotFound):
+			case !known:
 				out.Added++
-				changes.Holders = append(changes.Holders, Swap[Holder]{New: &h})
+				changes.Holders = append(changes.Holders, commit.Swap[Holder]{New: &h})
 				continue
-			case err != nil:
-				return err
 			case same(old, h):
 				out.Same++
 				continue
 			}
 			h.Version, h.Created = old.Version+1, old.Created
 			out.Changed++
-			changes.Holders = append(changes.Holders, Swap[Holder]{Old: &old, New: &h})
+			changes.Holders = append(changes.Holders, commit.Swap[Holder]{Old: &old, New: &h})
 		}
 		if len(changes.Holders) == 0 {
 			return nil
 		}
-		subject, details := string(rows[0].DID), map[string]string{"added": strconv.Itoa(out.Added), "changed": strconv.Itoa(out.Changed)}
-		for i, c := range changes.Holders {
-			details["holder/"+strconv.Itoa(i)] = string(c.New.DID)
-		}
+		subject, written := string(rows[0].DID), make([]Holder, 0, len(changes.Holders))
 		if len(rows) > 1 {
 			subject = local.Slug
 		}
+		for _, c := range changes.Holders {
+			written = append(written, Holder{DID: c.New.DID, Name: c.New.Name, Grants: c.New.Grants, Values: c.New.Values})
+		}
+		digest, err := digestOf(written)
+		if err != nil {
+			return err
+		}
+		details := map[string]string{"added": strconv.Itoa(out.Added), "changed": strconv.Itoa(out.Changed), "rows": digest}
 		return s.operate(ctx, local, "issuer.holder.put", "issuer.holder.put", subject, actor, details, changes)
 	})
 	return out, err
+}
+
+// digestOf names rows in a record, which they may be too many for.
+func digestOf(v any) (string, error) {
+	text, err := json.Marshal(v)
+	return process.Digest(text), err
 }
 
 func same(a, b Holder) bool {
@@ -190,7 +215,7 @@ func (s *Service) DeleteHolder(ctx context.Context, local participant.Participan
 		if err := order.On(h.Version); err != nil {
 			return err
 		}
-		return s.operate(ctx, local, "issuer.holder.delete", "issuer.holder.deleted", string(did), order.Actor, nil, Changes{Holders: []Swap[Holder]{{Old: &h}}})
+		return s.operate(ctx, local, "issuer.holder.delete", "issuer.holder.deleted", string(did), order.Actor, nil, Changes{Holders: []commit.Swap[Holder]{{Old: &h}}})
 	})
 }
 
@@ -213,8 +238,11 @@ func (s *Service) Approve(ctx context.Context, local participant.Participant, id
 		return r, err
 	}
 	defs, who, err := s.applicant(ctx, local, r.Holder, r.Wanted)
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.Unauthenticated), fault.Is(err, fault.Malformed):
 		return r, denied(codeStranger, "the holder is no longer known, or a definition is gone", err)
+	case err != nil: // what cannot be looked up denies nothing
+		return r, fault.Wrap(op, fault.Internal, err)
 	}
 	now := s.cfg.Now()
 	who.evidence, who.given = r.Evidence, given
@@ -318,10 +346,10 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, hold
 		return Offer{}, err
 	}
 	if reason == "" {
-		reason = ReasonIssuance
+		reason = credential.ReasonIssuance
 	}
-	if !slices.Contains([]string{ReasonIssuance, ReasonReissue, ReasonRevokedKey}, reason) {
-		return Offer{}, fault.New(op, fault.Malformed, "reason: want %s, %s or %s", ReasonIssuance, ReasonReissue, ReasonRevokedKey)
+	if !slices.Contains(credential.OfferReasons(), reason) {
+		return Offer{}, fault.New(op, fault.Malformed, "reason: want one of %v", credential.OfferReasons())
 	}
 	defs, who, err := s.applicant(ctx, local, holder, ids)
 	if fault.Is(err, fault.Unauthenticated) || err == nil && !who.known {
@@ -351,7 +379,7 @@ func (s *Service) Offer(ctx context.Context, local participant.Participant, hold
 		return Offer{}, fault.Wrap(op, fault.Unavailable, err)
 	}
 	f.LastRecord = entry.ID
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Offers: []Swap[Offer]{{New: &f}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{offerEvent(f, actor)}})
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Offers: []commit.Swap[Offer]{{New: &f}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{offerEvent(f, actor)}})
 	if err != nil {
 		return Offer{}, fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -460,7 +488,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 	var e commit.Effects
 	var lists []string
 	now := s.cfg.Now()
-	bits := map[string]*Swap[List]{}
+	bits := map[string]*commit.Swap[List]{}
 	for _, c := range all {
 		moves, err := Change(c.Standing, to)
 		if err != nil {
@@ -480,7 +508,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 			return changes, fault.Wrap("issuer.restand", fault.Unavailable, err)
 		}
 		next.LastRecord = entry.ID
-		changes.Credentials = append(changes.Credentials, Swap[Credential]{Old: &c, New: &next})
+		changes.Credentials = append(changes.Credentials, commit.Swap[Credential]{Old: &c, New: &next})
 		e.Decisions = append(e.Decisions, entry)
 		e.Events = append(e.Events, credentialEvent(next, verbs[to][1], now, order.Actor))
 	}
@@ -500,7 +528,7 @@ func (s *Service) restand(ctx context.Context, local participant.Participant, al
 
 // mark sets the bits that a credential's standing asks for, in the lists as they will be. A standing that no list of the credential can tell is
 // refused: nobody would see it.
-func (s *Service) mark(ctx context.Context, local participant.Participant, c Credential, bits map[string]*Swap[List], now time.Time) error {
+func (s *Service) mark(ctx context.Context, local participant.Participant, c Credential, bits map[string]*commit.Swap[List], now time.Time) error {
 	wants := map[string]bool{statuslist.Revocation: c.Standing == Revoked, statuslist.Suspension: c.Standing == Suspended}
 	told := c.Standing == Good
 	for _, p := range c.Places {
@@ -517,7 +545,7 @@ func (s *Service) mark(ctx context.Context, local participant.Participant, c Cre
 			}
 			next := l
 			next.Version, next.Updated, next.Bits = l.Version+1, now, slices.Clone(l.Bits)
-			swap = &Swap[List]{Old: &l, New: &next}
+			swap = &commit.Swap[List]{Old: &l, New: &next}
 		}
 		b, err := statuslist.FromBytes(swap.New.Bits)
 		var set bool

@@ -22,9 +22,15 @@ type Store interface {
 	IssuerDefinitions(ctx context.Context, p participant.ID) ([]Definition, error)
 	IssuerHolder(ctx context.Context, p participant.ID, did participant.DID) (Holder, error)
 	IssuerHolders(ctx context.Context, p participant.ID, r page.Request) (page.Of[Holder], error)
+	// IssuerHoldersOf returns those of the DIDs that there are, in any order.
+	IssuerHoldersOf(ctx context.Context, p participant.ID, dids []participant.DID) ([]Holder, error)
 	// IssuerRequest returns a request; holder restricts to that holder's unless "".
 	IssuerRequest(ctx context.Context, p participant.ID, holder participant.DID, id string) (Request, error)
 	IssuerRequests(ctx context.Context, p participant.ID, f Filter, r page.Request) (page.Of[Request], error)
+	// IssuerRepeated returns the holder's request of the digest that is not over.
+	IssuerRepeated(ctx context.Context, p participant.ID, holder participant.DID, digest string) (Request, error)
+	// IssuerOwed returns a message or deadline that is still owed.
+	IssuerOwed(ctx context.Context, p participant.ID, id string) (commit.Owed, error)
 	// IssuerRequested counts the holder's requests since then, at most limit of them.
 	IssuerRequested(ctx context.Context, p participant.ID, holder participant.DID, since time.Time, limit int) (int, error)
 	IssuerCredential(ctx context.Context, p participant.ID, id string) (Credential, error)
@@ -40,7 +46,7 @@ type Store interface {
 	// IssuerTaken returns which of the indexes were given out.
 	IssuerTaken(ctx context.Context, p participant.ID, list string, indexes []int) ([]int, error)
 	// CommitIssuer writes the change with its effects in one transaction. Conflict, and nothing is written, when one of the old rows is stale or
-	// gone, a new one exists, or a place is taken.
+	// gone, a new one exists, the holder's same request is not over, or a place is taken.
 	CommitIssuer(ctx context.Context, p participant.ID, c Changes, e commit.Effects) error
 }
 
@@ -51,19 +57,15 @@ type Filter struct {
 	Definition string
 }
 
-// Swap is a row before and after: no Old is a new row, no New is one that goes. Both is compare and swap on the version of Old; the row then
-// has that version and one more.
-type Swap[T any] struct{ Old, New *T }
-
 // Changes is what one step writes.
 type Changes struct {
 	Authority   *Authority // switched on; it is there already: nothing changes
-	Definitions []Swap[Definition]
-	Holders     []Swap[Holder]
-	Requests    []Swap[Request]
-	Credentials []Swap[Credential] // a new one takes its places, each of which counts as Taken in its list
-	Lists       []Swap[List]
-	Offers      []Swap[Offer]
+	Definitions []commit.Swap[Definition]
+	Holders     []commit.Swap[Holder]
+	Requests    []commit.Swap[Request]
+	Credentials []commit.Swap[Credential] // a new one takes its places, each of which counts as Taken in its list
+	Lists       []commit.Swap[List]
+	Offers      []commit.Swap[Offer]
 	Fill        int // a list with this many entries taken gives out no more
 }
 
@@ -104,11 +106,11 @@ type Outbox interface {
 
 // Delivery is a message to the holder's credential service: credentials, or that there will be none.
 type Delivery struct {
+	Holder    participant.DID // who is brought it
 	IssuerPID string
 	HolderPID string
 	Signed    []Signed // none: rejected
 	Reason    string   // of a rejection
-	Expanded  bool     // see Wanted
 }
 
 // Signed is a credential as it leaves.

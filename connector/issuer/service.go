@@ -2,13 +2,16 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -101,7 +104,7 @@ func (s *Service) Metadata(ctx context.Context, local participant.Participant) (
 	if err != nil {
 		return Metadata{}, fault.Wrap("issuer.Metadata", fault.Unavailable, err)
 	}
-	return metadata(local, defs, ReasonIssuance), nil
+	return metadata(local, defs, credential.ReasonIssuance), nil
 }
 
 func metadata(local participant.Participant, defs []Definition, reason string) Metadata {
@@ -116,7 +119,7 @@ func metadata(local participant.Participant, defs []Definition, reason string) M
 type Wanted struct {
 	HolderPID   string
 	Credentials []string // ids of definitions
-	Expanded    bool     // it came in the expanded form of JSON-LD, as EDC's wallet writes it: what answers it names formats as EDC does
+	Digest      string   // of the message
 }
 
 // Received is the answer to a request. Flushed must be called after the answer was written and flushed: it wakes the sender of what is owed.
@@ -126,7 +129,8 @@ type Received struct {
 	Flushed func()
 }
 
-// Receive takes a holder's request: who it is was proven, and its token used up. What is known here is judged before the holder is asked for
+// Receive takes a holder's request: who it is was proven, and its token used up. The same message again, while what became of it is not over, is
+// answered the same and changes nothing: the answer may have been lost. What is known here is judged before the holder is asked for
 // anything; a holder that is not known is refused like a stranger, a rule that does not hold leaves a rejected request for the operator.
 func (s *Service) Receive(ctx context.Context, local participant.Participant, peer participant.Peer, w Wanted) (Received, error) {
 	const op = "issuer.Receive"
@@ -136,6 +140,10 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 	defs, who, err := s.applicant(ctx, local, peer.DID, w.Credentials)
 	if err != nil {
 		return Received{}, err
+	}
+	again, err := s.repeated(ctx, local, peer.DID, w.Digest)
+	if err != nil || again.ID != "" {
+		return again, err
 	}
 	now := s.cfg.Now()
 	asked, err := s.cfg.Store.IssuerRequested(ctx, local.ID, peer.DID, now.Add(-time.Hour), s.cfg.PerHour)
@@ -149,7 +157,7 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 	if err != nil {
 		return Received{}, err
 	}
-	r := Request{Participant: local.ID, ID: id, Version: 1, Holder: peer.DID, HolderPID: w.HolderPID, Wanted: w.Credentials, Expanded: w.Expanded, Created: now, Updated: now}
+	r := Request{Participant: local.ID, ID: id, Version: 1, Holder: peer.DID, HolderPID: w.HolderPID, Digest: w.Digest, Wanted: w.Credentials, Created: now, Updated: now}
 	no := s.refused(defs, who.judgeKnown)
 	if no == nil {
 		if err := s.evidence(ctx, local, peer, defs, &who); err != nil {
@@ -170,6 +178,9 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 		return s.wait(ctx, local, r)
 	}
 	owed, no, err := s.grant(ctx, local, nil, r, defs, who, commit.Order{}, now)
+	if errors.Is(err, errRepeated) {
+		return s.meanwhile(ctx, local, peer.DID, w.Digest)
+	}
 	if err != nil {
 		return Received{}, err
 	}
@@ -177,6 +188,40 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 		return Received{}, s.deny(ctx, local, r, *no)
 	}
 	return Received{ID: r.ID, Flushed: func() { s.cfg.Outbox.Send(*owed) }}, nil
+}
+
+// errRepeated is a request that came twice at once: the other one was faster.
+var errRepeated = errors.New("the same request is there already")
+
+// repeated is the answer to a message of the holder's that is there and not over; without an ID when there is none. In the same words a holder may ask
+// anew for what is over: the conformance kit of the protocol does.
+func (s *Service) repeated(ctx context.Context, local participant.Participant, holder participant.DID, digest string) (Received, error) {
+	const op = "issuer.repeated"
+	r, err := s.cfg.Store.IssuerRepeated(ctx, local.ID, holder, digest)
+	if fault.Is(err, fault.NotFound) {
+		return Received{}, nil
+	}
+	if err != nil {
+		return Received{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	owed, err := s.cfg.Store.IssuerOwed(ctx, local.ID, r.Owed)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Received{}, fault.Wrap(op, fault.Unavailable, err)
+	}
+	return Received{ID: r.ID, Flushed: func() {
+		if owed.URL != "" { // who asks again is there: what could not be delivered to it is tried at once
+			s.cfg.Outbox.Send(owed)
+		}
+	}}, nil
+}
+
+// meanwhile is the answer to a message whose twin was faster. When that is over already, this one may come again.
+func (s *Service) meanwhile(ctx context.Context, local participant.Participant, holder participant.DID, digest string) (Received, error) {
+	again, err := s.repeated(ctx, local, holder, digest)
+	if err == nil && again.ID == "" {
+		err = process.Busy(errRepeated)
+	}
+	return again, err
 }
 
 // applicant finds the definitions that are wanted and what is known of the holder. Who is not known may only name what is open; whatever else
@@ -252,7 +297,7 @@ func (s *Service) deny(ctx context.Context, local participant.Participant, r Req
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{New: &r}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{requestEvent(r, "")}})
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []commit.Swap[Request]{{New: &r}}}, commit.Effects{Decisions: []decisionlog.Entry{entry}, Events: []commit.Event{requestEvent(r, "")}})
 	if err != nil {
 		return fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -275,8 +320,11 @@ func (s *Service) wait(ctx context.Context, local participant.Participant, r Req
 	deadline := commit.Owed{ID: id, Participant: local.ID, Process: commit.IssuerRequest, ProcessID: r.ID, Peer: r.Holder, Message: "approval", Due: r.Created.Add(s.cfg.Patience),
 		Created: r.Created, Trace: r.Trace}
 	r.Owed = deadline.ID
-	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []Swap[Request]{{New: &r}}},
+	err = s.cfg.Store.CommitIssuer(ctx, local.ID, Changes{Requests: []commit.Swap[Request]{{New: &r}}},
 		commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: &deadline, Events: []commit.Event{requestEvent(r, "")}})
+	if process.IsStale(err) {
+		return s.meanwhile(ctx, local, r.Holder, r.Digest)
+	}
 	if err != nil {
 		return Received{}, fault.Wrap(op, fault.Unavailable, err)
 	}
@@ -318,12 +366,17 @@ func (s *Service) grant(ctx context.Context, local participant.Participant, old 
 		if owed, err = s.owe(&next, Delivery{IssuerPID: r.ID, HolderPID: r.HolderPID, Signed: signed}, now); err != nil {
 			return err
 		}
-		changes.Requests = []Swap[Request]{{Old: old, New: &next}}
+		changes.Requests = []commit.Swap[Request]{{Old: old, New: &next}}
 		e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: events}
 		if old != nil {
 			e.Settled = old.Owed
 		}
 		err = s.cfg.Store.CommitIssuer(ctx, local.ID, changes, e)
+		if process.IsStale(err) && old == nil {
+			if again, look := s.repeated(ctx, local, r.Holder, r.Digest); look != nil || again.ID != "" {
+				return errors.Join(look, errRepeated)
+			}
+		}
 		if process.IsStale(err) && old != nil {
 			// A place may be drawn anew, a request that somebody else decided may not.
 			if now, look := s.cfg.Store.IssuerRequest(ctx, local.ID, "", old.ID); look != nil || now.Version != old.Version {
@@ -357,11 +410,11 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 			return changes, nil, nil, err
 		}
 		made.Request, made.Actor = request, actor
-		changes.Credentials = append(changes.Credentials, Swap[Credential]{New: &made})
+		changes.Credentials = append(changes.Credentials, commit.Swap[Credential]{New: &made})
 		signed = append(signed, Signed{Type: d.Type, Profile: d.Profile, Token: token})
 	}
 	for _, l := range fresh {
-		changes.Lists = append(changes.Lists, Swap[List]{New: l})
+		changes.Lists = append(changes.Lists, commit.Swap[List]{New: l})
 	}
 	return changes, signed, nil, nil
 }
@@ -369,7 +422,7 @@ func (s *Service) sign(ctx context.Context, local participant.Participant, holde
 // owe encodes a delivery once and makes it owed by the request. Where the holder takes it stands in its DID document: the address is that of
 // the service, which whoever sends it looks up.
 func (s *Service) owe(r *Request, d Delivery, now time.Time) (*commit.Owed, error) {
-	d.Expanded = r.Expanded
+	d.Holder = r.Holder
 	body, err := s.cfg.Codec.EncodeDelivery(d)
 	if err != nil {
 		return nil, fault.Wrap("issuer.owe", fault.Internal, err)
@@ -410,17 +463,13 @@ func (s *Service) Status(ctx context.Context, local participant.Participant, pee
 
 // record seals an action about a request; the request's next record follows it.
 func (s *Service) record(ctx context.Context, local participant.Participant, code, actor string, r *Request, now time.Time, details map[string]string) (decisionlog.Entry, error) {
-	all := map[string]string{"holder": string(r.Holder)}
-	for i, id := range r.Wanted {
-		if i > 0 {
-			all["wanted"] += " "
-		}
-		all["wanted"] += id
-	}
+	all := map[string]string{"holder": string(r.Holder), "wanted": strings.Join(r.Wanted, " ")}
 	for kind, proofs := range r.Evidence {
+		var digests []string
 		for _, p := range proofs {
-			all["evidence/"+kind] = p.Digest
+			digests = append(digests, p.Digest)
 		}
+		all["evidence/"+kind] = strings.Join(digests, " ")
 	}
 	for k, v := range details {
 		all[k] = v
@@ -433,7 +482,7 @@ func (s *Service) record(ctx context.Context, local participant.Participant, cod
 	return entry, nil
 }
 
-func credentialDetails(all []Swap[Credential]) string {
+func credentialDetails(all []commit.Swap[Credential]) string {
 	out := ""
 	for i, c := range all {
 		if i > 0 {

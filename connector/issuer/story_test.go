@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -51,7 +52,8 @@ type bench struct {
 	shows    policy.Party // what holders show when they are asked
 	asked    int
 	recorder *decisionlog.Recorder
-	failing  error // of the decision log
+	actions  []decisionlog.Action // that were put on record
+	failing  error                // of the decision log
 }
 
 func (b *bench) Send(o commit.Owed) {
@@ -74,6 +76,9 @@ func (b *bench) Record(_ context.Context, a decisionlog.Action) (decisionlog.Ent
 	if b.failing != nil {
 		return decisionlog.Entry{}, b.failing
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.actions = append(b.actions, a)
 	return b.recorder.Action(a)
 }
 
@@ -95,7 +100,7 @@ func definition(id, profile string, rules ...issuer.Rule) issuer.Definition {
 
 // byClaim is a credential for those who show a membership of Meridian, with what that says.
 func byClaim() issuer.Definition {
-	d := definition("Dismantler", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByClaim, Credential: "Membership", Claim: "memberOf", Values: []string{"Meridian"}})
+	d := definition("Dismantler", credential.Profile11, issuer.Rule{Kind: issuer.ByClaim, Credential: "Membership", Claim: "memberOf", Values: []string{"Meridian"}})
 	d.Subject = []issuer.Member{{Name: "holderIdentifier", From: issuer.OfEvidence, Credential: "Membership", Key: "holderIdentifier"},
 		{Name: "activityType", From: issuer.Constant, Values: []string{"vehicleDismantle"}},
 		{Name: "allowedVehicleBrands", From: issuer.OfHolder, Key: "brands", Many: true, Optional: true}}
@@ -122,8 +127,8 @@ func setup(t *testing.T) *bench {
 				return "https://meridian.example/" + p.Slug + "/issuer/status/" + list
 			},
 			Templates: func(participant.Participant) []issuer.Definition {
-				return []issuer.Definition{definition("Membership", issuer.ProfileVC11, issuer.Rule{Kind: issuer.ByList}),
-					definition("Framework", issuer.ProfileVC20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()}
+				return []issuer.Definition{definition("Membership", credential.Profile11, issuer.Rule{Kind: issuer.ByList}),
+					definition("Framework", credential.Profile20, issuer.Rule{Kind: issuer.ByList}, issuer.Rule{Kind: issuer.ByApproval}), byClaim()}
 			},
 			Now: func() time.Time { return b.now }, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), PerHour: 20, Patience: 72 * time.Hour}
 		if change != nil {
@@ -265,7 +270,7 @@ func TestWhoIsOnTheListGetsItsCredential(t *testing.T) {
 	}
 	o := b.next()
 	m := delivery(t, o)
-	if m.Status != dcp.StatusIssued || m.IssuerPID != id || m.HolderPID != "pid of "+string(boreal) || len(m.Credentials) != 1 || m.Credentials[0].Format != issuer.ProfileVC11 ||
+	if m.Status != dcp.StatusIssued || m.IssuerPID != id || m.HolderPID != "pid of "+string(boreal) || len(m.Credentials) != 1 || m.Credentials[0].Format != credential.Profile11 ||
 		o.Peer != boreal || o.URL != string(boreal)+"?service=CredentialService" {
 		t.Errorf("%+v to %s", m, o.URL)
 	}
@@ -300,6 +305,110 @@ func TestWhoIsOnTheListGetsItsCredential(t *testing.T) {
 	}
 }
 
+// same is a holder's message that comes byte for byte as it came before.
+func (b *bench) same(digest string, ids ...string) (string, error) {
+	got, err := b.Receive(b.t.Context(), b.local, participant.Peer{DID: boreal}, issuer.Wanted{HolderPID: "p", Credentials: ids, Digest: digest})
+	if err == nil {
+		got.Flushed()
+	}
+	return got.ID, err
+}
+
+func TestTheSameMessageIsOneRequestUntilThatIsOver(t *testing.T) {
+	t.Parallel()
+	for _, definition := range []string{"Membership", "Framework"} { // by rule, and by an operator
+		b := setup(t)
+		first, err := b.same("a", definition)
+		check(t, err)
+		if again, err := b.same("a", definition); again != first || err != nil {
+			t.Errorf("%s again: %s, %v; want %s", definition, again, err, first)
+		}
+		if again := b.line[len(b.line)-1]; definition == "Membership" && (len(b.line) != 2 || again.ID != b.line[0].ID || string(again.Body) != string(b.line[0].Body)) {
+			t.Errorf("who asks again is there, and is not brought what it waits for: %+v", b.line)
+		}
+		if other, err := b.same("b", definition); other == first || err != nil {
+			t.Errorf("another message of the same pid: %s, %v", other, err)
+		}
+		b.know(issuer.Holder{DID: dusk, Grants: []string{definition}, Values: map[string][]string{"bpn": {"BPNL00000000DUS1"}}})
+		if theirs, err := b.Receive(t.Context(), b.local, participant.Peer{DID: dusk}, issuer.Wanted{HolderPID: "p", Credentials: []string{definition}, Digest: "a"}); theirs.ID == first || err != nil {
+			t.Errorf("another holder's: %s, %v", theirs.ID, err)
+		}
+		o := b.next()
+		if definition == "Framework" {
+			check(t, b.Expired(t.Context(), o))
+		} else {
+			check(t, b.Delivered(t.Context(), o, outbox.Answer{Status: 200}))
+		}
+		if anew, err := b.same("a", definition); anew == first || err != nil {
+			t.Errorf("%s when the first is over: %s, %v", definition, anew, err)
+		}
+	}
+}
+
+func TestTheSameMessageManyTimesAtOnceIsOneRequest(t *testing.T) {
+	t.Parallel()
+	for _, definition := range []string{"Membership", "Framework"} {
+		b := setup(t)
+		ids, errs := make([]string, 8), make([]error, 8)
+		var wg sync.WaitGroup
+		for i := range ids {
+			wg.Go(func() { ids[i], errs[i] = b.same("a", definition) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil || len(slices.Compact(ids)) != 1 {
+			t.Errorf("%s: answered %v, %v", definition, slices.Compact(ids), err)
+		}
+		all, err := b.Requests(t.Context(), b.local, issuer.Filter{}, page.Request{})
+		check(t, err)
+		issued, err := b.Credentials(t.Context(), b.local, issuer.Filter{}, page.Request{})
+		check(t, err)
+		if len(all.Items) != 1 || len(issued.Items) != map[string]int{"Membership": 1}[definition] {
+			t.Errorf("%s: %d requests, %d credentials", definition, len(all.Items), len(issued.Items))
+		}
+	}
+}
+
+// torn is a store that fails to look holders up.
+type torn struct {
+	issuer.Store
+	err error
+}
+
+func (s *torn) IssuerHolder(ctx context.Context, p participant.ID, did participant.DID) (issuer.Holder, error) {
+	if s.err != nil {
+		return issuer.Holder{}, s.err
+	}
+	return s.Store.IssuerHolder(ctx, p, did)
+}
+
+func TestAStoreThatFailsDeniesNobodyAnything(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.mustAsk(boreal, "Framework")
+	failing := &torn{Store: b.store, err: fault.New("test", fault.Unavailable, "the disk is gone")}
+	b.Service = b.made(func(cfg *issuer.Config) { cfg.Store = failing })
+	_, err := b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
+	wantKind(t, err, fault.Unavailable)
+	failing.err = nil
+	r, err := b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
+	if err != nil || r.State != issuer.Approved {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestARecordNamesEveryCredentialThatWasShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.shows = member("Meridian", b.now.Add(time.Hour))
+	second := b.shows.Credentials[0]
+	second.Digest = "d2"
+	b.shows.Credentials = append(b.shows.Credentials, second)
+	b.mustAsk(dusk, "Dismantler")
+	if last := b.actions[len(b.actions)-1]; last.Code != "issuance.grant" || last.Details["evidence/Membership"] != "d1 d2" || last.Details["wanted"] != "Dismantler" {
+		t.Errorf("%+v", last)
+	}
+}
+
 func TestACredentialOfDataModel2IsTheTokenItself(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -314,7 +423,7 @@ func TestACredentialOfDataModel2IsTheTokenItself(t *testing.T) {
 	list, err := b.StatusList(t.Context(), b.local, c.Places[0].List)
 	check(t, err)
 	header, claims = b.payload(list.Token)
-	if list.Profile != issuer.ProfileVC20 || header.Type != "vc+jwt" || fmt.Sprint(claims["type"]) != "[VerifiableCredential BitstringStatusListCredential]" ||
+	if list.Profile != credential.Profile20 || header.Type != "vc+jwt" || fmt.Sprint(claims["type"]) != "[VerifiableCredential BitstringStatusListCredential]" ||
 		claims["id"] != "https://meridian.example/meridian/issuer/status/"+c.Places[0].List {
 		t.Errorf("%+v %+v", header, claims)
 	}
@@ -409,14 +518,14 @@ func TestAMissingValueIssuesNothing(t *testing.T) {
 func TestARuleOfAnotherKindGivesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	d := definition("Strange", issuer.ProfileVC11, issuer.Rule{Kind: "moonphase"})
+	d := definition("Strange", credential.Profile11, issuer.Rule{Kind: "moonphase"})
 	_, err := b.PutDefinition(t.Context(), b.local, d, "operator")
 	wantKind(t, err, fault.Malformed)
 	// What another version wrote into the store is refused as well.
 	d.Participant, d.Version, d.Created, d.Updated = b.local.ID, 1, b.now, b.now
-	none := definition("None", issuer.ProfileVC11)
+	none := definition("None", credential.Profile11)
 	none.Participant, none.Version, none.Created, none.Updated = b.local.ID, 1, b.now, b.now
-	check(t, b.store.CommitIssuer(t.Context(), b.local.ID, issuer.Changes{Definitions: []issuer.Swap[issuer.Definition]{{New: &d}, {New: &none}}}, commit.Effects{}))
+	check(t, b.store.CommitIssuer(t.Context(), b.local.ID, issuer.Changes{Definitions: []commit.Swap[issuer.Definition]{{New: &d}, {New: &none}}}, commit.Effects{}))
 	for _, id := range []string{"Strange", "None"} {
 		if _, err := b.ask(boreal, id); !fault.Is(err, fault.Refused) {
 			t.Errorf("%s: %v", id, err)
@@ -452,7 +561,7 @@ func TestARequestWaitsForTheOperator(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	o := b.next()
-	if m := delivery(t, o); m.Status != dcp.StatusIssued || m.Credentials[0].Format != issuer.ProfileVC20 {
+	if m := delivery(t, o); m.Status != dcp.StatusIssued || m.Credentials[0].Format != credential.Profile20 {
 		t.Errorf("%+v", m)
 	}
 	_, err = b.Approve(t.Context(), b.local, id, nil, commit.Order{Actor: "operator"})
@@ -696,7 +805,7 @@ func TestAnOfferIsDeliveredOrNot(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, status := range []int{200, 403} {
-		made, err := b.Offer(t.Context(), b.local, boreal, []string{"Membership", "Framework"}, issuer.ReasonReissue, "operator")
+		made, err := b.Offer(t.Context(), b.local, boreal, []string{"Membership", "Framework"}, credential.ReasonReissue, "operator")
 		check(t, err)
 		o := b.next()
 		m, err := dcp.ParseCredentialOffer(o.Body)

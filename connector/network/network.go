@@ -270,7 +270,7 @@ func (n *Network) Attest(ctx context.Context, c *connector.Connector, local part
 		if err != nil {
 			return err
 		}
-		if _, err := c.PutCredential(ctx, local, []byte(token)); err != nil {
+		if _, err := c.Wallet().Put(ctx, local, []byte(token), actor); err != nil {
 			return err
 		}
 	}

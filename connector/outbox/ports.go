@@ -1,8 +1,11 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -44,6 +47,47 @@ type Later struct {
 func (l *Later) Error() string { return l.Err.Error() }
 
 func (l *Later) Unwrap() error { return l.Err }
+
+// Response is what came back for a message, before a protocol reads it.
+type Response struct {
+	Status     int
+	RetryAfter string // header of that name
+	Body       []byte
+	// Stranger says that not knowing us may be the peer's answer, as an issuer's who has no such holder: it has said so often enough.
+	Stranger bool
+}
+
+// Unheard is the Sender's error for a response that is no answer to speak of, nil for one that is: then the protocol reads it, be it yes or no. Every
+// sender keeps to this one rule. Tried again is what says that somebody is away or busy (5xx, 408, 425, 429), when it says so if it does; what does not
+// know us (401: its copy of our keys may be older than the one that signed, or its clock differs, so that a fresh token helps, unless it is a
+// Stranger that asks); and what is not in the
+// words of a protocol: a server below the peer, or before it, answers a request that did not come whole, in time, or to the peer at all.
+func Unheard(r Response, now time.Time) error {
+	switch {
+	case (r.Status == 429 || r.Status == 503) && r.RetryAfter != "":
+		return &Later{After: after(r.RetryAfter, now), Err: fmt.Errorf("the peer answered %d", r.Status)}
+	case r.Status >= 500, r.Status == 408, r.Status == 425, r.Status == 429:
+		return fmt.Errorf("the peer answered %d", r.Status)
+	case r.Status == 401 && !r.Stranger:
+		return errors.New("the peer does not accept our identity (401)")
+	case r.Status >= 400 && len(r.Body) > 0 && !json.Valid(r.Body), bytes.HasPrefix(bytes.TrimLeft(r.Body, " \t\r\n"), []byte("<")):
+		return fmt.Errorf("what answered %d is not the peer's protocol", r.Status)
+	}
+	return nil
+}
+
+// after reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date. What cannot be read is no time at all.
+func after(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	for _, form := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", time.RFC850, time.ANSIC} {
+		if at, err := time.Parse(form, text); err == nil {
+			return max(at.Sub(now), 0)
+		}
+	}
+	return 0
+}
 
 // Answer is what the peer said, parsed by the protocol.
 type Answer struct {

@@ -128,6 +128,7 @@ type Wallet struct {
 	Look    time.Duration `yaml:"look"`
 	GiveUp  time.Duration `yaml:"give_up"`
 	Watch   time.Duration `yaml:"watch"` // 0: never
+	Exact   bool          `yaml:"exact"`
 }
 
 // Verification says how peers' credentials are checked.

@@ -59,6 +59,7 @@ func filled() settings.Settings {
 		Required: []string{"org.eclipse.tractusx.vc.type:MembershipCredential:read"}, ListEntries: 16384, ListGrace: 30 * time.Second,
 		Directory: settings.Directory{URL: "https://directory.example/api", DID: "did:web:directory.example"}}, settings.Profile{Use: "factory-x", Trust: []settings.Trust{}, Accepts: []string{}})
 	s.Participants[1].Profile = "factory-x"
+	s.Wallet.Exact = true
 	s.Verification = settings.Verification{Remember: time.Minute, ListLife: time.Minute, Informal: []string{"did:web:old.example"}, Schemas: []string{"https://schemas.example/v1/"}, Envelope: true}
 	s.Egress.Peers = []string{"https://localhost:9443"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal:443", Participants: []string{"aurora"}}}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 	"github.com/sluice-connector/sluice/connector/wallet"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
+
+// ErrOlder tells that a store is as an earlier version left it, or as nobody ever did: the next start brings it up to this one.
+var ErrOlder = errors.New("the store is of an earlier version")
 
 // Store is all ports together. Both backends keep the same contract (package storetest).
 // Every method is safe for concurrent use; what it returned without error is durable.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/commit"
@@ -165,53 +166,53 @@ func (s *Service) Retire(ctx context.Context, local participant.Participant, sto
 	if err != nil && !fault.Is(err, fault.Conflict) {
 		return 0, err
 	}
-	ended, sweepErr := s.sweep(ctx, local, Filter{Agreement: id})
+	ended, _, sweepErr := s.sweep(ctx, local, Filter{Agreement: id})
 	if sweepErr != nil {
 		return ended, sweepErr
 	}
 	return ended, err
 }
 
-// Sweep is for the start. It ends every live transfer of a retired agreement, as Retire does itself, for a crash may have come in between; until
-// then nothing leaks: a data request under a retired agreement is refused. The others depend on what their peers have proven, as before.
-func (s *Service) Sweep(ctx context.Context, local participant.Participant) (int, error) {
-	total := 0
+// Sweep is for the start, and for when it has changed whom we believe. It ends every live transfer of a retired agreement, as Retire does itself, for a
+// crash may have come in between; until then nothing leaks: a data request under a retired agreement is refused. The others depend on what their
+// peers have proven, as before. lost are the peers of whom it is known already that something of it does not stand any more: they are to be reconsidered.
+func (s *Service) Sweep(ctx context.Context, local participant.Participant) (ended int, lost []participant.DID, err error) {
 	for _, state := range States() {
 		if state.Final() {
 			continue
 		}
-		ended, err := s.sweep(ctx, local, Filter{State: state})
-		total += ended
+		n, some, err := s.sweep(ctx, local, Filter{State: state})
+		ended, lost = ended+n, append(lost, some...)
 		if err != nil {
-			return total, err
+			return ended, lost, err
 		}
 	}
-	return total, nil
+	slices.Sort(lost)
+	return ended, slices.Compact(lost), nil
 }
 
 // sweep walks the transfers of the filter and ends those whose agreement is retired.
-func (s *Service) sweep(ctx context.Context, local participant.Participant, f Filter) (int, error) {
+func (s *Service) sweep(ctx context.Context, local participant.Participant, f Filter) (ended int, lost []participant.DID, err error) {
 	const op = "transfer.sweep"
-	ended := 0
 	for r := (page.Request{Limit: page.MaxLimit}); ; {
 		live, err := s.cfg.Store.Transfers(ctx, local.ID, f, r)
 		if err != nil {
-			return ended, fault.Wrap(op, fault.Unavailable, err)
+			return ended, lost, fault.Wrap(op, fault.Unavailable, err)
 		}
 		for _, t := range live.Items {
 			did, err := s.endRetired(ctx, local, t)
 			if err != nil {
-				return ended, fault.Wrap(op, fault.Unavailable, err)
+				return ended, lost, fault.Wrap(op, fault.Unavailable, err)
 			}
 			if did {
 				ended++
-			} else if t.flowing() {
-				// Depending again on what its peer has proven: what was lost while nobody was here is seen with the first look.
-				s.cfg.Standing.Rely(local, t.ID, t.Claims)
+			} else if t.flowing() && s.cfg.Standing.Rely(local, t.ID, t.Claims) != "" {
+				// What its lists say that nobody has looked at yet is seen with the first look.
+				lost = append(lost, t.Peer)
 			}
 		}
 		if live.Next.ID == "" {
-			return ended, nil
+			return ended, lost, nil
 		}
 		r.After = live.Next
 	}
@@ -365,7 +366,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, late, outcome func(
 			s.cfg.Flows.Stop(o.Participant, next.ID)
 		}
 		s.rest(next)
-		s.changed(ctx, next, kinds[next.State])
+		s.changed(ctx, t.State, next, kinds[next.State])
 		return nil
 	})
 	if err == nil && owed != nil {

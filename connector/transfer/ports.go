@@ -40,7 +40,8 @@ type Evidence interface {
 	Own(ctx context.Context, local participant.Participant) (policy.Party, error)
 }
 
-// Standing knows which of the credentials that a peer once proved stand now.
+// Standing knows which of the credentials that a peer once proved stand now: those that were not taken back, of issuers
+// that are still believed.
 type Standing interface {
 	// Stand returns the party with those, by evidence that may be relied upon now. It fails when that cannot be found out.
 	Stand(ctx context.Context, local participant.Participant, transfer string, party policy.Party) (policy.Party, error)

@@ -114,7 +114,7 @@ func (s *Service) commit(ctx context.Context, local participant.Participant, old
 		s.cfg.Flows.Stop(local.ID, next.ID)
 	}
 	s.rest(next)
-	s.changed(ctx, next, kind)
+	s.changed(ctx, old.State, next, kind)
 	next.Version = old.Version + 1
 	return s.watched(ctx, local, next, e.Owed, false)
 }
@@ -189,7 +189,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 		}
 		return Received{}, err
 	}
-	s.changed(ctx, t, "requested")
+	s.changed(ctx, Initial, t, "requested")
 	return s.watched(ctx, local, t, owed, true)
 }
 

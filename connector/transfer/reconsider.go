@@ -28,7 +28,8 @@ func (s *Service) rest(t Transfer) {
 	}
 }
 
-// Reconsider judges again, at the door of what runs, each transfer under which data may flow to the peer: a credential of it was lost.
+// Reconsider judges again, at the door of what runs, each transfer under which data may flow to the peer: a credential of it was lost,
+// or its issuer is not believed any more.
 // Each is decided with the credentials that stand now. One that the policy still allows goes on; another is suspended when the loss may be taken
 // back, else terminated, and the peer is told. What was decided, and the loss behind it, is on record with that. Whoever calls it has cut the
 // peer's streams already; after an error it is to be called again, and until then each request is judged by what stands.

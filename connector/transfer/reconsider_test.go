@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/transfer"
 	"github.com/sluice-connector/sluice/e2e/pair"
 	"github.com/sluice-connector/sluice/policy"
@@ -17,6 +18,7 @@ const (
 	membership = "MembershipCredential"
 	revoked    = "credential.status.revoked"
 	suspended  = "credential.status.suspended"
+	untrusted  = "credential.untrusted"
 )
 
 // lose makes the supplier see that a credential of the customer is lost.
@@ -76,7 +78,7 @@ func TestALossEndsWhatThePolicyAllowsNoLonger(t *testing.T) {
 	for _, tt := range []struct {
 		code string
 		want transfer.State
-	}{{revoked, transfer.Terminated}, {suspended, transfer.Suspended}} {
+	}{{revoked, transfer.Terminated}, {suspended, transfer.Suspended}, {untrusted, transfer.Terminated}} {
 		t.Run(tt.code, func(t *testing.T) {
 			t.Parallel()
 			s := running(t, pair.Footprints())
@@ -188,11 +190,26 @@ func TestAfterARestartOpenTransfersDependOnWhatWasProven(t *testing.T) {
 	t.Parallel()
 	s := running(t, pair.Footprints())
 	s.cobalt.Standing.Leave(s.ours) // a new process knows of nothing
-	if _, err := s.cobalt.Transfers.Sweep(t.Context(), s.cobalt.Local); err != nil {
-		t.Fatal(err)
+	if _, lost, err := s.cobalt.Transfers.Sweep(t.Context(), s.cobalt.Local); err != nil || len(lost) != 0 {
+		t.Fatalf("lost %q, %v", lost, err)
 	}
 	if !s.cobalt.Standing.Relied(s.ours) {
 		t.Error("a transfer that runs depends on nothing")
+	}
+}
+
+func TestASweepNamesEachPeerOnceWhoseProofDoesNotStand(t *testing.T) {
+	t.Parallel()
+	s := running(t, pair.Footprints())
+	s.begin()
+	s.Run()
+	s.cobalt.Standing.Lose(membership, untrusted)
+	_, lost, err := s.cobalt.Transfers.Sweep(t.Context(), s.cobalt.Local)
+	if err != nil || !slices.Equal(lost, []participant.DID{s.boreal.Local.DID}) {
+		t.Errorf("lost %q, %v", lost, err)
+	}
+	if got := s.cobalt.Transfer(s.ours); got.State != transfer.Started {
+		t.Errorf("the sweep itself made it %s", got.State)
 	}
 }
 

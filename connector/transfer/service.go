@@ -51,6 +51,8 @@ type Config struct {
 	MaxOpen    int // 0: MaxOpen
 	// Hold says that a start which could be sent at once waits for an operator instead; nil: none does. It cannot let pass what a policy denied.
 	Hold func(t Transfer) bool
+	// Began is told of each transfer under which data may flow for the first time, once that is committed; nil: nobody is.
+	Began func(role Role)
 }
 
 // Service runs transfers in both roles. It is safe for concurrent use; races on one transfer are settled by the store.
@@ -60,6 +62,9 @@ type Service struct{ cfg Config }
 func New(cfg Config) *Service {
 	if cfg.MaxOpen == 0 {
 		cfg.MaxOpen = MaxOpen
+	}
+	if cfg.Began == nil {
+		cfg.Began = func(Role) {}
 	}
 	return &Service{cfg}
 }
@@ -94,8 +99,11 @@ func (s *Service) owe(t *Transfer, m Message, to State) (*commit.Owed, error) {
 	return owed, nil
 }
 
-// changed tells the operator's log that a transfer moved on.
-func (s *Service) changed(ctx context.Context, t Transfer, kind string) {
+// changed tells the operator's log that a transfer moved on from the state, and that it began when this is how it did.
+func (s *Service) changed(ctx context.Context, from State, t Transfer, kind string) {
+	if (from == Initial || from == Requested) && (t.State == Started || t.State == Suspended || t.State == Completed) {
+		s.cfg.Began(t.Role)
+	}
 	s.cfg.Log.InfoContext(ctx, "transfer changed", slog.String("event", kind), slog.String("transfer", t.ID), slog.String("peer", string(t.Peer)),
 		slog.String("role", string(t.Role)), slog.String("state", string(t.State)), slog.String("code", t.Code))
 }

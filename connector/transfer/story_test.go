@@ -517,12 +517,12 @@ func TestWhatACrashLeftUnderARetiredAgreementIsSwept(t *testing.T) {
 	if err := b.cobalt.Store.Retire(t.Context(), retired, commit.Effects{}); err != nil { // and the process dies before it ends the transfer
 		t.Fatal(err)
 	}
-	if n, err := b.cobalt.Transfers.Sweep(t.Context(), b.cobalt.Local); err != nil || n != 1 {
+	if n, _, err := b.cobalt.Transfers.Sweep(t.Context(), b.cobalt.Local); err != nil || n != 1 {
 		t.Errorf("swept %d, %v, want 1", n, err)
 	}
 	b.Run()
 	b.want(t, transfer.Terminated)
-	if n, err := b.cobalt.Transfers.Sweep(t.Context(), b.cobalt.Local); err != nil || n != 0 {
+	if n, _, err := b.cobalt.Transfers.Sweep(t.Context(), b.cobalt.Local); err != nil || n != 0 {
 		t.Errorf("swept again %d, %v, want 0", n, err)
 	}
 }

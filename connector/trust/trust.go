@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/schemas/ijson"
@@ -35,7 +36,7 @@ type Issuer struct {
 type Terms struct {
 	Issuers  []Issuer      `json:"issuers"`
 	Scopes   []string      `json:"scopes"`   // that every caller is asked for
-	Profiles []string      `json:"profiles"` // forms of credentials that are accepted (DCP 1.0): "vc11-sl2021/jwt"
+	Profiles []string      `json:"profiles"` // forms of credentials that are accepted: credential.Profiles
 	Leeway   time.Duration `json:"leeway"`   // how far a peer's clock may differ
 	Entries  int           `json:"entries"`  // least size of a status list
 	Grace    time.Duration `json:"grace"`    // for which a status list that cannot be had anew is relied on
@@ -76,8 +77,8 @@ func (t Terms) Normal() (Terms, error) {
 	if len(t.Scopes) > 20 || slices.ContainsFunc(t.Scopes, func(s string) bool { return !strings.Contains(s, ":") || len(s) > 512 }) {
 		fault("scopes: want at most 20, each like alias:Type:read")
 	}
-	if len(t.Profiles) == 0 || slices.ContainsFunc(t.Profiles, func(p string) bool { return !slices.Contains(Profiles(), p) }) {
-		fault("profiles of credentials: %q: want some of %s", strings.Join(t.Profiles, ", "), strings.Join(Profiles(), ", "))
+	if len(t.Profiles) == 0 || slices.ContainsFunc(t.Profiles, func(p string) bool { return !slices.Contains(credential.Profiles(), p) }) {
+		fault("profiles of credentials: %q: want some of %s", strings.Join(t.Profiles, ", "), strings.Join(credential.Profiles(), ", "))
 	}
 	if t.Leeway < 0 || t.Leeway > identity.Leeway {
 		fault("leeway: %s: want 0s to %s", t.Leeway, identity.Leeway)
@@ -90,9 +91,6 @@ func (t Terms) Normal() (Terms, error) {
 	}
 	return out, errors.Join(faults...)
 }
-
-// Profiles lists the forms of credentials that can be read here (DCP 1.0).
-func Profiles() []string { return []string{"vc11-sl2021/jwt", "vc20-bssl/jwt"} }
 
 func plain(kind string) bool {
 	return kind != "" && len(kind) <= 256 && !strings.ContainsFunc(kind, func(r rune) bool { return r <= 0x20 || r == 0x7f })

@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,20 +10,17 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/commit"
-	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 )
 
 // secretPrefix lets people and scanners see what a leaked secret is.
 const secretPrefix = "slt_"
 
-func hashSecret(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
-}
+func hashSecret(secret string) string { return process.Digest([]byte(secret)) }
 
 // CreateClient lets somebody have tokens made in the participant's name. The secret of 256 random bits is returned here and never again: what is
 // kept is its hash.
@@ -37,7 +33,7 @@ func (s *Service) CreateClient(ctx context.Context, local participant.Participan
 		return c, "", fault.New(op, fault.Malformed, "scopes: want at most %d", MaxScopes)
 	}
 	for _, scope := range scopes {
-		if _, err := credential.ParseScope(scope); err != nil || strings.ContainsAny(scope, " \t\r\n") {
+		if _, err := s.cfg.Aliases(local).Parse(scope); err != nil || strings.ContainsAny(scope, " \t\r\n") {
 			return c, "", fault.New(op, fault.Malformed, "scope %q: want one like org.eclipse.tractusx.vc.type:MembershipCredential:read", cut(scope, 100))
 		}
 	}
@@ -58,7 +54,7 @@ func (s *Service) CreateClient(ctx context.Context, local participant.Participan
 	if err != nil {
 		return c, "", err
 	}
-	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []Swap[Client]{{New: &c}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []commit.Swap[Client]{{New: &c}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 		Events: []commit.Event{s.event("sts.client.created", c.ID, actor, map[string]string{"label": label})}})
 	return c, secret, fault.Wrap(op, fault.Internal, err)
 }
@@ -84,7 +80,7 @@ func (s *Service) DeleteClient(ctx context.Context, local participant.Participan
 	if err != nil {
 		return err
 	}
-	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []Swap[Client]{{Old: &all[at]}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+	err = s.cfg.Store.CommitWallet(ctx, local.ID, Change{Clients: []commit.Swap[Client]{{Old: &all[at]}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 		Events: []commit.Event{s.event("sts.client.deleted", id, actor, nil)}})
 	return fault.Wrap(op, fault.Internal, err)
 }
@@ -128,7 +124,7 @@ func (s *Service) Delegate(ctx context.Context, local participant.Participant, d
 		return "", fault.New(op, fault.Malformed, "want either bearer_access_scope or token")
 	case len(d.Scopes) > MaxScopes:
 		return "", fault.New(op, fault.Malformed, "bearer_access_scope: want at most %d scopes", MaxScopes)
-	case !all[proven].delegates(d.Scopes):
+	case !all[proven].delegates(d.Scopes, s.cfg.Aliases(local)):
 		return "", fault.New(op, fault.Refused, "a scope is not one that this client may delegate")
 	}
 	entry, err := s.record(ctx, local, "sts.token", all[proven].ID, string(audience), "", "", map[string]string{"scopes": strings.Join(d.Scopes, " ")})

@@ -2,9 +2,6 @@ package wallet
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -19,7 +16,8 @@ import (
 )
 
 // Held implements credential.Wallet: what may be shown now. What has expired, begins later, or was taken back as far as is known is not among it: one
-// invalid credential makes a presentation worthless. Nobody is asked for that: it is on the way of every exchange.
+// invalid credential makes a presentation worthless. Nor is what would not be taken by the settings of now. Nobody is asked for that: it is on the
+// way of every exchange.
 func (s *Service) Held(ctx context.Context, local participant.Participant) ([]credential.Stored, error) {
 	const op = "wallet.Held"
 	all, err := s.cfg.Store.Credentials(ctx, local.ID)
@@ -33,15 +31,14 @@ func (s *Service) Held(ctx context.Context, local participant.Participant) ([]cr
 			continue
 		}
 		read, err := credential.Read(string(c.Raw), local.DID, s.cfg.Informal)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Internal, fmt.Errorf("credential %s: %w", c.ID, err))
+		if err != nil { // it was taken by rules that are no longer those of the settings
+			s.cfg.Log.WarnContext(ctx, "a credential is not shown: it would not be taken now", slog.String("participant", local.Slug), slog.String("credential", c.ID), attr(err))
+			continue
 		}
 		standing := c.Standing
-		if s.cfg.Statuses != nil {
-			if at, ok := s.cfg.Statuses.AtHand(local, read); ok && at != standing {
-				standing = at
-				s.noted(ctx, local, c, at)
-			}
+		if at, ok := s.cfg.Statuses.AtHand(local, read); ok && at != standing {
+			standing = at
+			s.noted(ctx, local, c, at)
 		}
 		if standing == Good {
 			out = append(out, read)
@@ -88,7 +85,7 @@ func (s *Service) note(ctx context.Context, local participant.Participant, c Cre
 		next.Standing = standing
 		s.cfg.Log.WarnContext(ctx, "an issuer changed how it stands by a credential", slog.String("participant", local.Slug), slog.String("credential", c.ID),
 			slog.String("issuer", string(c.Issuer)), slog.String("event", standings[standing]))
-		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Credentials: []Swap[Credential]{{&now, &next}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
+		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Credentials: []commit.Swap[Credential]{{Old: &now, New: &next}}}, commit.Effects{Decisions: []decisionlog.Entry{entry},
 			Events: []commit.Event{s.event(standings[standing], now.ID, "", about(now))}})
 	})
 }
@@ -105,10 +102,8 @@ func (s *Service) Credentials(ctx context.Context, local participant.Participant
 
 // row makes the row of a credential that was read.
 func (s *Service) row(local participant.Participant, read credential.Stored) Credential {
-	sum := sha256.Sum256([]byte(read.Token))
-	c := Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: []byte(read.Token), Digest: hex.EncodeToString(sum[:]),
-		NotBefore: read.Fact.NotBefore, NotAfter: read.Fact.NotAfter, Created: s.cfg.Now()}
-	c.Revocable = s.cfg.Statuses != nil && s.cfg.Statuses.Revocable(read)
+	c := Credential{Participant: local.ID, ID: read.ID, Types: read.Types, Issuer: participant.DID(read.Fact.Issuer), Raw: []byte(read.Token), Digest: process.Digest([]byte(read.Token)),
+		NotBefore: read.Fact.NotBefore, NotAfter: read.Fact.NotAfter, Created: s.cfg.Now(), Revocable: s.cfg.Statuses.Revocable(read)}
 	if c.ID == "" { // the standards let it out
 		c.ID = "urn:sha256:" + c.Digest
 	}
@@ -166,7 +161,7 @@ func (s *Service) replace(c *Change, old, next *Credential) error {
 	if err := s.owe(c, next, s.due(*next)); err != nil {
 		return err
 	}
-	c.Credentials = append(c.Credentials, Swap[Credential]{Old: old, New: next})
+	c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: old, New: next})
 	return nil
 }
 
@@ -197,12 +192,17 @@ func (s *Service) due(c Credential) time.Time {
 	return due
 }
 
-// renewal is when a credential is to be asked for anew; zero: never.
+// leastRest is how long a credential is left alone after it came, however short it lives: one whose issuer always names the same end would be asked
+// for at shorter and shorter intervals without end.
+const leastRest = time.Minute
+
+// renewal is when a credential is to be asked for anew; zero: never. Its life counts from when it came: an issuer may say that it was good long before,
+// and by that reckoning what has just come may be due already.
 func (s *Service) renewal(c Credential) time.Time {
 	if s.cfg.Renew <= 0 || c.Request == "" {
 		return time.Time{}
 	}
-	at := c.NotBefore.Add(time.Duration(s.cfg.Renew * float64(c.NotAfter.Sub(c.NotBefore))))
+	at := c.Created.Add(max(leastRest, time.Duration(s.cfg.Renew*float64(c.NotAfter.Sub(c.Created)))))
 	if at.Before(c.Again) {
 		at = c.Again
 	}
@@ -231,7 +231,7 @@ func (s *Service) Delete(ctx context.Context, local participant.Participant, id,
 		if err != nil {
 			return err
 		}
-		change := Change{Credentials: []Swap[Credential]{{Old: &c}}}
+		change := Change{Credentials: []commit.Swap[Credential]{{Old: &c}}}
 		if c.Deadline != "" {
 			change.Settled = []string{c.Deadline}
 		}
@@ -282,7 +282,7 @@ func (s *Service) over(ctx context.Context, local participant.Participant, c Cre
 		return err
 	}
 	s.cfg.Log.WarnContext(ctx, "a credential has expired", slog.String("participant", local.Slug), slog.String("credential", c.ID), slog.String("issuer", string(c.Issuer)))
-	change.Credentials = []Swap[Credential]{{&c, &next}}
+	change.Credentials = []commit.Swap[Credential]{{Old: &c, New: &next}}
 	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
 }
 
@@ -301,7 +301,7 @@ func (s *Service) goOn(ctx context.Context, local participant.Participant, c Cre
 	if err := s.owe(change, &next, s.due(next)); err != nil {
 		return err
 	}
-	change.Credentials = []Swap[Credential]{{&c, &next}}
+	change.Credentials = []commit.Swap[Credential]{{Old: &c, New: &next}}
 	return s.cfg.Store.CommitWallet(ctx, local.ID, *change, e)
 }
 
@@ -316,7 +316,7 @@ func (s *Service) anew(ctx context.Context, local participant.Participant, c *Cr
 		return err
 	}
 	c.Renewal = r.ID
-	change.Requests = append(change.Requests, Swap[Request]{New: &r})
+	change.Requests = append(change.Requests, commit.Swap[Request]{New: &r})
 	change.Owed = append(change.Owed, *owed)
 	e.Decisions = append(e.Decisions, entry)
 	e.Events = append(e.Events, s.event("credential.renewing", c.ID, "", about(*c)))
@@ -357,7 +357,7 @@ func (s *Service) again(ctx context.Context, local participant.Participant, r Re
 		if err := s.owe(c, &next, s.due(next)); err != nil {
 			return err
 		}
-		c.Credentials = append(c.Credentials, Swap[Credential]{old, &next})
+		c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: old, New: &next})
 	}
 	return nil
 }

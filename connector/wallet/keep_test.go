@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/outbox"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wallet"
 )
 
@@ -45,6 +46,43 @@ func TestACredentialIsReplacedBeforeItEnds(t *testing.T) {
 			t.Errorf("%d requests, events %v: want the next renewal in its time", len(b.requests()), b.events())
 		}
 	})
+}
+
+// An issuer may say that a credential was good long before it came, and may always name the same end: neither makes us ask again and again.
+func TestACredentialIsAskedForAnewByTheLifeThatItHasHere(t *testing.T) {
+	for name, m := range map[string]struct {
+		from, life time.Duration // of each that is delivered
+		fixed      bool          // they all have one end
+		after      time.Duration
+		least      int // requests by then
+		most       int
+	}{
+		"it was good long before":  {from: -90 * day, life: 100 * day, after: 26 * day, least: 6, most: 6},
+		"all of them have one end": {from: -90 * day, life: 100 * day, fixed: true, after: 11 * day, least: 5, most: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, b *bench) {
+				begin := time.Now()
+				b.send = func(_ context.Context, o commit.Owed) (outbox.Answer, error) {
+					next := made{from: m.from, life: m.life}
+					if m.fixed {
+						next.life -= time.Since(begin)
+					}
+					// The issuer delivers before it answers; what has ended nobody takes.
+					_ = b.Deliver(context.Background(), b.local, peer(meridian), wallet.Delivery{IssuerPID: "r1", HolderPID: o.ProcessID, Credentials: []wallet.Delivered{b.membership(next)}})
+					return outbox.Answer{Status: 201, Location: base + "/requests/r1"}, nil
+				}
+				b.wantState(b.ask("MembershipCredential").ID, wallet.Issued)
+				if pass(time.Hour); len(b.requests()) != 1 {
+					t.Fatalf("%d requests in the first hour", len(b.requests()))
+				}
+				pass(m.after - time.Hour)
+				if n := len(b.requests()); n < m.least || n > m.most {
+					t.Errorf("%d requests in %v, want %d to %d", n, m.after, m.least, m.most)
+				}
+			})
+		})
+	}
 }
 
 func TestAnIssuerThatIsAwayIsAskedAgainUntilTheEndIsReported(t *testing.T) {
@@ -134,6 +172,40 @@ func TestWhatIsNotGoodNowIsNotShown(t *testing.T) {
 		}
 		if b.count("credential.revoked") != 1 || b.count("credential.suspended") != 1 || b.count("credential.reinstated") != 1 {
 			t.Errorf("events: %v", b.events())
+		}
+	})
+}
+
+func TestWhatAnIssuerLeavesOutIsTakenAndShownWhileItMay(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		allow := func(may map[participant.DID]bool) {
+			b.stop()
+			b.config.Informal = may
+			b.start()
+		}
+		r := b.ask("MembershipCredential")
+		bare := b.membership(made{id: "bare", bare: true})
+		if err := b.bring(r, bare); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken of an issuer that may not: %v", err)
+		}
+		allow(map[participant.DID]bool{b.local.DID: true, dusk: true})
+		if err := b.bring(r, bare); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken of an issuer where others may: %v", err)
+		}
+		allow(map[participant.DID]bool{meridian: true})
+		if err := b.bring(r, wallet.Delivered{Type: bare.Type, Profile: bare.Profile, Token: b.authority.issue(b.other.DID, "MembershipCredential", made{bare: true})}); !fault.Is(err, fault.Malformed) {
+			t.Errorf("taken although it is about somebody else: %v", err)
+		}
+		check(t, b.bring(r, bare))
+		b.wantState(r.ID, wallet.Issued)
+		_, err := b.Put(t.Context(), b.local, []byte(b.membership(made{id: "whole"}).Token), "operator")
+		check(t, err)
+		if got := b.held(); !slices.Equal(got, []string{"bare", "whole"}) {
+			t.Errorf("shown while the issuer may: %v", got)
+		}
+		allow(nil)
+		if got := b.held(); !slices.Equal(got, []string{"whole"}) || !b.logged("a credential is not shown") || len(b.kept()) != 2 {
+			t.Errorf("shown when it may no longer: %v, kept %v", got, b.kept())
 		}
 	})
 }

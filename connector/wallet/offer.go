@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/page"
@@ -55,7 +56,7 @@ func (s *Service) Offered(ctx context.Context, local participant.Participant, is
 		}
 		o.Owed = e.Owed.ID
 	}
-	switch err := s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []Swap[Offer]{{New: &o}}}, e); {
+	switch err := s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{New: &o}}}, e); {
 	case process.IsStale(err):
 		return nil // the same offer came twice at once
 	case err != nil:
@@ -72,7 +73,9 @@ func (s *Service) mayAct(objects []Object) bool {
 	})
 }
 
-func renews(reason string) bool { return reason == ReasonReissue || reason == ReasonRevokedKey }
+func renews(reason string) bool {
+	return reason == credential.ReasonReissue || reason == credential.ReasonRevokedKey
+}
 
 // Offer returns one.
 func (s *Service) Offer(ctx context.Context, local participant.Participant, id string) (Offer, error) {
@@ -126,7 +129,7 @@ func (s *Service) accept(ctx context.Context, local participant.Participant, o O
 	r.LastRecord = entry.ID
 	next := o
 	next.State, next.Request, next.Actor, next.Owed, next.Note, next.Updated = Accepted, r.ID, actor, "", note, s.cfg.Now()
-	c := Change{Offers: []Swap[Offer]{{&o, &next}}, Requests: []Swap[Request]{{New: &r}}}
+	c := Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}, Requests: []commit.Swap[Request]{{New: &r}}}
 	for _, w := range wanted {
 		if w.Replaces == "" {
 			continue
@@ -138,7 +141,7 @@ func (s *Service) accept(ctx context.Context, local participant.Participant, o O
 		if old != nil {
 			renewing := *old
 			renewing.Renewal = r.ID
-			c.Credentials = append(c.Credentials, Swap[Credential]{old, &renewing})
+			c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: old, New: &renewing})
 		}
 	}
 	e := commit.Effects{Decisions: []decisionlog.Entry{requested, entry}, Owed: owed, Settled: o.Owed,
@@ -171,7 +174,7 @@ func (s *Service) Decline(ctx context.Context, local participant.Participant, id
 		}
 		next = o
 		next.State, next.Actor, next.Owed, next.Updated = Declined, actor, "", s.cfg.Now()
-		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []Swap[Offer]{{&o, &next}}}, commit.Effects{Settled: o.Owed, Decisions: []decisionlog.Entry{entry},
+		return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}}, commit.Effects{Settled: o.Owed, Decisions: []decisionlog.Entry{entry},
 			Events: []commit.Event{s.event("credential.offer.declined", o.ID, actor, nil)}})
 	})
 	next.Version++
@@ -213,7 +216,7 @@ func (s *Service) act(ctx context.Context, owed commit.Owed) error {
 func (s *Service) leave(ctx context.Context, local participant.Participant, o Offer, note string) error {
 	next := o
 	next.Owed, next.Note, next.Updated = "", note, s.cfg.Now()
-	return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []Swap[Offer]{{&o, &next}}}, commit.Effects{Settled: o.Owed})
+	return s.cfg.Store.CommitWallet(ctx, local.ID, Change{Offers: []commit.Swap[Offer]{{Old: &o, New: &next}}}, commit.Effects{Settled: o.Owed})
 }
 
 // attractive chooses of an offer what the settings ask for. What is under way is not asked for twice.
@@ -245,7 +248,7 @@ func (s *Service) attractive(ctx context.Context, local participant.Participant,
 		}
 		w := Wanted{Definition: object.ID, Type: object.Type, Profile: object.Profile}
 		mine := slices.DeleteFunc(pick(held, o.Issuer, object), func(c Credential) bool { return c.Standing == Suspended || c.Standing == Revoked })
-		if reason == ReasonRevokedKey {
+		if reason == credential.ReasonRevokedKey {
 			s.inspect(ctx, local, mine)
 		}
 		switch {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -40,8 +41,8 @@ func TestAnOfferMakesNobodyCallAnybody(t *testing.T) {
 		b.config.Renew = 0
 		b.stop()
 		b.start()
-		check(t, b.offer(meridian, wallet.Object{ID: "membership"}, wallet.Object{ID: "bpn", Reason: wallet.ReasonReissue}))
-		check(t, b.offer(meridian, wallet.Object{ID: "membership"}, wallet.Object{ID: "bpn", Reason: wallet.ReasonReissue})) // the same again
+		check(t, b.offer(meridian, wallet.Object{ID: "membership"}, wallet.Object{ID: "bpn", Reason: credential.ReasonReissue}))
+		check(t, b.offer(meridian, wallet.Object{ID: "membership"}, wallet.Object{ID: "bpn", Reason: credential.ReasonReissue})) // the same again
 		for name, err := range map[string]error{
 			"an issuer that nobody trusts": b.offer(dusk, wallet.Object{ID: "membership"}),
 			"in somebody else's name":      b.Offered(t.Context(), b.local, peer(dusk), string(meridian), []wallet.Object{{ID: "x"}}, digestOf(nil)),
@@ -124,8 +125,8 @@ func TestTheSettingsTakeTypesFromThoseWhoAreTrustedForThem(t *testing.T) {
 		"not what only the offer calls so":      {[]wallet.Object{{ID: "bpn", Type: "MembershipCredential"}}, false, nil},
 		"not what the issuer does not issue":    {[]wallet.Object{{ID: "none", Type: "MembershipCredential"}}, false, nil},
 		"not what is held":                      {[]wallet.Object{{ID: "membership"}}, true, nil},
-		"what is held when it is offered anew":  {[]wallet.Object{{ID: "membership", Reason: wallet.ReasonReissue}}, true, []string{"MembershipCredential"}},
-		"not what was never asked for, renewed": {[]wallet.Object{{ID: "bpn", Reason: wallet.ReasonReissue}}, true, nil},
+		"what is held when it is offered anew":  {[]wallet.Object{{ID: "membership", Reason: credential.ReasonReissue}}, true, []string{"MembershipCredential"}},
+		"not what was never asked for, renewed": {[]wallet.Object{{ID: "bpn", Reason: credential.ReasonReissue}}, true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(t *testing.T, b *bench) {
@@ -204,7 +205,7 @@ func TestARevokedKeyIsLookedForInTheIssuersDocument(t *testing.T) {
 					b.publish(meridian, document(meridian, b.authority, next))
 				}
 				pass(time.Minute)
-				check(t, b.offer(meridian, wallet.Object{ID: "membership", Reason: wallet.ReasonRevokedKey}))
+				check(t, b.offer(meridian, wallet.Object{ID: "membership", Reason: credential.ReasonRevokedKey}))
 				pass(time.Minute)
 				if shown := len(b.held()) == 1; shown == revoked {
 					t.Errorf("shown: %t, withdrawn %d times", shown, b.count("credential.withdrawn"))

@@ -43,17 +43,13 @@ type Filter struct {
 	State  string
 }
 
-// Swap is a row before and after: no Old is a new row, no New is one that goes. Both is compare and swap on the version of Old; the row then has
-// that version and one more.
-type Swap[T any] struct{ Old, New *T }
-
 // Change is what one step writes, in this order: what is settled goes, rows change, and what is owed comes.
 type Change struct {
 	Settled     []string // ids of deadlines
-	Credentials []Swap[Credential]
-	Requests    []Swap[Request]
-	Offers      []Swap[Offer]
-	Clients     []Swap[Client]
+	Credentials []commit.Swap[Credential]
+	Requests    []commit.Swap[Request]
+	Offers      []commit.Swap[Offer]
+	Clients     []commit.Swap[Client]
 	Owed        []commit.Owed // deadlines
 }
 

@@ -79,7 +79,7 @@ func (s *Service) rejected(ctx context.Context, local participant.Participant, r
 	if err := s.reached(ctx, local, &next, &c, &e); err != nil {
 		return err
 	}
-	c.Requests = []Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{Old: &r, New: &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, c, e); err != nil {
 		return err
 	}
@@ -95,7 +95,10 @@ func (s *Service) delivered(ctx context.Context, local participant.Participant, 
 	next := r
 	next.Wanted, next.Taken = slices.Clone(r.Wanted), slices.Clone(r.Taken)
 	fresh, err := s.fresh(ctx, local, &next, d)
-	if err != nil {
+	switch {
+	case errors.Is(err, identity.ErrUnchecked): // they may be good, and are not to be lost
+		return &fault.Error{Op: "wallet.Deliver", Kind: fault.Unavailable, Reason: "the credentials cannot be checked now; bring them again later", Err: err}
+	case err != nil:
 		return refused(err)
 	}
 	if len(fresh) == 0 {
@@ -130,7 +133,7 @@ func (s *Service) delivered(ctx context.Context, local participant.Participant, 
 			return err
 		}
 	}
-	c.Requests = []Swap[Request]{{&r, &next}}
+	c.Requests = []commit.Swap[Request]{{Old: &r, New: &next}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, *c, e); err != nil {
 		return err
 	}
@@ -250,11 +253,11 @@ func (s *Service) take(ctx context.Context, local participant.Participant, r *Re
 		if gone.Deadline != "" {
 			c.Settled = append(c.Settled, gone.Deadline)
 		}
-		c.Credentials = append(c.Credentials, Swap[Credential]{Old: gone})
+		c.Credentials = append(c.Credentials, commit.Swap[Credential]{Old: gone})
 	}
 	row := f.row
 	w.Held, w.Replaces = row.ID, ""
-	if slices.ContainsFunc(c.Credentials, func(x Swap[Credential]) bool { return x.New != nil && x.New.ID == row.ID }) {
+	if slices.ContainsFunc(c.Credentials, func(x commit.Swap[Credential]) bool { return x.New != nil && x.New.ID == row.ID }) {
 		return refused(errors.New("credential.id: two of one delivery have it"))
 	}
 	s.cfg.Log.InfoContext(ctx, "credential taken", slog.String("participant", local.Slug), slog.String("credential", row.ID), slog.String("issuer", string(row.Issuer)))

@@ -51,7 +51,7 @@ func (s *Service) Ask(ctx context.Context, local participant.Participant, a Ask)
 	if err != nil {
 		return Request{}, err
 	}
-	return s.begin(ctx, local, Request{Issuer: issuer, Wanted: wanted, Base: base, Actor: a.Actor, Trace: a.Trace}, nil)
+	return s.begin(ctx, local, Request{Issuer: issuer, Wanted: wanted, Base: base, Actor: a.Actor, Trace: a.Trace})
 }
 
 // room refuses when too many requests at the issuer are open.
@@ -114,17 +114,13 @@ func choose(objects []Object, types, definitions []string) ([]Wanted, error) {
 	return out, nil
 }
 
-// begin commits a request with what it owes: its message when the issuer's service is known, else the moment to find it. more is what commits with it.
-func (s *Service) begin(ctx context.Context, local participant.Participant, r Request, more *Change) (Request, error) {
+// begin commits a request with what it owes: its message when the issuer's service is known, else the moment to find it.
+func (s *Service) begin(ctx context.Context, local participant.Participant, r Request) (Request, error) {
 	r, owed, entry, err := s.draft(ctx, local, r)
 	if err != nil {
 		return Request{}, err
 	}
-	c := Change{}
-	if more != nil {
-		c = *more
-	}
-	c.Requests = append(c.Requests, Swap[Request]{New: &r})
+	c := Change{Requests: []commit.Swap[Request]{{New: &r}}}
 	e := commit.Effects{Decisions: []decisionlog.Entry{entry}, Owed: owed, Events: []commit.Event{s.event("credential.requested", r.ID, r.Actor, facts(r))}}
 	if err := s.cfg.Store.CommitWallet(ctx, local.ID, c, e); err != nil {
 		return Request{}, fault.Wrap("wallet.begin", fault.Internal, err)
@@ -170,6 +166,10 @@ func (s *Service) draft(ctx context.Context, local participant.Participant, r Re
 
 // message owes the request's message, encoded once.
 func (s *Service) message(r *Request) (*commit.Owed, error) {
+	state, err := Next(r.State, StepSend)
+	if err != nil {
+		return nil, err
+	}
 	var ids []string
 	for _, w := range r.Wanted {
 		ids = append(ids, w.Definition)
@@ -181,7 +181,7 @@ func (s *Service) message(r *Request) (*commit.Owed, error) {
 	owed, err := process.Owe(s.cfg.Rand, s.cfg.Now(), commit.Owed{Participant: r.Participant, Process: commit.WalletRequest, ProcessID: r.ID, Peer: r.Issuer,
 		Message: "CredentialRequestMessage", Body: body, Trace: r.Trace}, r.Base, "/credentials")
 	if err == nil {
-		r.State, r.Owed = Requesting, owed.ID
+		r.State, r.Owed = state, owed.ID
 	}
 	return owed, err
 }
@@ -366,7 +366,7 @@ func (s *Service) settle(ctx context.Context, o commit.Owed, outcome func(contex
 			return err
 		}
 		next.Updated = s.cfg.Now()
-		c := Change{Requests: []Swap[Request]{{&r, &next}}}
+		c := Change{Requests: []commit.Swap[Request]{{Old: &r, New: &next}}}
 		e := commit.Effects{Settled: o.ID, Owed: message}
 		if next.State != r.State {
 			if err := s.reached(ctx, local, &next, &c, &e); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wallet"
@@ -397,5 +398,25 @@ func TestWhatCannotBeAskedForIsSaidAtOnce(t *testing.T) {
 		if len(b.sent)+len(b.requests()) != 0 {
 			t.Errorf("sent %v", b.sent)
 		}
+	})
+}
+
+// What cannot be checked may be good: its issuer is to bring it again, and nothing is lost.
+func TestWhatCannotBeCheckedIsToBeBroughtAgain(t *testing.T) {
+	story(t, func(t *testing.T, b *bench) {
+		r := b.ask("MembershipCredential")
+		_, address, err := identity.ParseDID(string(meridian))
+		check(t, err)
+		document := b.documents[address]
+		delete(b.documents, address)
+		brought := b.membership(made{id: "urn:m"})
+		if err := b.bring(r, brought); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("while nobody can look its key up: %v", err)
+		}
+		b.wantState(r.ID, wallet.Requested)
+		b.publish(meridian, document)
+		pass(10 * time.Second)
+		check(t, b.bring(r, brought))
+		b.wantState(r.ID, wallet.Issued)
 	})
 }

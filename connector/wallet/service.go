@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/outbox"
@@ -22,10 +23,11 @@ type Config struct {
 	Issuers    Issuers
 	Signatures Signatures
 	Documents  identity.Documents
-	Statuses   Statuses // nil: nothing is known of what issuers took back
+	Statuses   Statuses
 	Trust      Trust
 	Codec      Codec
 	Hosted     Hosted
+	Aliases    func(participant.Participant) credential.Aliases // of scopes, in its ecosystem
 	Outbox     Outbox
 	Now        func() time.Time
 	Rand       io.Reader

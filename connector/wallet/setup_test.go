@@ -88,6 +88,7 @@ type made struct {
 	from    time.Duration
 	life    time.Duration
 	header  map[string]any
+	bare    bool // without contexts, and with a token whose subject is no DID
 }
 
 // issue makes a credential of the type for the holder.
@@ -108,9 +109,14 @@ func (a *authority) issue(holder participant.DID, kind string, m made) string {
 		m.life = 30 * 24 * time.Hour
 	}
 	from := time.Now().Add(m.from)
-	return a.sign(m.header, map[string]any{"iss": m.issuer, "sub": m.subject, "jti": m.id, "nbf": from.Unix(), "iat": from.Unix(), "exp": from.Add(m.life).Unix(), "vc": map[string]any{
+	claims := map[string]any{"iss": m.issuer, "sub": m.subject, "jti": m.id, "nbf": from.Unix(), "iat": from.Unix(), "exp": from.Add(m.life).Unix(), "vc": map[string]any{
 		"@context": []string{"https://www.w3.org/2018/credentials/v1"}, "id": m.id, "type": m.types, "issuer": m.issuer, "issuanceDate": from.UTC().Format(time.RFC3339),
-		"expirationDate": from.Add(m.life).UTC().Format(time.RFC3339), "credentialSubject": map[string]any{"id": m.subject, "memberOf": "Meridian"}}})
+		"expirationDate": from.Add(m.life).UTC().Format(time.RFC3339), "credentialSubject": map[string]any{"id": m.subject, "memberOf": "Meridian"}}}
+	if m.bare {
+		claims["sub"] = rand.Text()
+		delete(claims["vc"].(map[string]any), "@context")
+	}
+	return a.sign(m.header, claims)
 }
 
 // bench is a connector's wallets with two hosted companies, and issuers whose network the test scripts.
@@ -183,7 +189,9 @@ func setup(t *testing.T) *bench {
 		return nil, errors.New("nothing there")
 	}, time.Now)
 	b.config = wallet.Config{Store: b.store, Recorder: b, Issuers: issuers{b}, Signatures: identity.NewVerifier(resolver, nil, time.Now), Documents: resolver, Statuses: statuses{b}, Trust: b, Codec: b,
-		Hosted: b, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour}
+		Hosted: b, Aliases: func(participant.Participant) credential.Aliases {
+			return credential.Aliases{"org.eclipse.tractusx.vc.type"}
+		}, Outbox: b, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(b, nil)), Renew: 0.5, Look: 10 * time.Minute, GiveUp: 7 * 24 * time.Hour, Watch: time.Hour}
 	b.start()
 	return b
 }

@@ -94,12 +94,6 @@ type Object struct {
 	Reason  string
 }
 
-// The reasons of an offer that change something here.
-const (
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
-
 // OfferState is what became of an offer.
 type OfferState string
 
@@ -141,15 +135,15 @@ type Client struct {
 }
 
 // delegates reports whether every scope is one that the client may delegate; what a scope asks for counts, not how it is written.
-func (c Client) delegates(scopes []string) bool {
+func (c Client) delegates(scopes []string, aliases credential.Aliases) bool {
 	var may []credential.Scope
 	for _, s := range c.Scopes {
-		if scope, err := credential.ParseScope(s); err == nil {
+		if scope, err := aliases.Parse(s); err == nil {
 			may = append(may, scope)
 		}
 	}
 	for _, s := range scopes {
-		scope, err := credential.ParseScope(s)
+		scope, err := aliases.Parse(s)
 		if err != nil || !slices.Contains(may, scope) {
 			return false
 		}

@@ -342,6 +342,6 @@ func (l *lossy) renew(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = boreal.PutCredential(ctx, boreal.Local, []byte(token))
+	_, err = boreal.Wallet().Put(ctx, boreal.Local, []byte(token), "bench")
 	return given.ID, err
 }

@@ -14,10 +14,10 @@ import (
 
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/participant"
-	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/settings"
 	"github.com/sluice-connector/sluice/connector/wallet"
 )
@@ -93,10 +93,13 @@ func Start(ctx context.Context, cfg Config) (_ *Company, err error) {
 	for _, party := range []string{"holder", "issuer", "verifier", "thirdparty"} {
 		s.Verification.Informal = append(s.Verification.Informal, string(KitDID(cfg.Kit, party))) // see docs/conformance.md
 	}
-	s.Limits.AddressRate, s.Limits.AddressBurst = 10000, 10000 // all that the kit plays have one address
+	s.Wallet.Renew = 0                                                                             // offers wait for an operator: the kit's issuer answers while a case runs, and not after it
+	s.Wallet.Exact = true                                                                          // as this edition of the kit wants
+	s.Limits.AddressRate, s.Limits.AddressBurst, s.Limits.AddressConnections = 10000, 10000, 10000 // all that the kit plays have one address
 	s.Profiles = []settings.Profile{{Use: file, Required: []string{scope("MembershipCredential")}, Trust: []settings.Trust{{Issuer: string(KitDID(cfg.Kit, "issuer")), Credentials: types}}}}
 	kit := strings.Replace(cfg.Kit, "127.0.0.1", "localhost", 1)
 	s.Egress.Peers = []string{"https://" + kit, "http://" + kit}
+	s.Verification.Schemas = []string{"http://" + kit + "/schema/"}
 	dialer := net.Dialer{}
 	if c.Connector, err = connector.New(ctx, connector.Config{Settings: s, Log: cfg.Log, Public: public, Management: management, Scheme: "http",
 		Roots: c.front.Roots(), Dial: c.front.Dial(dialer.DialContext)}); err != nil {
@@ -125,9 +128,9 @@ func (c *Company) asked(ctx context.Context, issuer participant.DID) error {
 	r := wallet.Request{Participant: c.Member.ID, ID: Request, Version: 1, Issuer: issuer, State: wallet.Requested, IssuerPID: "kit", Actor: "kit",
 		Created: time.Now(), Updated: time.Now()}
 	for _, kind := range types {
-		r.Wanted = append(r.Wanted, wallet.Wanted{Definition: kind, Type: kind, Profile: dcp.ProfileVC11})
+		r.Wanted = append(r.Wanted, wallet.Wanted{Definition: kind, Type: kind, Profile: credential.Profile11})
 	}
-	return c.Store().CommitWallet(ctx, c.Member.ID, wallet.Change{Requests: []wallet.Swap[wallet.Request]{{New: &r}}}, commit.Effects{})
+	return c.Store().CommitWallet(ctx, c.Member.ID, wallet.Change{Requests: []commit.Swap[wallet.Request]{{New: &r}}}, commit.Effects{})
 }
 
 // delegates makes the account with which the kit has the member's tokens made.
@@ -140,7 +143,7 @@ func (c *Company) delegates(ctx context.Context) error {
 // issues lets the authority issue both credentials to the kit's holder.
 func (c *Company) issues(ctx context.Context, holder participant.DID) error {
 	for _, kind := range types {
-		if _, err := c.Issuer().PutDefinition(ctx, c.Authority, issuer.Definition{ID: kind, Type: kind, Profile: issuer.ProfileVC11, Life: time.Hour,
+		if _, err := c.Issuer().PutDefinition(ctx, c.Authority, issuer.Definition{ID: kind, Type: kind, Profile: credential.Profile11, Life: time.Hour,
 			Purposes: []string{statuslist.Revocation}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}, "kit"); err != nil {
 			return err
 		}

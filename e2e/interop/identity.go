@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	keys "github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/identity/keyring"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -97,7 +98,7 @@ func (r *realm) weOffer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	made, err := r.Issuer().Offer(ctx, r.meridian, r.cobalt.did, []string{membership}, issuer.ReasonReissue, order.Actor)
+	made, err := r.Issuer().Offer(ctx, r.meridian, r.cobalt.did, []string{membership}, credential.ReasonReissue, order.Actor)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ func (c *company) start(ctx context.Context) error {
 	s.Public.Host, s.Public.Listen, s.Management.Listen = c.public, c.public, "127.0.0.1:0"
 	s.Participants = []settings.Participant{{Slug: "boreal", Name: "Boreal Drives"}}
 	s.Egress.Peers = c.stub.peer.origins()
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: authority, Credentials: []string{member.Type, governed.Type}}}
 	// What answers a step of EDC's waits until EDC says that it has noted that step: see noted.
 	hold := connector.Hold{Negotiation: func(negotiation.Negotiation, negotiation.Kind) bool { return true },
 		Transfer: func(t transfer.Transfer) bool { return t.State == transfer.Requested }}
@@ -298,9 +299,12 @@ var (
 	governed = fact("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0", "useCase": "DataExchangeGovernance"})
 )
 
+// authority vouches for both.
+const authority = "did:web:authority.example"
+
 func fact(kind string, subject map[string]string) policy.Credential {
 	now := time.Now()
-	return policy.Credential{Type: kind, Issuer: "did:web:authority.example", ID: "urn:uuid:" + strings.ToLower(kind), Subject: subject,
+	return policy.Credential{Type: kind, Issuer: authority, ID: "urn:uuid:" + strings.ToLower(kind), Subject: subject,
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0), Digest: strings.Repeat("0", 64)}
 }
 

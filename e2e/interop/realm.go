@@ -20,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sluice-connector/sluice/connector"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	keys "github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/issuer"
@@ -170,7 +171,7 @@ func ecosystem(dir, id string, authority settings.Trust, types ...string) (setti
 
 // enrol puts the members on Meridian's list, and gives Boreal what it is to have. Cobalt has to ask.
 func (r *realm) enrol(ctx context.Context) error {
-	if _, err := r.Issuer().PutDefinition(ctx, r.meridian, issuer.Definition{ID: partner, Type: partner, Profile: issuer.ProfileVC20, Life: time.Hour,
+	if _, err := r.Issuer().PutDefinition(ctx, r.meridian, issuer.Definition{ID: partner, Type: partner, Profile: credential.Profile20, Life: time.Hour,
 		Purposes: []string{statuslist.Revocation}, Subject: []issuer.Member{{Name: "group", From: issuer.Constant, Values: []string{"suppliers"}}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}, order.Actor); err != nil {
 		return err
 	}
@@ -186,7 +187,7 @@ func (r *realm) enrol(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := r.PutCredential(ctx, r.boreal, []byte(token)); err != nil {
+		if _, err := r.Wallet().Put(ctx, r.boreal, []byte(token), order.Actor); err != nil {
 			return err
 		}
 	}

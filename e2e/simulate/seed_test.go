@@ -687,7 +687,7 @@ func (s *seed) bury(n *node) {
 func (s *seed) start(n *node) {
 	n.Start()
 	ctx := context.Background()
-	ended, err := n.Transfers.Sweep(ctx, n.Local)
+	ended, _, err := n.Transfers.Sweep(ctx, n.Local)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -69,6 +69,7 @@ func Start(ctx context.Context, cfg Config) (*Company, error) {
 	s.Public.Host, s.Public.Listen, s.Management.Listen = "localhost:"+port, public.Addr().String(), management.Addr().String()
 	s.Participants = []settings.Participant{{Slug: slug, Name: "Connector under test"}}
 	s.Egress.Peers = []string{cfg.Peer}
+	s.Profiles[0].Trust = []settings.Trust{{Issuer: authority, Credentials: []string{"MembershipCredential"}}}
 	who := &identity{peer: cfg.Peer}
 	all := func(negotiation.Negotiation, negotiation.Kind) bool { return true }
 	made := connector.Config{Settings: s, Log: cfg.Log, Public: public, Management: management, Scheme: "http", Identity: who,
@@ -129,8 +130,11 @@ func (i *identity) Endpoint(context.Context, participant.Participant, participan
 
 func (*identity) Callback(context.Context, participant.Peer, string) error { return nil }
 
+// authority vouches for everybody here.
+const authority = "did:web:authority.example"
+
 func member(did string) policy.Party {
-	return policy.Party{DID: did, Credentials: []policy.Credential{{Type: "MembershipCredential", Issuer: "did:web:authority.example", ID: "urn:uuid:member",
+	return policy.Party{DID: did, Credentials: []policy.Credential{{Type: "MembershipCredential", Issuer: authority, ID: "urn:uuid:member",
 		Subject: map[string]string{"memberOf": "Meridian"}, NotAfter: time.Now().AddDate(1, 0, 0), Digest: strings.Repeat("0", 64)}}}
 }
 

@@ -96,18 +96,6 @@ func (p *parser) fail(clause, have, want string) {
 	}
 }
 
-// list returns the items of an array, or the one value that stands instead of it; absent and null give none.
-func list(raw json.RawMessage) []json.RawMessage {
-	if len(raw) == 0 || string(raw) == "null" {
-		return nil
-	}
-	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) == nil {
-		return items
-	}
-	return []json.RawMessage{raw}
-}
-
 // object returns the members of an object that may have these names and no other, in this spelling and no other.
 func (p *parser) object(clause string, raw json.RawMessage, want string, names []string) map[string]json.RawMessage {
 	var members map[string]json.RawMessage
@@ -148,7 +136,7 @@ func (p *parser) kind(clause string, raw json.RawMessage, kinds ...string) strin
 
 // context takes addresses only: a context object could give the terms another meaning than the one that is enforced.
 func (p *parser) context(raw json.RawMessage) {
-	for i, item := range list(raw) {
+	for i, item := range ijson.Many(raw) {
 		var address string
 		if json.Unmarshal(item, &address) != nil {
 			p.fail("@context/"+strconv.Itoa(i), shape(item), "an address; terms have the meaning of the profile")
@@ -158,7 +146,7 @@ func (p *parser) context(raw json.RawMessage) {
 
 func (p *parser) rules(section, kind string, raw json.RawMessage, parties Parties) []Rule {
 	var out []Rule
-	for i, item := range list(raw) {
+	for i, item := range ijson.Many(raw) {
 		clause := section + "/" + strconv.Itoa(i)
 		m := p.object(clause, item, "an object with an action", ruleNames)
 		p.kind(clause, m["@type"], "Rule", kind)
@@ -173,7 +161,7 @@ func (p *parser) rules(section, kind string, raw json.RawMessage, parties Partie
 
 // same takes of a rule only what the whole policy says already: it is about one asset and two parties.
 func (p *parser) same(clause string, raw json.RawMessage, whole string) {
-	if len(list(raw)) > 0 && p.one(clause, raw, true) != whole {
+	if len(ijson.Many(raw)) > 0 && p.one(clause, raw, true) != whole {
 		p.fail(clause, "something else than the policy has", "none")
 	}
 }
@@ -184,7 +172,7 @@ func (p *parser) constraints(clause string, raw json.RawMessage, depth int) []Co
 		return nil
 	}
 	var out []Constraint
-	for i, item := range list(raw) {
+	for i, item := range ijson.Many(raw) {
 		if p.count++; p.count > maxConstraints || p.err != nil {
 			p.fail(clause, "more than "+strconv.Itoa(maxConstraints)+" constraints", "fewer")
 			return nil
@@ -226,7 +214,7 @@ func (p *parser) constraint(clause string, item json.RawMessage, depth int) Cons
 
 // one reads a single string: plain, {"@id"}, {"@value"}, or a list of one.
 func (p *parser) one(clause string, raw json.RawMessage, required bool) string {
-	items := list(raw)
+	items := ijson.Many(raw)
 	if len(items) == 0 && !required {
 		return ""
 	}
@@ -250,7 +238,7 @@ func (p *parser) operand(clause string, raw json.RawMessage) ([]string, bool) {
 		}
 		raw = wrapped
 	}
-	items := list(raw)
+	items := ijson.Many(raw)
 	if len(items) == 0 || len(items) > maxOperands {
 		p.fail(clause, strconv.Itoa(len(items))+" values", "1 to "+strconv.Itoa(maxOperands))
 		return nil, false

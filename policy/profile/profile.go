@@ -26,6 +26,7 @@ type Profile struct {
 	Default     bool        `yaml:"default"` // of those that come with the binary: the one when nobody says otherwise
 	Policy      string      `yaml:"policy"`  // IRI that policies carry as their profile
 	Scopes      []string    `yaml:"scopes"`  // credentials that a caller must present
+	Aliases     []string    `yaml:"aliases"` // that scopes are written with, besides those of the protocol (DCP 1.0, section 3.2)
 	Credentials Credentials `yaml:"credentials"`
 	Directory   string      `yaml:"directory"` // scope of what a member shows to read the directory of numbers; empty: there is none
 	BPN         []Claim     `yaml:"bpn"`       // where the business partner number is proven; all must agree

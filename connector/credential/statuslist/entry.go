@@ -92,12 +92,7 @@ func ParseEntries(raw json.RawMessage) ([]Entry, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	many := []json.RawMessage{raw}
-	if raw[0] == '[' {
-		if err := ijson.Bind(raw, &many); err != nil {
-			return nil, fmt.Errorf("status entry: %w", err)
-		}
-	}
+	many := ijson.Many(raw)
 	if len(many) == 0 || len(many) > maxEntries {
 		return nil, fmt.Errorf("status entry: want 1 to %d", maxEntries)
 	}
@@ -208,12 +203,12 @@ func ParseSubject(kind Kind, raw json.RawMessage) (Subject, error) {
 	if err := ijson.Bind(raw, &w); err != nil {
 		return Subject{}, fmt.Errorf("status list: %w", err)
 	}
-	types, err := texts(w.Type)
+	types, err := ijson.Texts(w.Type)
 	if err != nil || !slices.Contains(types, string(kind)) {
 		return Subject{}, fmt.Errorf("status list: want a subject of type %s", kind)
 	}
-	purposes, err := texts(w.Purpose)
-	if err != nil || kind == List2021 && len(purposes) > 1 {
+	purposes, err := ijson.Texts(w.Purpose)
+	if err != nil || len(purposes) > maxPurposes || kind == List2021 && len(purposes) > 1 {
 		return Subject{}, errors.New("status list: want its purpose")
 	}
 	s := Subject{Kind: kind, ID: w.ID, Purposes: purposes}
@@ -226,26 +221,4 @@ func ParseSubject(kind Kind, raw json.RawMessage) (Subject, error) {
 	}
 	s.Bits, err = kind.Decode(w.List)
 	return s, err
-}
-
-// texts reads one string or a list of them, none of which is empty.
-func texts(raw json.RawMessage) ([]string, error) {
-	var out []string
-	var one string
-	switch {
-	case len(raw) == 0:
-	case raw[0] == '[':
-		if err := ijson.Bind(raw, &out); err != nil {
-			return nil, err
-		}
-	default:
-		if err := ijson.Bind(raw, &one); err != nil {
-			return nil, err
-		}
-		out = []string{one}
-	}
-	if len(out) == 0 || len(out) > maxPurposes || slices.Contains(out, "") {
-		return nil, errors.New("want one text or a few")
-	}
-	return out, nil
 }

@@ -36,7 +36,7 @@ func (k *Keeper) Import(ctx context.Context, disk durable.FS, path, slug string)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	if err := private(path); err != nil {
+	if err := private(disk, path); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	r, err := Draw(slug, k.cfg.Rand, k.cfg.Now) // for its data key

@@ -749,6 +749,11 @@ func TestAKeyFileThatIsNotOneIsNotTakenOver(t *testing.T) {
 	}
 }
 
+// strangers is a disk on which everybody may read everything, whatever the operating system's says.
+type strangers struct{ durable.OS }
+
+func (strangers) Mode(string) (fs.FileMode, error) { return 0o644, nil }
+
 func TestAMasterKeyIsDrawnOnlyWhenNothingNeedsAnother(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -763,6 +768,9 @@ func TestAMasterKeyIsDrawnOnlyWhenNothingNeedsAnother(t *testing.T) {
 	check(t, err)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := keyring.ReadMaster(strangers{}, path, rand.Reader); err == nil || !strings.Contains(err.Error(), "0600") {
+		t.Errorf("on a disk where others can read it: %v", err)
 	}
 	again, err := find()
 	check(t, err)

@@ -2,8 +2,6 @@ package keyring
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/policy/decisionlog/durable"
 )
 
@@ -65,7 +63,7 @@ func ReadMaster(disk durable.FS, path string, rand io.Reader) (Master, error) {
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
-	if err := private(path); err != nil {
+	if err := private(disk, path); err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
 	m, err := ParseMaster(string(text), rand)
@@ -87,12 +85,12 @@ func CreateMaster(disk durable.FS, path string, rand io.Reader) (Master, error) 
 	return ParseMaster(text, rand)
 }
 
-func private(path string) error {
-	info, err := os.Stat(path)
+func private(disk durable.FS, path string) error {
+	mode, err := disk.Mode(path)
 	if err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode&0o077 != 0 {
 		return fmt.Errorf("%s can be read by others (mode %04o); make it 0600", path, mode)
 	}
 	return nil
@@ -114,39 +112,20 @@ func (m *local) Unwrap(_ context.Context, wrapped, bind []byte) ([]byte, error) 
 	return unwrap(m.key, wrapped, bind)
 }
 
-func gcm(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
 func wrap(rand io.Reader, key, plain, bind []byte) ([]byte, error) {
-	aead, err := gcm(key)
+	wrapped, err := identity.Encrypt(rand, key, plain, bind)
 	if err != nil {
-		return nil, err
-	}
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := io.ReadFull(rand, nonce); err != nil {
 		return nil, fmt.Errorf("wrap: %w", err)
 	}
-	return aead.Seal(nonce, nonce, plain, bind), nil
+	return wrapped, nil
 }
 
 var errWrapped = errors.New("unwrap: wrapped by another key, for another place, or changed")
 
 func unwrap(key, wrapped, bind []byte) ([]byte, error) {
-	aead, err := gcm(key)
-	if err != nil {
-		return nil, err
-	}
-	if len(wrapped) < aead.NonceSize() {
+	plain, err := identity.Decrypt(key, wrapped, bind)
+	if errors.Is(err, identity.ErrSealed) {
 		return nil, errWrapped
 	}
-	plain, err := aead.Open(nil, wrapped[:aead.NonceSize()], wrapped[aead.NonceSize():], bind)
-	if err != nil {
-		return nil, errWrapped
-	}
-	return plain, nil
+	return plain, err
 }

@@ -28,6 +28,3 @@ func readExpanded(body []byte) (wireRequest, bool) {
 	}
 	return wireRequest{HolderPID: e.HolderPID.ID, Credentials: e.Credentials[0].Value}, true
 }
-
-// edcFormats are the words that EDC's IdentityHub has for the formats of credentials. Up to its release 0.15 it knows no others; later ones take both.
-var edcFormats = map[string]string{ProfileVC11: "VC1_0_JWT", ProfileVC20: "VC2_0_JOSE"}

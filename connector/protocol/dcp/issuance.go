@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/schemas/ijson"
 )
@@ -40,19 +41,13 @@ const (
 	maxURL  = 2048
 )
 
-// The profiles of credentials that are known: data model, proof and revocation in one word.
-const (
-	ProfileVC11 = "vc11-sl2021/jwt" // data model 1.1 as a JWT, StatusList2021
-	ProfileVC20 = "vc20-bssl/jwt"   // data model 2.0 secured with JOSE, BitstringStatusList
-)
-
 // Profile returns the profile of an alias. The examples of the specification call the first one vc10-sl2021/jwt, and deployed wallets do so too.
 func Profile(alias string) (string, bool) {
 	switch alias {
-	case ProfileVC11, "vc10-sl2021/jwt":
-		return ProfileVC11, true
-	case ProfileVC20:
-		return ProfileVC20, true
+	case credential.Profile11, "vc10-sl2021/jwt":
+		return credential.Profile11, true
+	case credential.Profile20:
+		return credential.Profile20, true
 	}
 	return "", false
 }
@@ -61,7 +56,6 @@ func Profile(alias string) (string, bool) {
 type CredentialRequest struct {
 	HolderPID   string // id of the request at the holder
 	Credentials []string
-	Expanded    bool // it came in the expanded form of JSON-LD: see issuer.Wanted
 }
 
 // The status of a CredentialMessage or of a CredentialStatus.
@@ -86,13 +80,6 @@ type CredentialMessage struct {
 	Credentials []Container
 	Reason      string // of a rejection; may be ""
 }
-
-// The reasons of an offer that are known; others are kept as they are.
-const (
-	ReasonIssuance   = "issuance"
-	ReasonReissue    = "reissue"
-	ReasonRevokedKey = "proof-key-revocation"
-)
 
 // CredentialObject describes a credential that an issuer issues. In an offer only ID is certain; the metadata of the issuer has the rest.
 type CredentialObject struct {
@@ -230,8 +217,8 @@ func first(faults ...error) error {
 func ParseCredentialRequest(body []byte) (CredentialRequest, error) {
 	var w wireRequest
 	err := readAs(body, requestType, MaxCredentialRequest, &w, &w.head)
-	expanded := false
 	if err != nil {
+		var expanded bool
 		if w, expanded = readExpanded(body); !expanded {
 			return CredentialRequest{}, err
 		}
@@ -242,7 +229,7 @@ func ParseCredentialRequest(body []byte) (CredentialRequest, error) {
 	if n := len(w.Credentials); n == 0 || n > MaxRequested {
 		return CredentialRequest{}, malformed("credentials: want 1 to %d", MaxRequested)
 	}
-	out := CredentialRequest{HolderPID: w.HolderPID, Expanded: expanded}
+	out := CredentialRequest{HolderPID: w.HolderPID}
 	for _, c := range w.Credentials {
 		if err := required("credentials/id", c.ID, maxID); err != nil {
 			return CredentialRequest{}, err
@@ -304,9 +291,25 @@ func EncodeCredentialMessage(m CredentialMessage) ([]byte, error) {
 	return json.Marshal(w)
 }
 
-// Profile returns the profile of a container. The examples of the specification write jwt as the format: that is taken when the payload itself
-// leaves no doubt.
+// formats name data model and proof in the place of a profile, as the reference implementation does.
+var formats = map[string]string{"VC1_0_JWT": credential.Profile11, "VC2_0_JOSE": credential.Profile20}
+
+// formatOf is the format of a profile.
+func formatOf(profile string) string {
+	for format, p := range formats {
+		if p == profile {
+			return format
+		}
+	}
+	return profile
+}
+
+// Profile returns the profile of a container, which its payload must be of. Some issuers name data model and proof alone, of which there is one
+// profile each. The examples of the specification write jwt as the format: that is taken when the payload itself leaves no doubt.
 func (c Container) Profile() (string, bool) {
+	if p, ok := formats[c.Format]; ok {
+		return p, true
+	}
 	if p, ok := Profile(c.Format); ok || c.Format != "jwt" {
 		return p, ok
 	}
@@ -330,9 +333,9 @@ func (c Container) Profile() (string, bool) {
 	v11, v20 := begins(w.VC.Context, "https://www.w3.org/2018/credentials/v1"), begins(w.Context, "https://www.w3.org/ns/credentials/v2")
 	switch {
 	case v11 && len(w.Context) == 0:
-		return ProfileVC11, true
+		return credential.Profile11, true
 	case v20 && len(w.VC.Context) == 0:
-		return ProfileVC20, true
+		return credential.Profile20, true
 	}
 	return "", false
 }
@@ -410,7 +413,7 @@ func wireObjects(list []CredentialObject) []wireObject {
 			w.Policy = json.RawMessage("{}")
 		}
 		if w.Reason == "" {
-			w.Reason = ReasonIssuance
+			w.Reason = credential.ReasonIssuance
 		}
 		out = append(out, w)
 	}

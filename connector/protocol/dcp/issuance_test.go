@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 )
 
@@ -26,7 +28,7 @@ const (
 )
 
 var whole = dcp.CredentialObject{ID: "urn:x:membership", CredentialType: "MembershipCredential", Schema: "https://w3id.org/catenax/schemas/v1.0.0/membership.json",
-	BindingMethods: []string{"did:web"}, Profile: dcp.ProfileVC11, Policy: json.RawMessage(`{"id":"p"}`), Reason: dcp.ReasonReissue}
+	BindingMethods: []string{"did:web"}, Profile: credential.Profile11, Policy: json.RawMessage(`{"id":"p"}`), Reason: credential.ReasonReissue}
 
 // again writes a message and reads it back.
 func again[T any](t *testing.T, m T, encode func(T) ([]byte, error), parse func([]byte) (T, error)) {
@@ -48,7 +50,7 @@ func TestTheMessagesOfIssuanceReadBackTheSame(t *testing.T) {
 	t.Parallel()
 	again(t, dcp.CredentialRequest{HolderPID: "urn:uuid:1", Credentials: []string{"a", "b"}}, dcp.EncodeCredentialRequest, dcp.ParseCredentialRequest)
 	again(t, dcp.CredentialMessage{IssuerPID: "i", HolderPID: "h", Status: dcp.StatusIssued,
-		Credentials: []dcp.Container{{CredentialType: "A", Payload: "a.b.c", Format: dcp.ProfileVC20}}}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
+		Credentials: []dcp.Container{{CredentialType: "A", Payload: "a.b.c", Format: credential.Profile20}}}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
 	again(t, dcp.CredentialMessage{IssuerPID: "i", HolderPID: "h", Status: dcp.StatusRejected, Reason: "not a member"}, dcp.EncodeCredentialMessage, dcp.ParseCredentialMessage)
 	again(t, dcp.CredentialOffer{Issuer: "did:web:meridian.example", Credentials: []dcp.CredentialObject{whole}}, dcp.EncodeCredentialOffer, dcp.ParseCredentialOffer)
 	again(t, dcp.IssuerMetadata{Issuer: "did:web:meridian.example", Credentials: []dcp.CredentialObject{whole}}, dcp.EncodeIssuerMetadata, dcp.ParseIssuerMetadata)
@@ -76,7 +78,7 @@ func TestADeliveryIsSentAsTextAndSchemaAllowIt(t *testing.T) {
 
 func TestMetadataAndOffersAreSentWithAllMembers(t *testing.T) {
 	t.Parallel()
-	sparse := []dcp.CredentialObject{{ID: "x", CredentialType: "A", Profile: dcp.ProfileVC11}}
+	sparse := []dcp.CredentialObject{{ID: "x", CredentialType: "A", Profile: credential.Profile11}}
 	offer, err := dcp.EncodeCredentialOffer(dcp.CredentialOffer{Issuer: "did:web:i.example", Credentials: sparse})
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +99,7 @@ func TestMetadataAndOffersAreSentWithAllMembers(t *testing.T) {
 
 func TestAProfileIsKnownByItsAliases(t *testing.T) {
 	t.Parallel()
-	for alias, want := range map[string]string{"vc11-sl2021/jwt": dcp.ProfileVC11, "vc10-sl2021/jwt": dcp.ProfileVC11, "vc20-bssl/jwt": dcp.ProfileVC20, "jwt": "", "json-ld": "", "": "",
+	for alias, want := range map[string]string{"vc11-sl2021/jwt": credential.Profile11, "vc10-sl2021/jwt": credential.Profile11, "vc20-bssl/jwt": credential.Profile20, "jwt": "", "json-ld": "", "": "",
 		"VC11-SL2021/JWT": "", "vc11-sl2021": ""} {
 		if got, ok := dcp.Profile(alias); got != want || ok != (want != "") {
 			t.Errorf("%q is %q, %t; want %q", alias, got, ok, want)
@@ -105,19 +107,51 @@ func TestAProfileIsKnownByItsAliases(t *testing.T) {
 	}
 }
 
+func TestAFormatOfOneDataModelIsItsProfileInAContainerAlone(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{"VC1_0_JWT": credential.Profile11, "VC2_0_JOSE": credential.Profile20, "VC1_0_LD": "", "vc1_0_jwt": "", "VC1_0_JWT ": "", "": ""} {
+		if got, ok := (dcp.Container{Format: format, Payload: "a.b.c"}).Profile(); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", format, got, ok, want)
+		}
+		if got, ok := dcp.Profile(format); ok {
+			t.Errorf("%q is taken for the profile %q", format, got)
+		}
+	}
+}
+
+func TestAFormatIsCalledAsItsHolderKnowsIt(t *testing.T) {
+	t.Parallel()
+	codec := dcp.IssuerCodec{Informal: map[participant.DID]bool{"did:web:old.example": true}}
+	for holder, want := range map[participant.DID][]string{"did:web:old.example": {"VC1_0_JWT", "VC2_0_JOSE"}, "did:web:new.example": {credential.Profile11, credential.Profile20}, "": {credential.Profile11, credential.Profile20}} {
+		body, err := codec.EncodeDelivery(issuer.Delivery{Holder: holder, IssuerPID: "i", HolderPID: "h", Signed: []issuer.Signed{{Type: "A", Profile: credential.Profile11, Token: "a.b.c"}, {Type: "B", Profile: credential.Profile20, Token: "a.b.c"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := dcp.ParseCredentialMessage(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range m.Credentials {
+			if profile, ok := c.Profile(); c.Format != want[i] || !ok || profile != []string{credential.Profile11, credential.Profile20}[i] {
+				t.Errorf("%q: the format is %q, the profile %q; want %q", holder, c.Format, profile, want[i])
+			}
+		}
+	}
+}
+
 func TestTheFormatJwtIsTakenWhenThePayloadLeavesNoDoubt(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ format, payload, want string }{
-		"a credential of data model 1.1":      {"jwt", compact(payloadV1), dcp.ProfileVC11},
-		"a credential of data model 2.0":      {"jwt", compact(payloadV2), dcp.ProfileVC20},
+		"a credential of data model 1.1":      {"jwt", compact(payloadV1), credential.Profile11},
+		"a credential of data model 2.0":      {"jwt", compact(payloadV2), credential.Profile20},
 		"both at once":                        {"jwt", compact(`{"@context":["https://www.w3.org/ns/credentials/v2"],"vc":{"@context":["https://www.w3.org/2018/credentials/v1"]}}`), ""},
 		"neither":                             {"jwt", compact(`{"sub":"x"}`), ""},
 		"a context that is not the first":     {"jwt", compact(`{"@context":["https://x.example","https://www.w3.org/ns/credentials/v2"]}`), ""},
 		"a member twice":                      {"jwt", compact(`{"@context":["https://www.w3.org/ns/credentials/v2"],"@context":[]}`), ""},
 		"a payload that is none":              {"jwt", "e30.?.c2ln", ""},
 		"no token":                            {"jwt", "jwt", ""},
-		"a format that says it":               {dcp.ProfileVC20, "not read", dcp.ProfileVC20},
-		"the format of the examples":          {"vc10-sl2021/jwt", "not read", dcp.ProfileVC11},
+		"a format that says it":               {credential.Profile20, "not read", credential.Profile20},
+		"the format of the examples":          {"vc10-sl2021/jwt", "not read", credential.Profile11},
 		"linked data, whatever it looks like": {"json-ld", compact(payloadV1), ""},
 	} {
 		if got, ok := (dcp.Container{Format: tt.format, Payload: tt.payload}).Profile(); got != tt.want || ok != (tt.want != "") {
@@ -227,7 +261,7 @@ func expanded(replace ...string) string {
 func TestARequestIsReadInTheExpandedFormThatEDCWritesAndInNoOther(t *testing.T) {
 	t.Parallel()
 	got, err := dcp.ParseCredentialRequest([]byte(expanded()))
-	want := dcp.CredentialRequest{HolderPID: "h", Credentials: []string{"a", "b"}, Expanded: true}
+	want := dcp.CredentialRequest{HolderPID: "h", Credentials: []string{"a", "b"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -245,25 +279,6 @@ func TestARequestIsReadInTheExpandedFormThatEDCWritesAndInNoOther(t *testing.T) 
 	} {
 		if got, err := dcp.ParseCredentialRequest([]byte(body)); !fault.Is(err, fault.Malformed) {
 			t.Errorf("%s: %+v, %v", name, got, err)
-		}
-	}
-}
-
-func TestWhoAskedInTheExpandedFormIsAnsweredInTheWordsOfEDC(t *testing.T) {
-	t.Parallel()
-	d := issuer.Delivery{IssuerPID: "i", HolderPID: "h", Signed: []issuer.Signed{{Type: "A", Profile: issuer.ProfileVC11, Token: "a.b.c"}, {Type: "B", Profile: issuer.ProfileVC20, Token: "d.e.f"}}}
-	for expanded, want := range map[bool][]string{false: {dcp.ProfileVC11, dcp.ProfileVC20}, true: {"VC1_0_JWT", "VC2_0_JOSE"}} {
-		d.Expanded = expanded
-		body, err := dcp.IssuerCodec{}.EncodeDelivery(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := dcp.ParseCredentialMessage(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := []string{m.Credentials[0].Format, m.Credentials[1].Format}; !slices.Equal(got, want) {
-			t.Errorf("expanded %t: %v, want %v", expanded, got, want)
 		}
 	}
 }
@@ -380,11 +395,7 @@ func FuzzParseCredentialRequest(f *testing.F) {
 	f.Add([]byte(`{` + context + `,"type":"CredentialRequestMessage","holderPid":"h","credentials":[{"id":"a"}]}`))
 	f.Add([]byte(expanded()))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		settles(t, body, func(body []byte) (dcp.CredentialRequest, error) {
-			r, err := dcp.ParseCredentialRequest(body)
-			r.Expanded = false // only of how it came
-			return r, err
-		}, dcp.EncodeCredentialRequest)
+		settles(t, body, dcp.ParseCredentialRequest, dcp.EncodeCredentialRequest)
 	})
 }
 
@@ -396,7 +407,7 @@ func FuzzParseCredentialMessage(f *testing.F) {
 		settles(t, body, dcp.ParseCredentialMessage, dcp.EncodeCredentialMessage)
 		if m, err := dcp.ParseCredentialMessage(body); err == nil {
 			for _, c := range m.Credentials {
-				if p, ok := c.Profile(); ok && p != dcp.ProfileVC11 && p != dcp.ProfileVC20 {
+				if p, ok := c.Profile(); ok && p != credential.Profile11 && p != credential.Profile20 {
 					t.Errorf("%q has the profile %q", body, p)
 				}
 			}

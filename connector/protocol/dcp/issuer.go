@@ -4,21 +4,25 @@ import (
 	"encoding/json"
 
 	"github.com/sluice-connector/sluice/connector/issuer"
+	"github.com/sluice-connector/sluice/connector/participant"
 )
 
 // IssuerCodec encodes what an issuer sends.
-type IssuerCodec struct{}
+type IssuerCodec struct {
+	// Informal are holders who know the formats of credentials by data model and proof alone, not by profile; may be nil.
+	Informal map[participant.DID]bool
+}
 
 var _ issuer.Codec = IssuerCodec{}
 
 // EncodeDelivery implements issuer.Codec.
-func (IssuerCodec) EncodeDelivery(d issuer.Delivery) ([]byte, error) {
+func (i IssuerCodec) EncodeDelivery(d issuer.Delivery) ([]byte, error) {
 	m := CredentialMessage{IssuerPID: d.IssuerPID, HolderPID: d.HolderPID, Status: StatusRejected, Reason: d.Reason}
 	for _, c := range d.Signed {
 		m.Status = StatusIssued
 		format := c.Profile
-		if d.Expanded {
-			format = edcFormats[c.Profile]
+		if i.Informal[d.Holder] {
+			format = formatOf(format)
 		}
 		m.Credentials = append(m.Credentials, Container{CredentialType: c.Type, Payload: c.Token, Format: format})
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/catalog"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/odrl"
 	"github.com/sluice-connector/sluice/schemas/ijson"
@@ -268,7 +269,7 @@ type dspAuth struct {
 
 // EncodeVersions is the version document; path is below the document's root.
 func EncodeVersions(path, service string) ([]byte, error) {
-	return encode(versions{[]protocolVersion{{Version, path, Binding, service, "did:web", &dspAuth{"DCP", "1.0", []string{"vc11-sl2021/jwt"}}}}})
+	return encode(versions{[]protocolVersion{{Version, path, Binding, service, "did:web", &dspAuth{"DCP", "1.0", []string{credential.Profile11}}}}})
 }
 
 // ParseVersions returns the path of version 2025-1, as a peer's document writes it. Of several services with that version the first counts. A

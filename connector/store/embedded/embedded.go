@@ -55,6 +55,29 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	return s, nil
 }
 
+// Look opens the store to look at it, whether somebody serves from it or not, and changes nothing: an error that is fs.ErrNotExist when there is
+// none, store.ErrOlder when it must be migrated first. While nobody has the database open it is read as a file that stays as it is, for
+// reading a write-ahead log leaves traces: whoever begins to write at that moment makes what is read worthless, not the store.
+func Look(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	path := filepath.Join(o.Dir, File)
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "query_only(on)"}, "modeof": {path}}
+	if _, err := os.Stat(path + "-wal"); err != nil {
+		q = url.Values{"mode": {"ro"}, "immutable": {"1"}, "_pragma": {"query_only(on)"}}
+	}
+	db, err := connect(path, o.VFS, q, 1)
+	if err != nil {
+		return nil, err
+	}
+	s, err := sqlstore.Look(ctx, db, dialect())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return s, nil
+}
+
 // private makes the database file, or takes from others what they may do with it; the write-ahead log takes over its mode.
 func private(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -67,6 +90,10 @@ func private(path string) error {
 func open(path, vfs, lock string, conns int) (*sql.DB, error) {
 	q := url.Values{"_txlock": {lock}, "_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
 		"cache_size(-2000)", "temp_store(memory)"}, "modeof": {path}}
+	return connect(path, vfs, q, conns)
+}
+
+func connect(path, vfs string, q url.Values, conns int) (*sql.DB, error) {
 	if vfs != "" {
 		q.Set("vfs", vfs)
 	}
@@ -85,6 +112,7 @@ var place = regexp.MustCompile(`\$([0-9]+)`)
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Name: "sqlite", Writers: 1, Bytes: "BLOB", Counter: "INTEGER PRIMARY KEY", Begin: "BEGIN IMMEDIATE", Local: true,
+		Made: `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'`,
 		Bind: func(query string) string { return place.ReplaceAllString(query, "?$1") },
 		Unique: func(err error) bool {
 			return errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) || errors.Is(err, sqlite3.CONSTRAINT_ROWID)

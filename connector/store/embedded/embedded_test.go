@@ -30,6 +30,9 @@ func TestContract(t *testing.T) {
 			Store:  open(t, dir),
 			Reopen: func(t *testing.T) store.Store { return open(t, dir) },
 			Empty:  func(t *testing.T) storetest.Restorer { return open(t, t.TempDir()) },
+			Look: func(t *testing.T) (store.Store, error) {
+				return embedded.Look(t.Context(), embedded.Options{Dir: dir, Rand: rand.Reader})
+			},
 		}
 	})
 }

@@ -40,6 +40,22 @@ func Open(ctx context.Context, o Options) (*sqlstore.Store, error) {
 	return s, nil
 }
 
+// Look connects to look at the store, and changes nothing: store.ErrOlder when it must be migrated first.
+func Look(ctx context.Context, o Options) (*sqlstore.Store, error) {
+	cfg, err := pgx.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("database url: %w", err)
+	}
+	cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(1)
+	s, err := sqlstore.Look(ctx, db, dialect())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s on %s: %w", cfg.Database, cfg.Host, err), db.Close())
+	}
+	return s, nil
+}
+
 // batch sends the statements together and reads their results after: one round trip for a whole group of commits.
 func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement) (failed int, err error) {
 	err = conn.Raw(func(driver any) error {
@@ -67,6 +83,7 @@ func batch(ctx context.Context, conn *sql.Conn, statements []sqlstore.Statement)
 func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Name: "postgres", Writers: 1, Bytes: "BYTEA", Counter: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", SkipLocked: " FOR UPDATE SKIP LOCKED", Begin: "BEGIN",
+		Made: `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE relname = 'meta' AND relkind = 'r' AND relnamespace = current_schema()::regnamespace`,
 		Bind: func(query string) string { return query },
 		Unique: func(err error) bool {
 			var pg *pgconn.PgError

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -52,6 +53,16 @@ func open(t testing.TB, url string) *sqlstore.Store {
 	return s
 }
 
+func TestWhereNothingWasEverKeptThereIsNothingToLookAt(t *testing.T) {
+	t.Parallel()
+	url := schema(t)
+	for range 2 { // and the first look left nothing behind
+		if _, err := postgres.Look(t.Context(), postgres.Options{URL: url, Rand: rand.Reader}); !errors.Is(err, store.ErrOlder) {
+			t.Fatalf("%v, want that the store is of an earlier version", err)
+		}
+	}
+}
+
 func TestContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Opened {
@@ -60,6 +71,9 @@ func TestContract(t *testing.T) {
 			Store:  open(t, url),
 			Reopen: func(t *testing.T) store.Store { return open(t, url) },
 			Empty:  func(t *testing.T) storetest.Restorer { return open(t, schema(t)) },
+			Look: func(t *testing.T) (store.Store, error) {
+				return postgres.Look(t.Context(), postgres.Options{URL: url, Rand: rand.Reader})
+			},
 		}
 	})
 }

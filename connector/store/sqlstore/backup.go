@@ -117,6 +117,9 @@ func dumpTable(ctx context.Context, t *sql.Tx, table string, enc *json.Encoder) 
 // maxLine bounds one row of a backup.
 const maxLine = 64 << 20
 
+// restoredVersions is by how many versions a status list that came back is ahead of its backup: more than it can have had since.
+const restoredVersions = 1 << 32
+
 // Restore fills an empty store from a backup of either database, whole or not at all, and declares itself: each log must record it before it
 // goes on. Access that was given out does not come back: the backup may be older than its end. So there are no management tokens, and what a
 // peer pulled from us is terminated.
@@ -139,8 +142,9 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, now time.Time) error {
 	if err := s.endTransfers(ctx, t, now); err != nil {
 		return fmt.Errorf("restore: transfers: %w", err)
 	}
-	// Places that were given out after the backup are not known: the lists that came back give out no more.
-	if _, err = t.ExecContext(ctx, `UPDATE issuer_lists SET taken = size`); err != nil {
+	// Places that were given out after the backup are not known: the lists that came back give out no more. Nor are the versions that they had since,
+	// by which those who keep a list know that it is the same: none of these is used again, or a revocation to come would be taken for one of them.
+	if _, err = t.ExecContext(ctx, s.dialect.Bind(`UPDATE issuer_lists SET taken = size, version = version + $1`), int64(restoredVersions)); err != nil {
 		return s.classify(err)
 	}
 	if _, err = t.ExecContext(ctx, s.dialect.Bind(`INSERT INTO restores (participant, at, recorded) SELECT id, CAST($1 AS BIGINT), 0 FROM participants`), micros(now)); err != nil {

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,32 @@ func (s *Store) IssuerHolders(ctx context.Context, p participant.ID, r page.Requ
 	return cut(items, r, func(h issuer.Holder) page.Key { return page.Key{Created: h.Created, ID: string(h.DID)} }), err
 }
 
+// IssuerHoldersOf implements issuer.Store.
+func (s *Store) IssuerHoldersOf(ctx context.Context, p participant.ID, dids []participant.DID) ([]issuer.Holder, error) {
+	var out []issuer.Holder
+	for some := range slices.Chunk(dids, 1000) {
+		args := []any{int64(p)}
+		for _, did := range some {
+			args = append(args, string(did))
+		}
+		found, err := documents(ctx, s, issuerHolderVersion, `SELECT doc, version FROM issuer_holders WHERE participant = $1 AND id IN `+numbered(2, len(some)), args...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// numbered are n arguments in brackets, from one on.
+func numbered(from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(map[bool]string{true: "(", false: ", "}[i == 0] + "$" + strconv.Itoa(from+i))
+	}
+	return b.String() + ")"
+}
+
 // IssuerRequest implements issuer.Store.
 func (s *Store) IssuerRequest(ctx context.Context, p participant.ID, holder participant.DID, id string) (issuer.Request, error) {
 	if holder == "" {
@@ -78,6 +105,26 @@ func (s *Store) IssuerRequests(ctx context.Context, p participant.ID, f issuer.F
 	l := issuerList(p, f)
 	items, err := documents(ctx, s, issuerRequestVersion, l.paged("doc, version", "issuer_requests", r), l.args...)
 	return cut(items, r, func(v issuer.Request) page.Key { return page.Key{Created: v.Created, ID: v.ID} }), err
+}
+
+// IssuerRepeated implements issuer.Store.
+func (s *Store) IssuerRepeated(ctx context.Context, p participant.ID, holder participant.DID, digest string) (issuer.Request, error) {
+	return one(ctx, s, issuerRequestVersion, `SELECT doc, version FROM issuer_requests WHERE participant = $1 AND holder = $2 AND digest = $3 AND digest <> ''
+		AND state IN ('SUBMITTED', 'APPROVED')`, int64(p), string(holder), digest)
+}
+
+// IssuerOwed implements issuer.Store.
+func (s *Store) IssuerOwed(ctx context.Context, p participant.ID, id string) (o commit.Owed, err error) {
+	var attempt int
+	err = s.get(ctx, func(row scanner) error {
+		var doc string
+		if err := row.Scan(&doc, &attempt); err != nil {
+			return err
+		}
+		return decode(doc, &o)
+	}, `SELECT doc, attempt FROM owed WHERE participant = $1 AND id = $2`, int64(p), id)
+	o.Attempt = attempt
+	return o, err
 }
 
 // IssuerRequested implements issuer.Store.
@@ -151,13 +198,8 @@ func (s *Store) IssuerTaken(ctx context.Context, p participant.ID, id string, in
 		return nil, nil
 	}
 	args := []any{int64(p), id}
-	var places strings.Builder
-	for i, n := range indexes {
-		if i > 0 {
-			places.WriteString(", ")
-		}
+	for _, n := range indexes {
 		args = append(args, int64(n))
-		places.WriteString("$" + strconv.Itoa(len(args)))
 	}
 	var out []int
 	err := s.query(ctx, func(row scanner) error {
@@ -165,9 +207,11 @@ func (s *Store) IssuerTaken(ctx context.Context, p participant.ID, id string, in
 		err := row.Scan(&n)
 		out = append(out, n)
 		return err
-	}, `SELECT idx FROM issuer_places WHERE participant = $1 AND list = $2 AND idx IN (`+places.String()+`)`, args...)
+	}, `SELECT idx FROM issuer_places WHERE participant = $1 AND list = $2 AND idx IN `+numbered(3, len(indexes)), args...)
 	return out, err
 }
+
+const commitIssuer = "store.CommitIssuer"
 
 // CommitIssuer implements issuer.Store.
 func (s *Store) CommitIssuer(ctx context.Context, p participant.ID, c issuer.Changes, e commit.Effects) error {
@@ -175,23 +219,23 @@ func (s *Store) CommitIssuer(ctx context.Context, p participant.ID, c issuer.Cha
 		if c.Authority != nil {
 			t.exec(`INSERT INTO issuers (participant, since) VALUES ($1, $2) ON CONFLICT DO NOTHING`, int64(p), micros(c.Authority.Since))
 		}
-		if err := swapAll(t, p, "issuer_definitions", c.Definitions, func(d issuer.Definition) swapped { return swapped{id: d.ID, version: d.Version, created: d.Created} }); err != nil {
+		if err := swapAll(t, commitIssuer, p, "issuer_definitions", c.Definitions, func(d issuer.Definition) swapped { return swapped{id: d.ID, version: d.Version, created: d.Created} }); err != nil {
 			return err
 		}
-		if err := swapAll(t, p, "issuer_holders", c.Holders, func(h issuer.Holder) swapped {
+		if err := swapAll(t, commitIssuer, p, "issuer_holders", c.Holders, func(h issuer.Holder) swapped {
 			return swapped{id: string(h.DID), version: h.Version, created: h.Created}
 		}); err != nil {
 			return err
 		}
-		if err := swapAll(t, p, "issuer_requests", c.Requests, func(r issuer.Request) swapped {
-			return swapped{r.ID, r.Version, r.Created, []column{{"holder", string(r.Holder)}, {"state", string(r.State)}}}
+		if err := swapAll(t, commitIssuer, p, "issuer_requests", c.Requests, func(r issuer.Request) swapped {
+			return swapped{r.ID, r.Version, r.Created, []column{{"holder", string(r.Holder)}, {"state", string(r.State)}, {"digest", r.Digest}}}
 		}); err != nil {
 			return err
 		}
 		for _, l := range c.Lists {
 			t.swapList(p, l)
 		}
-		if err := swapAll(t, p, "issuer_credentials", c.Credentials, func(c issuer.Credential) swapped {
+		if err := swapAll(t, commitIssuer, p, "issuer_credentials", c.Credentials, func(c issuer.Credential) swapped {
 			return swapped{c.ID, c.Version, c.Issued, []column{{"holder", string(c.Holder)}, {"definition", c.Definition}, {"state", string(c.Standing)}}}
 		}); err != nil {
 			return err
@@ -201,7 +245,7 @@ func (s *Store) CommitIssuer(ctx context.Context, p participant.ID, c issuer.Cha
 				t.places(p, *made.New, c.Fill)
 			}
 		}
-		if err := swapAll(t, p, "issuer_offers", c.Offers, func(o issuer.Offer) swapped {
+		if err := swapAll(t, commitIssuer, p, "issuer_offers", c.Offers, func(o issuer.Offer) swapped {
 			return swapped{o.ID, o.Version, o.Created, []column{{"holder", string(o.Holder)}, {"state", string(o.State)}}}
 		}); err != nil {
 			return err
@@ -210,66 +254,21 @@ func (s *Store) CommitIssuer(ctx context.Context, p participant.ID, c issuer.Cha
 	})
 }
 
-// swapped is a row as the tables of documents know it.
-type swapped struct {
-	id      string
-	version int64
-	created time.Time
-	columns []column
-}
-
-type column struct {
-	name  string
-	value any
-}
-
-// swapAll writes rows of a table of documents: new ones, changed ones and ones that go, each against the version that was read.
-func swapAll[T any](t *tx, p participant.ID, table string, all []issuer.Swap[T], of func(T) swapped) error {
-	for _, s := range all {
-		if s.New == nil {
-			old := of(*s.Old)
-			t.one(errStale("store.CommitIssuer", old.id), `DELETE FROM `+table+` WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), old.id, old.version)
-			continue
-		}
-		doc, err := encode(*s.New)
-		if err != nil {
-			return err
-		}
-		row := of(*s.New)
-		if s.Old == nil {
-			names, args := "participant, id, version, created, doc", []any{int64(p), row.id, int64(1), micros(row.created), doc}
-			for _, c := range row.columns {
-				names, args = names+", "+c.name, append(args, c.value)
-			}
-			t.exec(`INSERT INTO `+table+` (`+names+`) VALUES `+places(1, len(args)), args...)
-			continue
-		}
-		old := of(*s.Old)
-		set, args := "version = version + 1, doc = $4", []any{int64(p), old.id, old.version, doc}
-		for _, c := range row.columns {
-			args = append(args, c.value)
-			set += ", " + c.name + " = $" + strconv.Itoa(len(args))
-		}
-		t.one(errStale("store.CommitIssuer", old.id), `UPDATE `+table+` SET `+set+` WHERE participant = $1 AND id = $2 AND version = $3`, args...)
-	}
-	return nil
-}
-
 // swapList writes a list. What was taken is counted by those who take it, so that they need not agree on a version.
-func (t *tx) swapList(p participant.ID, l issuer.Swap[issuer.List]) {
+func (t *tx) swapList(p participant.ID, l commit.Swap[issuer.List]) {
 	next := l.New
 	if l.Old == nil {
 		t.exec(`INSERT INTO issuer_lists (participant, id, version, profile, purpose, size, taken, bits, created, updated) VALUES ($1, $2, 1, $3, $4, $5, 0, $6, $7, $8)`,
 			int64(p), next.ID, next.Profile, next.Purpose, int64(next.Size), next.Bits, micros(next.Created), micros(next.Updated))
 		return
 	}
-	t.one(errStale("store.CommitIssuer", next.ID), `UPDATE issuer_lists SET version = version + 1, bits = $4, updated = $5 WHERE participant = $1 AND id = $2 AND version = $3`,
+	t.one(errStale(commitIssuer, next.ID), `UPDATE issuer_lists SET version = version + 1, bits = $4, updated = $5 WHERE participant = $1 AND id = $2 AND version = $3`,
 		int64(p), next.ID, l.Old.Version, next.Bits, micros(next.Updated))
 }
 
 func (t *tx) places(p participant.ID, c issuer.Credential, fill int) {
 	for _, place := range c.Places {
-		t.one(errStale("store.CommitIssuer", place.List), `UPDATE issuer_lists SET taken = taken + 1 WHERE participant = $1 AND id = $2 AND taken < $3`, int64(p), place.List, int64(fill))
+		t.one(errStale(commitIssuer, place.List), `UPDATE issuer_lists SET taken = taken + 1 WHERE participant = $1 AND id = $2 AND taken < $3`, int64(p), place.List, int64(fill))
 		t.exec(`INSERT INTO issuer_places (participant, list, idx, credential) VALUES ($1, $2, $3, $4)`, int64(p), place.List, int64(place.Index), c.ID)
 	}
 }

@@ -18,11 +18,6 @@ var migrations embed.FS
 // migrate brings the schema to this binary's version, one numbered file after the other, forward only. A schema that is newer than the
 // binary is refused.
 func (s *Store) migrate(ctx context.Context) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	sort.Strings(files)
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -36,19 +31,9 @@ func (s *Store) migrate(ctx context.Context) error {
 	if _, err := t.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)`); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	var text string
-	err = t.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'schema'`).Scan(&text)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	have := 0
-	if err == nil {
-		if have, err = strconv.Atoi(text); err != nil || have < 1 {
-			return fmt.Errorf("the store's schema version is %q, want a number from 1 on: it is damaged", text)
-		}
-	}
-	if have > len(files) {
-		return fmt.Errorf("the store has schema version %d, this binary knows %d: use a newer sluice", have, len(files))
+	have, files, err := version(ctx, t)
+	if err != nil {
+		return err
 	}
 	for _, file := range files[have:] {
 		if err := s.apply(ctx, t, file); err != nil {
@@ -62,6 +47,31 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	return t.Commit()
+}
+
+// version reads which of the migrations, in their order, the database has seen. One that is newer than the binary is refused.
+func version(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) (have int, files []string, err error) {
+	if files, err = fs.Glob(migrations, "migrations/*.sql"); err != nil {
+		return 0, nil, err
+	}
+	sort.Strings(files)
+	var text string
+	err = q.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'schema'`).Scan(&text)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, files, nil
+	case err != nil:
+		return 0, nil, fmt.Errorf("schema version: %w", err)
+	}
+	if have, err = strconv.Atoi(text); err != nil || have < 1 {
+		return 0, nil, fmt.Errorf("the store's schema version is %q, want a number from 1 on: it is damaged", text)
+	}
+	if have > len(files) {
+		return 0, nil, fmt.Errorf("the store has schema version %d, this binary knows %d: use a newer sluice", have, len(files))
+	}
+	return have, files, nil
 }
 
 func (s *Store) apply(ctx context.Context, t *sql.Tx, file string) error {

@@ -29,6 +29,7 @@ type Dialect struct {
 	Lock       string                    // statement that makes migrations exclusive, "" when opening is
 	Snapshot   *sql.TxOptions            // for a consistent backup
 	Begin      string                    // begins a write transaction
+	Made       string                    // counts the tables called meta: none before the first migration
 	// Batch carries out statements in one round trip, in order, until one fails, and tells which; nil: they are prepared and carried out
 	// one by one.
 	Batch func(ctx context.Context, conn *sql.Conn, statements []Statement) (failed int, err error)
@@ -42,6 +43,7 @@ type Store struct {
 	dialect Dialect
 	rand    io.Reader
 
+	looking bool // nothing is written
 	queue   chan *op
 	done    chan struct{} // closed by Close: no more ops
 	workers sync.WaitGroup
@@ -65,6 +67,28 @@ func New(ctx context.Context, write, read *sql.DB, d Dialect, rand io.Reader) (*
 	for range max(d.Writers, 1) {
 		s.workers.Add(1)
 		go s.work()
+	}
+	return s, nil
+}
+
+// Look returns a Store over a database in which nothing is changed: it is not migrated, and each write is refused. store.ErrOlder when it would
+// have to be migrated first. The Store owns the handle from then on.
+func Look(ctx context.Context, read *sql.DB, d Dialect) (*Store, error) {
+	s := &Store{write: read, read: read, dialect: d, looking: true, done: make(chan struct{}),
+		hub: hub{subs: map[int64]map[chan struct{}]struct{}{}}, queries: map[string]*sql.Stmt{}}
+	var made int
+	if err := read.QueryRowContext(ctx, d.Made).Scan(&made); err != nil {
+		return nil, s.classify(err)
+	}
+	if made == 0 {
+		return nil, store.ErrOlder
+	}
+	have, files, err := version(ctx, read)
+	switch {
+	case err != nil:
+		return nil, err
+	case have < len(files):
+		return nil, fmt.Errorf("%w: schema version %d, where this binary has %d", store.ErrOlder, have, len(files))
 	}
 	return s, nil
 }
@@ -103,7 +127,10 @@ type op struct {
 // maxGroup bounds how many callers share a transaction.
 const maxGroup = 256
 
-var errClosed = fault.New("store", fault.Unavailable, "the store is closed")
+var (
+	errClosed  = fault.New("store", fault.Unavailable, "the store is closed")
+	errLooking = fault.New("store", fault.Unavailable, "the store was opened for looking at it")
+)
 
 // update runs fn in a transaction, alone or with others, and returns when its part is durable or refused. fn may run again, and may
 // run while the caller has gone; callers wait for it in any case, so it may write to their variables.
@@ -114,6 +141,9 @@ func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error)
 func (s *Store) submit(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Wrap("store", fault.Unavailable, err)
+	}
+	if s.looking {
+		return errLooking
 	}
 	select {
 	case <-s.done:

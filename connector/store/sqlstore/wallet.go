@@ -91,20 +91,18 @@ func (s *Store) CommitWallet(ctx context.Context, p participant.ID, c wallet.Cha
 		for _, id := range c.Settled {
 			t.exec(`DELETE FROM owed WHERE id = $1 AND participant = $2`, id, int64(p))
 		}
-		for _, x := range c.Credentials {
-			if err := t.keepCredential(p, x); err != nil {
-				return err
-			}
+		if err := swapAll(t, commitWallet, p, "credentials", c.Credentials, func(c wallet.Credential) swapped { return swapped{id: c.ID, version: c.Version, created: c.Created} }); err != nil {
+			return err
 		}
-		for _, x := range c.Requests {
-			if err := t.keepRequest(p, x); err != nil {
-				return err
-			}
+		if err := swapAll(t, commitWallet, p, "credential_requests", c.Requests, func(r wallet.Request) swapped {
+			return swapped{r.ID, r.Version, r.Created, []column{{"issuer", string(r.Issuer)}, {"state", string(r.State)}}}
+		}); err != nil {
+			return err
 		}
-		for _, x := range c.Offers {
-			if err := t.keepOffer(p, x); err != nil {
-				return err
-			}
+		if err := swapAll(t, commitWallet, p, "credential_offers", c.Offers, func(o wallet.Offer) swapped {
+			return swapped{o.ID, o.Version, o.Created, []column{{"issuer", string(o.Issuer)}, {"state", string(o.State)}, {"digest", o.Digest}}}
+		}); err != nil {
+			return err
 		}
 		for _, x := range c.Clients {
 			if err := t.keepClient(p, x); err != nil {
@@ -122,61 +120,8 @@ func (s *Store) CommitWallet(ctx context.Context, p participant.ID, c wallet.Cha
 
 const commitWallet = "store.CommitWallet"
 
-func (t *tx) keepCredential(p participant.ID, x wallet.Swap[wallet.Credential]) error {
-	if x.New == nil {
-		t.one(errStale(commitWallet, x.Old.ID), `DELETE FROM credentials WHERE participant = $1 AND id = $2 AND version = $3`, int64(p), x.Old.ID, x.Old.Version)
-		return nil
-	}
-	row := *x.New
-	row.Version = next(x.Old, func(c *wallet.Credential) int64 { return c.Version })
-	doc, err := encode(row)
-	if err != nil {
-		return err
-	}
-	if x.Old == nil {
-		t.one(errStale(commitWallet, row.ID), `INSERT INTO credentials (participant, id, doc, created, version) VALUES ($1, $2, $3, $4, 1) ON CONFLICT (participant, id) DO NOTHING`,
-			int64(p), row.ID, doc, micros(row.Created))
-		return nil
-	}
-	t.one(errStale(commitWallet, row.ID), `UPDATE credentials SET doc = $1, version = $2 WHERE participant = $3 AND id = $4 AND version = $5`, doc, row.Version, int64(p), x.Old.ID, x.Old.Version)
-	return nil
-}
-
-func (t *tx) keepRequest(p participant.ID, x wallet.Swap[wallet.Request]) error {
-	row := *x.New
-	row.Version = next(x.Old, func(r *wallet.Request) int64 { return r.Version })
-	doc, err := encode(row)
-	if err != nil {
-		return err
-	}
-	if x.Old == nil {
-		t.exec(`INSERT INTO credential_requests (participant, id, version, issuer, state, created, doc) VALUES ($1, $2, 1, $3, $4, $5, $6)`,
-			int64(p), row.ID, string(row.Issuer), string(row.State), micros(row.Created), doc)
-		return nil
-	}
-	t.one(errStale(commitWallet, row.ID), `UPDATE credential_requests SET version = $1, state = $2, doc = $3 WHERE participant = $4 AND id = $5 AND version = $6`,
-		row.Version, string(row.State), doc, int64(p), x.Old.ID, x.Old.Version)
-	return nil
-}
-
-func (t *tx) keepOffer(p participant.ID, x wallet.Swap[wallet.Offer]) error {
-	row := *x.New
-	row.Version = next(x.Old, func(o *wallet.Offer) int64 { return o.Version })
-	doc, err := encode(row)
-	if err != nil {
-		return err
-	}
-	if x.Old == nil {
-		t.one(errStale(commitWallet, row.ID), `INSERT INTO credential_offers (participant, id, version, issuer, state, digest, created, doc) VALUES ($1, $2, 1, $3, $4, $5, $6, $7)
-			ON CONFLICT DO NOTHING`, int64(p), row.ID, string(row.Issuer), string(row.State), row.Digest, micros(row.Created), doc)
-		return nil
-	}
-	t.one(errStale(commitWallet, row.ID), `UPDATE credential_offers SET version = $1, state = $2, doc = $3 WHERE participant = $4 AND id = $5 AND version = $6`,
-		row.Version, string(row.State), doc, int64(p), x.Old.ID, x.Old.Version)
-	return nil
-}
-
-func (t *tx) keepClient(p participant.ID, x wallet.Swap[wallet.Client]) error {
+// keepClient writes or ends a client, which never changes in between.
+func (t *tx) keepClient(p participant.ID, x commit.Swap[wallet.Client]) error {
 	if x.New == nil {
 		t.one(errStale(commitWallet, x.Old.ID), `DELETE FROM token_clients WHERE participant = $1 AND id = $2`, int64(p), x.Old.ID)
 		return nil
@@ -187,12 +132,4 @@ func (t *tx) keepClient(p participant.ID, x wallet.Swap[wallet.Client]) error {
 	}
 	t.exec(`INSERT INTO token_clients (participant, id, created, doc) VALUES ($1, $2, $3, $4)`, int64(p), x.New.ID, micros(x.New.Created), doc)
 	return nil
-}
-
-// next is the version of what comes after old.
-func next[T any](old *T, version func(*T) int64) int64 {
-	if old == nil {
-		return 1
-	}
-	return version(old) + 1
 }

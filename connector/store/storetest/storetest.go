@@ -31,8 +31,9 @@ import (
 // Opened is a store under test and the way to open the same data again.
 type Opened struct {
 	Store  store.Store
-	Reopen func(t *testing.T) store.Store // after Close
-	Empty  func(t *testing.T) Restorer    // a new, empty store of the same kind
+	Reopen func(t *testing.T) store.Store          // after Close
+	Empty  func(t *testing.T) Restorer             // a new, empty store of the same kind
+	Look   func(t *testing.T) (store.Store, error) // at the same data, besides the store
 }
 
 // Restorer is a store that can be filled from a backup.
@@ -68,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"times come back in UTC to the microsecond":         times,
 		"a cancelled caller changes nothing":                cancelled,
 		"what was acknowledged is there after reopening":    reopen,
+		"who looks sees what is committed and writes none":  look,
 		"the log has no gaps with two sequencers":           sequencing,
 		"offers follow assets and rules":                    offers,
 		"a dataset is whole on one page":                    datasets,
@@ -81,6 +83,8 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"what an issuer knows comes back, and is its own":   issuerRows,
 		"an issuer's step is all or nothing":                issuerSteps,
 		"a place of a status list is given out once":        issuerPlaces,
+		"a holder's same request is open once":              issuerRepeats,
+		"many holders are looked up together":               issuerMany,
 		"a restored status list gives out no more places":   issuerRestored,
 		"a wallet changes whole or not at all":              walletWhole,
 		"a stale change of a wallet changes nothing":        walletStale,
@@ -514,6 +518,23 @@ func reopen(t *testing.T, f bench) {
 	if tail := must(again.LogTail(t.Context(), "aurora"))(t); tail != 1 {
 		t.Errorf("%d records, want 1", tail)
 	}
+}
+
+func look(t *testing.T, f bench) {
+	check(t, f.CreateNegotiation(t.Context(), f.negotiation("n1"), commit.Effects{}))
+	for _, end := range []func() error{func() error { return nil }, f.Close} {
+		check(t, end()) // it is looked at while it is used, and when it no longer is
+		seen, err := f.opened.Look(t)
+		check(t, err)
+		_ = must(seen.Negotiation(t.Context(), f.a.ID, peer, "n1"))(t)
+		_, err = seen.Negotiation(t.Context(), f.a.ID, peer, "n2")
+		wantKind(t, err, fault.NotFound)
+		wantKind(t, seen.CreateNegotiation(t.Context(), f.negotiation("n2"), commit.Effects{}), fault.Unavailable)
+		wantKind(t, seen.Ping(t.Context()), fault.Unavailable)
+		check(t, seen.Close())
+	}
+	_, err := f.opened.Reopen(t).Negotiation(t.Context(), f.a.ID, peer, "n2")
+	wantKind(t, err, fault.NotFound)
 }
 
 func sequencing(t *testing.T, f bench) {

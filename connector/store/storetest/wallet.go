@@ -37,9 +37,9 @@ func (f bench) moment(kind commit.ProcessKind, id string) commit.Owed {
 	return commit.Owed{ID: "due-" + id, Participant: f.a.ID, Process: kind, ProcessID: id, Peer: peer, Message: "deadline", Due: now.Add(time.Hour), Created: now}
 }
 
-func added[T any](v T) wallet.Swap[T]       { return wallet.Swap[T]{New: &v} }
-func swapped[T any](a, b T) wallet.Swap[T]  { return wallet.Swap[T]{Old: &a, New: &b} }
-func taken[T any](v T) wallet.Swap[T]       { return wallet.Swap[T]{Old: &v} }
+func added[T any](v T) commit.Swap[T]       { return commit.Swap[T]{New: &v} }
+func swapped[T any](a, b T) commit.Swap[T]  { return commit.Swap[T]{Old: &a, New: &b} }
+func taken[T any](v T) commit.Swap[T]       { return commit.Swap[T]{Old: &v} }
 func same(t *testing.T, want, got any)      { t.Helper(); diff(t, cmp.Diff(want, got)) }
 func diff(t *testing.T, differences string) { t.Helper(); fail(t, differences != "", differences) }
 func fail(t *testing.T, is bool, why string) {
@@ -61,8 +61,8 @@ func walletWhole(t *testing.T, f bench) {
 	c1, c2, r, o := f.held("c1"), f.held("c2"), f.wish("r1", now), f.offered("o1", "1")
 	client := wallet.Client{Participant: f.a.ID, ID: "s1", Label: "kit", Hash: "h", Scopes: []string{"s"}, Created: now}
 	message := f.moment(commit.WalletRequest, "r1")
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []wallet.Swap[wallet.Credential]{added(c1), added(c2)}, Requests: []wallet.Swap[wallet.Request]{added(r)},
-		Offers: []wallet.Swap[wallet.Offer]{added(o)}, Clients: []wallet.Swap[wallet.Client]{added(client)},
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []commit.Swap[wallet.Credential]{added(c1), added(c2)}, Requests: []commit.Swap[wallet.Request]{added(r)},
+		Offers: []commit.Swap[wallet.Offer]{added(o)}, Clients: []commit.Swap[wallet.Client]{added(client)},
 		Owed: []commit.Owed{f.moment(commit.WalletCredential, "c1"), f.moment(commit.WalletCredential, "c2"), f.moment(commit.WalletOffer, "o1")}},
 		commit.Effects{Decisions: []decisionlog.Entry{entry(1)}, Owed: &message, Events: []commit.Event{{Type: "credential.issued", Subject: "r1", Time: now}}}))
 	same(t, c1, must(f.Credential(ctx, f.a.ID, "c1"))(t))
@@ -77,36 +77,36 @@ func walletWhole(t *testing.T, f bench) {
 	// One goes, one comes in its place, with the deadlines of both; the request has its credential.
 	c3, next := f.held("c3"), r
 	next.State, next.Wanted = wallet.Issued, []wallet.Wanted{{Definition: "d", Type: "MembershipCredential", Profile: "p", Held: "c3"}}
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Settled: []string{"due-c1"}, Credentials: []wallet.Swap[wallet.Credential]{taken(c1), added(c3)},
-		Requests: []wallet.Swap[wallet.Request]{swapped(r, next)}, Owed: []commit.Owed{f.moment(commit.WalletCredential, "c3")}}, commit.Effects{Settled: "due-r1"}))
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Settled: []string{"due-c1"}, Credentials: []commit.Swap[wallet.Credential]{taken(c1), added(c3)},
+		Requests: []commit.Swap[wallet.Request]{swapped(r, next)}, Owed: []commit.Owed{f.moment(commit.WalletCredential, "c3")}}, commit.Effects{Settled: "due-r1"}))
 	next.Version = 2
 	same(t, []wallet.Credential{c2, c3}, must(f.Credentials(ctx, f.a.ID))(t))
 	same(t, next, must(f.CredentialRequest(ctx, f.a.ID, "", "r1"))(t))
 	for id, want := range map[string]bool{"due-c1": false, "due-c2": true, "due-c3": true, "due-r1": false} {
 		fail(t, must(f.Owes(ctx, id))(t) != want, fmt.Sprintf("%s is owed: %t", id, !want))
 	}
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Clients: []wallet.Swap[wallet.Client]{taken(client)}}, commit.Effects{}))
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Clients: []commit.Swap[wallet.Client]{taken(client)}}, commit.Effects{}))
 	fail(t, len(must(f.TokenClients(ctx, f.a.ID))(t)) != 0, "a client is still there")
 }
 
 func walletStale(t *testing.T, f bench) {
 	ctx := t.Context()
 	c, r, o := f.held("c1"), f.wish("r1", now), f.offered("o1", "1")
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []wallet.Swap[wallet.Credential]{added(c)}, Requests: []wallet.Swap[wallet.Request]{added(r)},
-		Offers: []wallet.Swap[wallet.Offer]{added(o)}}, commit.Effects{}))
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []commit.Swap[wallet.Credential]{added(c)}, Requests: []commit.Swap[wallet.Request]{added(r)},
+		Offers: []commit.Swap[wallet.Offer]{added(o)}}, commit.Effects{}))
 	oldC, oldR, oldO := c, r, o
 	oldC.Version, oldR.Version, oldO.Version = 7, 7, 7
 	fresh := f.held("c9")
 	for name, change := range map[string]wallet.Change{
-		"a credential that is there":     {Credentials: []wallet.Swap[wallet.Credential]{added(fresh), added(c)}},
-		"a stale credential":             {Credentials: []wallet.Swap[wallet.Credential]{added(fresh), swapped(oldC, c)}},
-		"a stale credential that goes":   {Credentials: []wallet.Swap[wallet.Credential]{added(fresh), taken(oldC)}},
-		"a credential that is not there": {Credentials: []wallet.Swap[wallet.Credential]{added(fresh), taken(f.held("c8"))}},
-		"a request that is there":        {Credentials: []wallet.Swap[wallet.Credential]{added(fresh)}, Requests: []wallet.Swap[wallet.Request]{added(r)}},
-		"a stale request":                {Credentials: []wallet.Swap[wallet.Credential]{added(fresh)}, Requests: []wallet.Swap[wallet.Request]{swapped(oldR, r)}},
-		"a stale offer":                  {Credentials: []wallet.Swap[wallet.Credential]{added(fresh)}, Offers: []wallet.Swap[wallet.Offer]{swapped(oldO, o)}},
-		"a client that is not there":     {Credentials: []wallet.Swap[wallet.Credential]{added(fresh)}, Clients: []wallet.Swap[wallet.Client]{taken(wallet.Client{ID: "s"})}},
-		"a second deadline of a process": {Credentials: []wallet.Swap[wallet.Credential]{added(fresh)}, Owed: []commit.Owed{f.moment(commit.WalletOffer, "o1"), f.moment(commit.WalletOffer, "o1")}},
+		"a credential that is there":     {Credentials: []commit.Swap[wallet.Credential]{added(fresh), added(c)}},
+		"a stale credential":             {Credentials: []commit.Swap[wallet.Credential]{added(fresh), swapped(oldC, c)}},
+		"a stale credential that goes":   {Credentials: []commit.Swap[wallet.Credential]{added(fresh), taken(oldC)}},
+		"a credential that is not there": {Credentials: []commit.Swap[wallet.Credential]{added(fresh), taken(f.held("c8"))}},
+		"a request that is there":        {Credentials: []commit.Swap[wallet.Credential]{added(fresh)}, Requests: []commit.Swap[wallet.Request]{added(r)}},
+		"a stale request":                {Credentials: []commit.Swap[wallet.Credential]{added(fresh)}, Requests: []commit.Swap[wallet.Request]{swapped(oldR, r)}},
+		"a stale offer":                  {Credentials: []commit.Swap[wallet.Credential]{added(fresh)}, Offers: []commit.Swap[wallet.Offer]{swapped(oldO, o)}},
+		"a client that is not there":     {Credentials: []commit.Swap[wallet.Credential]{added(fresh)}, Clients: []commit.Swap[wallet.Client]{taken(wallet.Client{ID: "s"})}},
+		"a second deadline of a process": {Credentials: []commit.Swap[wallet.Credential]{added(fresh)}, Owed: []commit.Owed{f.moment(commit.WalletOffer, "o1"), f.moment(commit.WalletOffer, "o1")}},
 	} {
 		err := f.CommitWallet(ctx, f.a.ID, change, commit.Effects{Decisions: []decisionlog.Entry{entry(3)}, Events: []commit.Event{{Type: "x", Time: now}}})
 		if !fault.Is(err, fault.Conflict) {
@@ -125,8 +125,8 @@ func walletTenants(t *testing.T, f bench) {
 	ctx := t.Context()
 	c, r, o := f.held("c1"), f.wish("r1", now), f.offered("o1", "1")
 	client := wallet.Client{Participant: f.a.ID, ID: "s1", Created: now}
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []wallet.Swap[wallet.Credential]{added(c)}, Requests: []wallet.Swap[wallet.Request]{added(r)},
-		Offers: []wallet.Swap[wallet.Offer]{added(o)}, Clients: []wallet.Swap[wallet.Client]{added(client)}}, commit.Effects{}))
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []commit.Swap[wallet.Credential]{added(c)}, Requests: []commit.Swap[wallet.Request]{added(r)},
+		Offers: []commit.Swap[wallet.Offer]{added(o)}, Clients: []commit.Swap[wallet.Client]{added(client)}}, commit.Effects{}))
 	const stranger participant.DID = "did:web:dusk.example"
 	_, err := f.CredentialRequest(ctx, f.a.ID, stranger, "r1")
 	wantKind(t, err, fault.NotFound)
@@ -139,8 +139,8 @@ func walletTenants(t *testing.T, f bench) {
 	n := len(must(f.Credentials(ctx, f.b.ID))(t)) + len(must(f.TokenClients(ctx, f.b.ID))(t)) + len(must(f.OpenCredentialRequests(ctx, f.b.ID, peer, 9))(t)) +
 		len(must(f.OpenCredentialOffers(ctx, f.b.ID, peer, 9))(t)) + len(must(f.OpenCredentialRequests(ctx, f.a.ID, stranger, 9))(t)) + len(must(f.OpenCredentialOffers(ctx, f.a.ID, stranger, 9))(t))
 	fail(t, n != 0, "another sees what is not its own")
-	for name, change := range map[string]wallet.Change{"credential": {Credentials: []wallet.Swap[wallet.Credential]{taken(c)}}, "request": {Requests: []wallet.Swap[wallet.Request]{swapped(r, r)}},
-		"offer": {Offers: []wallet.Swap[wallet.Offer]{swapped(o, o)}}, "client": {Clients: []wallet.Swap[wallet.Client]{taken(client)}}} {
+	for name, change := range map[string]wallet.Change{"credential": {Credentials: []commit.Swap[wallet.Credential]{taken(c)}}, "request": {Requests: []commit.Swap[wallet.Request]{swapped(r, r)}},
+		"offer": {Offers: []commit.Swap[wallet.Offer]{swapped(o, o)}}, "client": {Clients: []commit.Swap[wallet.Client]{taken(client)}}} {
 		if err := f.CommitWallet(ctx, f.b.ID, change, commit.Effects{}); !fault.Is(err, fault.Conflict) {
 			t.Errorf("another's %s: %v", name, err)
 		}
@@ -151,7 +151,7 @@ func walletOffers(t *testing.T, f bench) {
 	ctx := t.Context()
 	first, again := f.offered("o1", "1"), f.offered("o2", "1")
 	add := func(p participant.ID, o wallet.Offer) error {
-		return f.CommitWallet(ctx, p, wallet.Change{Offers: []wallet.Swap[wallet.Offer]{added(o)}}, commit.Effects{})
+		return f.CommitWallet(ctx, p, wallet.Change{Offers: []commit.Swap[wallet.Offer]{added(o)}}, commit.Effects{})
 	}
 	check(t, add(f.a.ID, first))
 	wantKind(t, add(f.a.ID, again), fault.Conflict)
@@ -159,7 +159,7 @@ func walletOffers(t *testing.T, f bench) {
 	fail(t, len(must(f.OpenCredentialOffers(ctx, f.a.ID, peer, 9))(t)) != 1, "want one open offer")
 	declined := first
 	declined.State = wallet.Declined
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Offers: []wallet.Swap[wallet.Offer]{swapped(first, declined)}}, commit.Effects{}))
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Offers: []commit.Swap[wallet.Offer]{swapped(first, declined)}}, commit.Effects{}))
 	fail(t, len(must(f.OpenCredentialOffers(ctx, f.a.ID, peer, 9))(t)) != 0, "want no open offer")
 	check(t, add(f.a.ID, again)) // what was decided may be offered anew
 }
@@ -174,7 +174,7 @@ func walletPages(t *testing.T, f bench) {
 			r.State = wallet.Rejected
 		}
 		ids = append(ids, r.ID)
-		check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Requests: []wallet.Swap[wallet.Request]{added(r)}, Offers: []wallet.Swap[wallet.Offer]{added(o)}}, commit.Effects{}))
+		check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Requests: []commit.Swap[wallet.Request]{added(r)}, Offers: []commit.Swap[wallet.Offer]{added(o)}}, commit.Effects{}))
 	}
 	var requests, offers []string
 	for after := (page.Key{}); ; {
@@ -207,8 +207,8 @@ func walletPages(t *testing.T, f bench) {
 func walletBackup(t *testing.T, f bench) {
 	ctx := t.Context()
 	c, r, o := f.held("c1"), f.wish("r1", now), f.offered("o1", "1")
-	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []wallet.Swap[wallet.Credential]{added(c)}, Requests: []wallet.Swap[wallet.Request]{added(r)},
-		Offers: []wallet.Swap[wallet.Offer]{added(o)}, Clients: []wallet.Swap[wallet.Client]{added(wallet.Client{Participant: f.a.ID, ID: "s1", Created: now})},
+	check(t, f.CommitWallet(ctx, f.a.ID, wallet.Change{Credentials: []commit.Swap[wallet.Credential]{added(c)}, Requests: []commit.Swap[wallet.Request]{added(r)},
+		Offers: []commit.Swap[wallet.Offer]{added(o)}, Clients: []commit.Swap[wallet.Client]{added(wallet.Client{Participant: f.a.ID, ID: "s1", Created: now})},
 		Owed: []commit.Owed{f.moment(commit.WalletCredential, "c1")}}, commit.Effects{}))
 	var b bytes.Buffer
 	check(t, f.Backup(ctx, &b))

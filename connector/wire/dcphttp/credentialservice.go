@@ -32,29 +32,29 @@ func (s *CredentialService) Mount(mux Mux) {
 }
 
 // store takes credentials that were asked for, or hears that there will be none.
-func (s *CredentialService) store(ctx context.Context, c call) (int, []byte, error) {
+func (s *CredentialService) store(ctx context.Context, c call) (reply, error) {
 	m, err := dcp.ParseCredentialMessage(c.body)
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	if err := s.agent.cfg.Holder.Writes(c.local, c.peer); err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	d := wallet.Delivery{IssuerPID: m.IssuerPID, HolderPID: m.HolderPID, Rejected: m.Status == dcp.StatusRejected, Reason: m.Reason}
 	for _, got := range m.Credentials {
 		profile, _ := got.Profile()
 		d.Credentials = append(d.Credentials, wallet.Delivered{Type: got.CredentialType, Profile: profile, Token: got.Payload})
 	}
-	return http.StatusOK, nil, s.wallet.Deliver(ctx, c.local, c.peer, d)
+	return reply{status: http.StatusOK}, s.wallet.Deliver(ctx, c.local, c.peer, d)
 }
 
 // offer takes an offer. It is data.
-func (s *CredentialService) offer(ctx context.Context, c call) (int, []byte, error) {
+func (s *CredentialService) offer(ctx context.Context, c call) (reply, error) {
 	o, err := dcp.ParseCredentialOffer(c.body)
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
-	return http.StatusOK, nil, s.wallet.Offered(ctx, c.local, c.peer, o.Issuer, objectsOf(o.Credentials), process.Digest(c.body))
+	return reply{status: http.StatusOK}, s.wallet.Offered(ctx, c.local, c.peer, o.Issuer, objectsOf(o.Credentials), process.Digest(c.body))
 }
 
 func objectsOf(list []dcp.CredentialObject) []wallet.Object {

@@ -5,7 +5,6 @@ package dcphttp
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
+	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 )
@@ -120,46 +120,82 @@ func (a *Agent) bearer(ctx context.Context, local participant.Participant, peer 
 }
 
 // query answers a verifier that holds an access token of ours.
-func (a *Agent) query(ctx context.Context, c call) (int, []byte, error) {
+func (a *Agent) query(ctx context.Context, c call) (reply, error) {
 	scopes, served, err := dcp.ParseQuery(c.body)
 	switch {
 	case err != nil:
-		return 0, nil, err
+		return reply{}, err
 	case !served:
-		return 0, nil, errUnserved
+		return reply{}, errUnserved
 	}
 	presentations, err := a.cfg.Holder.Present(ctx, c.local, c.peer, scopes)
 	if err != nil {
-		return 0, nil, err
+		return reply{}, err
 	}
 	answer, err := dcp.EncodeResponse(presentations)
-	return http.StatusOK, answer, err
+	return reply{status: http.StatusOK, body: answer}, err
+}
+
+// service is the address of the peer's service of the kind, as its DID document has it now; NotFound when it has none.
+func (a *Agent) service(ctx context.Context, peer participant.DID, kind string) (string, error) {
+	services, err := a.cfg.Services.Services(ctx, peer, kind)
+	if err != nil {
+		return "", err
+	}
+	if len(services) == 0 {
+		return "", &fault.Error{Op: "dcphttp.service", Kind: fault.NotFound, Subject: string(peer), Reason: "the DID document names no " + kind}
+	}
+	return strings.TrimSuffix(services[0], "/"), nil
+}
+
+// ask makes one request of a peer, with a fresh token that carries the access token, if there is one.
+func (a *Agent) ask(ctx context.Context, local participant.Participant, peer participant.DID, method, url string, body []byte, access string, limit int64) (int, http.Header, []byte, error) {
+	header, err := a.bearer(ctx, local, peer, access)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	r.Header.Set("Authorization", header)
+	r.Header.Set("Accept", "application/json")
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return a.cfg.HTTP.Do(r, limit)
+}
+
+// maxAnswer bounds what a peer answers to a message.
+const maxAnswer = 64 << 10
+
+// doubts is how often a peer may say that it does not know us before that is believed: its copy of our keys may be old, or its clock off. Issuers and
+// holders must have heard of each other before.
+const doubts = 5
+
+// deliver makes one attempt at a message that is owed to a peer. The body is what it answers.
+func (a *Agent) deliver(ctx context.Context, local participant.Participant, o commit.Owed, url, access string) (outbox.Answer, []byte, error) {
+	status, header, body, err := a.ask(ctx, local, o.Peer, http.MethodPost, url, o.Body, access, maxAnswer)
+	if err == nil {
+		err = outbox.Unheard(outbox.Response{Status: status, RetryAfter: header.Get("Retry-After"), Body: body, Stranger: o.Attempt >= doubts}, a.cfg.Now())
+	}
+	if err != nil {
+		return outbox.Answer{}, nil, err
+	}
+	return outbox.Answer{Status: status, Location: header.Get("Location")}, body, nil
 }
 
 // Query implements credential.Querier: one query of the peer's credential service with its access token.
 func (a *Agent) Query(ctx context.Context, local participant.Participant, peer participant.Peer, scopes []string) ([]string, error) {
-	services, err := a.cfg.Services.Services(ctx, peer.DID, "CredentialService")
+	base, err := a.service(ctx, peer.DID, "CredentialService")
 	if err != nil {
 		return nil, err
-	}
-	if len(services) == 0 {
-		return nil, errors.New("the peer's DID document names no CredentialService")
 	}
 	body, err := dcp.EncodeQuery(scopes)
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(services[0], "/")+"/presentations/query", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	header, err := a.bearer(ctx, local, peer.DID, peer.AccessToken)
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Authorization", header)
-	r.Header.Set("Content-Type", "application/json")
-	status, _, answer, err := a.cfg.HTTP.Do(r, dcp.MaxResponse)
+	status, _, answer, err := a.ask(ctx, local, peer.DID, http.MethodPost, base+"/presentations/query", body, peer.AccessToken, dcp.MaxResponse)
 	if err != nil {
 		return nil, err
 	}

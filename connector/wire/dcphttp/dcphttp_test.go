@@ -94,7 +94,9 @@ func setup(t *testing.T) *world {
 		return nil, errors.New("nothing there")
 	}, clock)
 	keysOf := func(p participant.Participant) (identity.Keys, error) { return w.keys[p.DID], nil }
-	w.holder = &credential.Holder{Wallet: w, Keys: keysOf, Replay: store, Now: clock, Rand: rand.Reader}
+	w.holder = &credential.Holder{Wallet: w, Keys: keysOf, Aliases: func(participant.Participant) credential.Aliases {
+		return credential.Aliases{"org.eclipse.tractusx.vc.type"}
+	}, Replay: store, Now: clock, Rand: rand.Reader}
 	w.Agent = dcphttp.New(dcphttp.Config{Participants: w, Keys: keysOf, Tokens: identity.NewVerifier(resolver, store, clock), Holder: w.holder,
 		Services: resolver, HTTP: w, Scopes: func(participant.Participant) []string { return scopes }, Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Endpoints: func(p participant.Participant) []identity.Service {

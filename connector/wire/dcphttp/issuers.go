@@ -1,13 +1,11 @@
 package dcphttp
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -37,39 +35,20 @@ var (
 	_ outbox.Sender  = (*Issuers)(nil)
 )
 
-// ask makes one request of an issuer. access, when set, lets it ask back.
-func (i *Issuers) ask(ctx context.Context, local participant.Participant, issuer participant.DID, method, url string, body []byte, access string, limit int64) (int, http.Header, []byte, error) {
-	header, err := i.agent.bearer(ctx, local, issuer, access)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	r.Header.Set("Authorization", header)
-	r.Header.Set("Accept", "application/json")
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	return i.agent.cfg.HTTP.Do(r, limit)
-}
-
 // Metadata implements wallet.Issuers.
 func (i *Issuers) Metadata(ctx context.Context, local participant.Participant, issuer participant.DID) (string, []wallet.Object, error) {
 	const op = "dcphttp.Metadata"
 	away := func(reason string, err error) error {
 		return &fault.Error{Op: op, Kind: fault.Unavailable, Subject: string(issuer), Reason: reason, Err: err}
 	}
-	services, err := i.agent.cfg.Services.Services(ctx, issuer, "IssuerService")
-	if err != nil {
+	base, err := i.agent.service(ctx, issuer, "IssuerService")
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return "", nil, err
+	case err != nil:
 		return "", nil, away("the issuer's DID document could not be read", err)
 	}
-	if len(services) == 0 {
-		return "", nil, &fault.Error{Op: op, Kind: fault.NotFound, Subject: string(issuer), Reason: "the DID document names no IssuerService"}
-	}
-	base := strings.TrimSuffix(services[0], "/")
-	status, _, body, err := i.ask(ctx, local, issuer, http.MethodGet, base+"/metadata", nil, "", dcp.MaxIssuerMetadata)
+	status, _, body, err := i.agent.ask(ctx, local, issuer, http.MethodGet, base+"/metadata", nil, "", dcp.MaxIssuerMetadata)
 	if err != nil || status != http.StatusOK {
 		return "", nil, away("the issuer's metadata could not be read", errors.Join(err, fmt.Errorf("status %d", status)))
 	}
@@ -86,7 +65,7 @@ func (i *Issuers) Metadata(ctx context.Context, local participant.Participant, i
 // Status implements wallet.Issuers.
 func (i *Issuers) Status(ctx context.Context, local participant.Participant, issuer participant.DID, address string) (string, error) {
 	const op = "dcphttp.Status"
-	status, _, body, err := i.ask(ctx, local, issuer, http.MethodGet, address, nil, "", dcp.MaxCredentialStatus)
+	status, _, body, err := i.agent.ask(ctx, local, issuer, http.MethodGet, address, nil, "", dcp.MaxCredentialStatus)
 	switch {
 	case err != nil:
 		return "", fault.Wrap(op, fault.Unavailable, err)
@@ -99,10 +78,7 @@ func (i *Issuers) Status(ctx context.Context, local participant.Participant, iss
 	return s.Status, fault.Wrap(op, fault.Unavailable, err)
 }
 
-// doubts is how often an issuer may say that it does not know us before that is believed: its copy of our keys may be old, or its clock off.
-const doubts = 5
-
-// Send implements outbox.Sender: one attempt, with a fresh token.
+// Send implements outbox.Sender: one attempt, with a fresh token. A redirect is not followed, and no yes.
 func (i *Issuers) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
 	local, err := i.hosted.ByID(ctx, o.Participant)
 	if err != nil {
@@ -112,21 +88,11 @@ func (i *Issuers) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	status, header, body, err := i.ask(ctx, local, o.Peer, http.MethodPost, o.URL, o.Body, access, dcp.MaxCredentialStatus)
-	switch {
-	case err != nil:
-		return outbox.Answer{}, err
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
-		status == http.StatusUnauthorized && o.Attempt < doubts:
-		return outbox.Answer{}, fmt.Errorf("the issuer answered %d", status)
-	case status >= 300 && status < 400:
-		return outbox.Answer{Status: http.StatusBadGateway, Code: "redirected"}, nil // a redirect is not followed, and no yes
-	}
-	a := outbox.Answer{Status: status, Location: header.Get("Location")}
-	if !a.OK() {
+	a, body, err := i.agent.deliver(ctx, local, o, o.URL, access)
+	if err == nil && !a.OK() {
 		a.Code, a.Reasons = refusalOf(body)
 	}
-	return a, nil
+	return a, err
 }
 
 // refusalOf reads why an issuer refuses, where it says so as problem details (RFC 9457): for people, so anything else is nothing.

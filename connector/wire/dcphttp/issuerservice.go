@@ -1,11 +1,8 @@
 package dcphttp
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -16,10 +13,12 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/outbox"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/process"
 	"github.com/sluice-connector/sluice/connector/protocol/dcp"
 	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
@@ -66,8 +65,6 @@ const (
 	maxWait = 60 * time.Second
 	// listFresh is how long a cache may answer for a status list.
 	listFresh = 5 * time.Minute
-
-	maxAnswer = 64 << 10
 )
 
 // NewIssuerService returns an IssuerService.
@@ -84,8 +81,8 @@ func NewIssuerService(cfg IssuerConfig) *IssuerService {
 // Mount registers metadata, requests and status lists.
 func (s *IssuerService) Mount(mux Mux) {
 	mux.Handle("GET /{slug}/issuer/metadata", http.HandlerFunc(s.metadata))
-	mux.Handle("POST /{slug}/issuer/credentials", http.HandlerFunc(s.request))
-	mux.Handle("GET /{slug}/issuer/requests/{id}", http.HandlerFunc(s.status))
+	mux.Handle("POST /{slug}/issuer/credentials", s.cfg.Agent.enter(entrance{dcp.MaxCredentialRequest, s.open, s.request}))
+	mux.Handle("GET /{slug}/issuer/requests/{id}", s.cfg.Agent.enter(entrance{0, s.open, s.status}))
 	mux.Handle("GET /{slug}/issuer/status/{list}", http.HandlerFunc(s.list))
 }
 
@@ -94,45 +91,25 @@ func (s *IssuerService) Release() { s.once.Do(func() { close(s.released) }) }
 
 // open finds a hosted participant that is an issuer; every other is as absent as one that does not exist.
 func (s *IssuerService) open(r *http.Request) (participant.Participant, error) {
-	local, err := s.cfg.Agent.cfg.Participants.Participant(r.Context(), r.PathValue("slug"))
+	local, err := s.cfg.Agent.addressed(r)
 	if err != nil || !s.cfg.Issuer.Enabled(local.ID) {
-		return local, fault.New("dcphttp.issuer", fault.NotFound, "there is no such thing here")
+		return local, errAbsent
 	}
 	return local, nil
 }
 
-// holder authenticates the caller, before a byte of a body is read. Where there is no issuer the caller is a stranger too. Its token must be settled
-// before anything is answered.
-func (s *IssuerService) holder(r *http.Request) (participant.Participant, participant.Peer, *commit.Used, error) {
-	local, err := s.open(r)
-	if err != nil {
-		return local, participant.Peer{}, nil, fault.New("dcphttp.issuer", fault.Unauthenticated, "the caller is not known")
-	}
-	peer, used, err := s.cfg.Agent.Authenticate(r, local)
-	if err == nil {
-		err = gate.Known(r.Context(), string(peer.DID))
-	}
-	return local, peer, used, err
-}
+// errAbsent is all that anybody is told of what is not there, or not for it.
+var errAbsent = fault.New("dcphttp.issuer", fault.NotFound, "there is no such thing here")
 
-// settle uses a token up that nothing was committed for. Who left meanwhile has used it all the same; whoever repeats one learns nothing else.
-func (s *IssuerService) settle(r *http.Request, used *commit.Used, err error) error {
-	if unused := s.cfg.Agent.Settle(context.WithoutCancel(r.Context()), used); unused != nil {
-		return unused
+// refusal is what a caller may know of a fault, and when it may come again; the log has the rest.
+func refusal(err error) (reply, error) {
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return reply{}, &fault.Error{Op: errAbsent.Op, Kind: errAbsent.Kind, Reason: errAbsent.Reason, Err: err}
+	case fault.Is(err, fault.Exhausted):
+		return reply{header: map[string]string{"Retry-After": "60"}}, err
 	}
-	return err
-}
-
-// refuse answers with what a caller may know of a fault; the log has the rest.
-func (s *IssuerService) refuse(w http.ResponseWriter, r *http.Request, peer participant.DID, err error) {
-	s.cfg.Log.InfoContext(r.Context(), "call of the issuer refused", slog.String("path", r.URL.Path), slog.String("peer", string(peer)), slog.Any("error", err))
-	if fault.Is(err, fault.NotFound) {
-		err = fault.New("dcphttp.issuer", fault.NotFound, "there is no such thing here")
-	}
-	if fault.Is(err, fault.Exhausted) {
-		w.Header().Set("Retry-After", "60")
-	}
-	problem.Write(w, r, err)
+	return reply{}, err
 }
 
 func (s *IssuerService) metadata(w http.ResponseWriter, r *http.Request) {
@@ -156,60 +133,25 @@ func (s *IssuerService) metadata(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-func (s *IssuerService) request(w http.ResponseWriter, r *http.Request) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		problem.Status(w, r, http.StatusUnsupportedMediaType, "send application/json without content encoding")
-		return
-	}
-	local, peer, used, err := s.holder(r)
+func (s *IssuerService) request(ctx context.Context, c call) (reply, error) {
+	m, err := dcp.ParseCredentialRequest(c.body)
 	if err != nil {
-		problem.Write(w, r, err)
-		return
+		return reply{}, err
 	}
-	var m dcp.CredentialRequest
-	var got issuer.Received
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, dcp.MaxCredentialRequest))
+	got, err := s.cfg.Issuer.Receive(ctx, c.local, c.peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials, Digest: process.Digest(c.body)})
 	if err != nil {
-		err = errBody(err, dcp.MaxCredentialRequest)
-	} else if m, err = dcp.ParseCredentialRequest(body); err == nil {
-		got, err = s.cfg.Issuer.Receive(commit.WithUsed(r.Context(), used), local, peer, issuer.Wanted{HolderPID: m.HolderPID, Credentials: m.Credentials, Expanded: m.Expanded})
+		return refusal(err)
 	}
-	if fault.Is(err, fault.Malformed) || fault.Is(err, fault.TooLarge) {
-		gate.Faulty(r.Context())
-	}
-	if err = s.settle(r, used, err); err != nil {
-		s.refuse(w, r, peer.DID, err)
-		return
-	}
-	w.Header().Set("Location", s.cfg.Base(local)+"/requests/"+got.ID)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusCreated)
-	_ = http.NewResponseController(w).Flush()
-	got.Flushed()
+	return reply{status: http.StatusCreated, header: map[string]string{"Location": s.cfg.Base(c.local) + "/requests/" + got.ID}, flushed: got.Flushed}, nil
 }
 
-func (s *IssuerService) status(w http.ResponseWriter, r *http.Request) {
-	local, peer, used, err := s.holder(r)
-	if err == nil {
-		err = s.settle(r, used, nil)
-	}
+func (s *IssuerService) status(ctx context.Context, c call) (reply, error) {
+	got, err := s.cfg.Issuer.Status(ctx, c.local, c.peer, c.id)
 	if err != nil {
-		problem.Write(w, r, err)
-		return
+		return refusal(err)
 	}
-	got, err := s.cfg.Issuer.Status(r.Context(), local, peer, r.PathValue("id"))
-	var body []byte
-	if err == nil {
-		body, err = dcp.EncodeCredentialStatus(dcp.CredentialStatus{IssuerPID: got.IssuerPID, HolderPID: got.HolderPID, Status: got.Status})
-	}
-	if err != nil {
-		s.refuse(w, r, peer.DID, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(body)
+	body, err := dcp.EncodeCredentialStatus(dcp.CredentialStatus{IssuerPID: got.IssuerPID, HolderPID: got.HolderPID, Status: got.Status})
+	return reply{status: http.StatusOK, body: body}, err
 }
 
 // list serves a status list to anyone. Who has the version that is served and prefers to wait (RFC 7240) is answered when there is another, or
@@ -233,7 +175,9 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 		body, err = got.Plain()
 	}
 	if err != nil {
-		s.refuse(w, r, "", err)
+		s.cfg.Log.InfoContext(r.Context(), "status list not served", slog.String("path", r.URL.Path), slog.Any("error", err))
+		out, err := refusal(err)
+		out.write(w, r, err)
 		return
 	}
 	h := w.Header()
@@ -247,7 +191,7 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case plain:
 		h.Set("Content-Type", "application/json")
-	case got.Profile == issuer.ProfileVC20:
+	case got.Profile == credential.Profile20:
 		h.Set("Content-Type", "application/vc+jwt")
 	default:
 		h.Set("Content-Type", "application/jwt")
@@ -363,12 +307,11 @@ func matches(values []string, tag string) bool {
 // endpoints are where a holder takes messages, below the base of its credential service.
 var endpoints = map[string]string{"CredentialMessage": "/credentials", "CredentialOfferMessage": "/offers"}
 
-// patience is how many attempts may come too early for a holder: three seconds of backoff.
-const patience = 5
+// early is how many attempts may come too early for a holder: three seconds of backoff.
+const early = 5
 
-// Send implements outbox.Sender: one attempt at the credential service that the holder's DID document names now, with a fresh token. 5xx, 408, 425
-// and 429 are tried again. So are 400 and 409 at first: EDC's wallet refuses what answers a request until it has noted our acknowledgement of
-// it. Every other refusal is final.
+// Send implements outbox.Sender: one attempt at the credential service that the holder's DID document names now, with a fresh token. 400 and 409 to a
+// delivery are not believed at first: EDC's wallet refuses what answers a request until it has noted our acknowledgement of it.
 func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
 	endpoint, ok := endpoints[o.Message]
 	if !ok {
@@ -378,37 +321,19 @@ func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer,
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	services, err := s.cfg.Agent.cfg.Services.Services(ctx, o.Peer, "CredentialService")
+	base, err := s.cfg.Agent.service(ctx, o.Peer, "CredentialService")
 	if err != nil {
 		return outbox.Answer{}, err
-	}
-	if len(services) == 0 {
-		return outbox.Answer{}, errors.New("the holder's DID document names no CredentialService")
 	}
 	access, err := s.cfg.Issuer.Grant(ctx, local, o)
 	if err != nil {
 		return outbox.Answer{}, err
 	}
-	header, err := s.cfg.Agent.bearer(ctx, local, o.Peer, access)
-	if err != nil {
-		return outbox.Answer{}, err
+	a, _, err := s.cfg.Agent.deliver(ctx, local, o, base+endpoint, access)
+	if err == nil && o.Message == "CredentialMessage" && o.Attempt < early && (a.Status == http.StatusBadRequest || a.Status == http.StatusConflict) {
+		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d, and may not have noted yet that its request was taken", a.Status)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(services[0], "/")+endpoint, bytes.NewReader(o.Body))
-	if err != nil {
-		return outbox.Answer{}, err
-	}
-	r.Header.Set("Authorization", header)
-	r.Header.Set("Content-Type", "application/json")
-	status, _, _, err := s.cfg.Agent.cfg.HTTP.Do(r, maxAnswer)
-	switch {
-	case err != nil:
-		return outbox.Answer{}, err
-	case o.Attempt < patience && (status == http.StatusBadRequest || status == http.StatusConflict):
-		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d, and may not have noted yet that its request was taken", status)
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
-		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d", status)
-	}
-	return outbox.Answer{Status: status}, nil
+	return a, err
 }
 
 // Look implements outbox.Sender: a holder has no address at which to ask for what it took.

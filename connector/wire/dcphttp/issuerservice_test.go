@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/outbox"
@@ -76,7 +77,7 @@ func authorityOf(t *testing.T, local participant.Participant, keys issuer.Keys, 
 	recorder, err := decisionlog.NewRecorder(local.Slug, "test", decisionlog.Engine{}, "q", decisionlog.Domain{ID: "d", Key: make([]byte, 32)}, rand.Reader)
 	check(t, err)
 	def := func(id string) issuer.Definition {
-		return issuer.Definition{ID: id, Type: id, Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation"}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}
+		return issuer.Definition{ID: id, Type: id, Profile: credential.Profile11, Life: time.Hour, Purposes: []string{"revocation"}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}
 	}
 	s := issuer.New(issuer.Config{Store: store, Decider: ledger{recorder}, Claims: nobody{}, Codec: dcp.IssuerCodec{}, Hosted: hosted, Seals: identity.Vault{Keys: keys, Rand: rand.Reader},
 		Keys: keys, Outbox: out, StatusURL: func(_ participant.Participant, list string) string { return base + "/status/" + list },
@@ -180,7 +181,7 @@ func TestMetadataIsForAnyoneWithATokenOrWithout(t *testing.T) {
 	for name, header := range map[string]string{"without": "", "with": a.bearer(t, nil), "with nonsense for": "nonsense"} {
 		got := a.do(t, "GET", "/metadata", header, "")
 		m, err := dcp.ParseIssuerMetadata([]byte(got.body))
-		if got.status != http.StatusOK || err != nil || m.Issuer != string(boreal) || len(m.Credentials) != 2 || m.Credentials[0].Profile != dcp.ProfileVC11 {
+		if got.status != http.StatusOK || err != nil || m.Issuer != string(boreal) || len(m.Credentials) != 2 || m.Credentials[0].Profile != credential.Profile11 {
 			t.Errorf("%s a token: %d %s, %v", name, got.status, got.body, err)
 		}
 	}
@@ -189,8 +190,8 @@ func TestMetadataIsForAnyoneWithATokenOrWithout(t *testing.T) {
 func TestTwoCredentialsThatAreAskedForComeAtOnce(t *testing.T) {
 	t.Parallel()
 	a := issuing(t)
-	for range 2 { // the same holderPid is a process of its own each time
-		got := a.do(t, "POST", "/credentials", a.bearer(t, map[string]any{"token": "write"}), request(t, "MembershipCredential", "SensitiveDataCredential"))
+	for _, ids := range [][]string{{"MembershipCredential", "SensitiveDataCredential"}, {"SensitiveDataCredential", "MembershipCredential"}} { // one holderPid, and each message is a process of its own
+		got := a.do(t, "POST", "/credentials", a.bearer(t, map[string]any{"token": "write"}), request(t, ids...))
 		if got.status != http.StatusCreated || got.header.Get("Location") == "" || got.body != "" {
 			t.Fatalf("%d %s", got.status, got.body)
 		}
@@ -206,6 +207,27 @@ func TestTwoCredentialsThatAreAskedForComeAtOnce(t *testing.T) {
 	}
 	if n := len(a.taken); n != 2 {
 		t.Errorf("%d messages, want one for each request", n)
+	}
+}
+
+func TestARequestWhoseAnswerWasLostIsAnsweredTheSame(t *testing.T) {
+	t.Parallel()
+	a := issuing(t)
+	a.mu.Lock()
+	a.status = http.StatusServiceUnavailable // so that it is not over
+	a.mu.Unlock()
+	first := a.open(t)
+	<-a.came
+	if again := a.open(t); again != first {
+		t.Errorf("the same message is at %s first, then at %s", first, again)
+	}
+	<-a.came // long before its next time: who asks again is there
+	if got := a.do(t, "POST", "/credentials", a.bearer(t, nil), request(t, "MembershipCredential")+" "); got.header.Get("Location") == a.address+first || got.status != http.StatusCreated {
+		t.Errorf("another message: %d at %s", got.status, got.header.Get("Location"))
+	}
+	all, err := a.issuer.Credentials(t.Context(), a.local, issuer.Filter{}, page.Request{})
+	if err != nil || len(all.Items) != 2 {
+		t.Errorf("%d credentials, %v; want one for each message", len(all.Items), err)
 	}
 }
 
@@ -336,8 +358,7 @@ func TestARequestIsSeenByItsHolderAlone(t *testing.T) {
 
 func TestAHolderThatIsAwayOrNotReadyIsAskedAgainAndOneThatRefusesIsNot(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 400: issuer.Delivered, 409: issuer.Delivered,
-		401: issuer.Errored, 404: issuer.Errored} {
+	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 401: issuer.Delivered, 400: issuer.Delivered, 409: issuer.Delivered, 404: issuer.Errored} {
 		a := issuing(t)
 		a.status = status
 		told := a.store.Notify(t.Context(), a.local.ID)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -141,35 +139,16 @@ func processOf(o commit.Owed) (string, error) {
 	return base + pid, nil
 }
 
-// answered sorts answers: 5xx, 408, 425 and 429 are no answer to speak of and are tried again, when the peer says so if it does.
+// answered reads an answer in the words of the protocol.
 func (c *Client) answered(status int, header http.Header, body []byte, err error) (outbox.Answer, error) {
-	switch {
-	case err != nil:
+	if err == nil {
+		err = outbox.Unheard(outbox.Response{Status: status, RetryAfter: header.Get("Retry-After"), Body: body}, c.cfg.Now())
+	}
+	if err != nil {
 		return outbox.Answer{}, err
-	case (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) && header.Get("Retry-After") != "":
-		return outbox.Answer{}, &outbox.Later{After: after(header.Get("Retry-After"), c.cfg.Now()), Err: fmt.Errorf("the peer answered %d", status)}
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
-		return outbox.Answer{}, fmt.Errorf("the peer answered %d", status)
-	case status == http.StatusUnauthorized:
-		// The peer may not have our key yet, or its clock differs: worth another try with a fresh token.
-		return outbox.Answer{}, errors.New("the peer does not accept our identity (401)")
-	case status >= 400 && len(body) > 0 && !json.Valid(body), bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("<")):
-		// Not the protocol's words: a server below it, or before it, answers a request that did not come whole, in time, or to the peer at all.
-		return outbox.Answer{}, fmt.Errorf("what answered %d is not the peer's protocol", status)
 	}
 	a := dsp.ParseAnswer(body)
 	return outbox.Answer{Status: status, ConsumerPID: a.ConsumerPID, ProviderPID: a.ProviderPID, State: a.State, Code: a.Code, Reasons: a.Reasons}, nil
-}
-
-// after reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date. What cannot be read is no time at all.
-func after(text string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }
 
 func (c *Client) do(ctx context.Context, local participant.Participant, peer participant.DID, method, target string, body []byte, limit int64) (int, http.Header, []byte, error) {

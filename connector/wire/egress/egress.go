@@ -23,6 +23,16 @@ var ErrRefused = errors.New("the address could not be reached")
 // ErrAbsent tells an operator, and nobody else, that the host was reached and says that there is nothing.
 var ErrAbsent = errors.New("nothing is there")
 
+// Forbidden is an address that a name leads to and that nobody may have in public. It is ErrRefused to everybody but the operator.
+type Forbidden struct{ Address netip.Addr }
+
+func (f *Forbidden) Error() string {
+	return fmt.Sprintf("%v: %s is not a public address", ErrRefused, f.Address)
+}
+
+// Unwrap makes it ErrRefused.
+func (f *Forbidden) Unwrap() error { return ErrRefused }
+
 // Dial opens a connection to an address that was resolved and checked.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -168,7 +178,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	listed := slices.Contains(c.cfg.Allow, "https://"+strings.ToLower(address)) || slices.Contains(c.cfg.Allow, "http://"+strings.ToLower(address))
 	for _, a := range addrs {
 		if !listed && !Public(a) {
-			return nil, fmt.Errorf("%w: %s is not a public address", ErrRefused, a)
+			return nil, &Forbidden{Address: a}
 		}
 	}
 	var last error

@@ -161,7 +161,12 @@ var rules = []rule{
 	{pb.DecisionService_ExportLog_FullMethodName, hosted, everyone, false},
 
 	{pb.EventService_Watch_FullMethodName, hosted, everyone, false},
+
+	{metrics, process, everyone, false},
 }
+
+// metrics is the one address that is no method: those who scrape speak HTTP alone, and what they get is of the whole process.
+const metrics = "GET /metrics"
 
 // caller is who calls, about which participant. local is zero where the call is about the whole process.
 type caller struct {

@@ -25,10 +25,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/sluice-connector/sluice/connector"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/issuer"
 	"github.com/sluice-connector/sluice/connector/network"
 	"github.com/sluice-connector/sluice/connector/participant"
@@ -218,6 +220,87 @@ func TestEveryCallThatChangesSomethingSaysWhoMadeIt(t *testing.T) {
 	negotiations, transfer := pb.NewNegotiationServiceClient(cobalt.conn), pb.NewTransferServiceClient(boreal.conn)
 	mine, assets, offers := pb.NewNegotiationServiceClient(boreal.conn), pb.NewAssetServiceClient(cobalt.conn), pb.NewOfferServiceClient(cobalt.conn)
 
+	// Cobalt Cells issues. It comes first: nobody keeps a document of it that names no issuer service.
+	issuers, asking := pb.NewIssuerServiceClient(cobalt.conn), pb.NewCredentialServiceClient(boreal.conn)
+	does(cobalt, "casey", "IssuerService/EnableIssuer", func() {
+		must(t, cobalt, issuers.EnableIssuer, &pb.EnableIssuerRequest{Participant: at[cobalt]})
+	})
+	does(cobalt, "casey", "IssuerService/PutIssuerDefinition", func() {
+		must(t, cobalt, issuers.PutIssuerDefinition, &pb.PutIssuerDefinitionRequest{Participant: at[cobalt], Definition: &pb.IssuerDefinition{Id: "Visitor", Type: "VisitorCredential",
+			Profile: credential.Profile11, Life: durationpb.New(time.Hour), Purposes: []string{"revocation", "suspension"}, Rules: []*pb.IssuerRule{{Kind: "approval"}}}})
+	})
+	does(cobalt, "casey", "IssuerService/PutIssuerHolder", func() {
+		must(t, cobalt, issuers.PutIssuerHolder, &pb.PutIssuerHolderRequest{Participant: at[cobalt], Holder: &pb.IssuerHolder{Did: string(boreal.Local.DID)}})
+	})
+	does(cobalt, "casey", "IssuerService/ImportIssuerHolders", func() {
+		must(t, cobalt, issuers.ImportIssuerHolders, &pb.ImportIssuerHoldersRequest{Participant: at[cobalt], Csv: []byte("did,name\ndid:web:dusk.example,Dusk Trading\n")})
+	})
+	does(cobalt, "casey", "IssuerService/DeleteIssuerHolder", func() {
+		must(t, cobalt, issuers.DeleteIssuerHolder, &pb.DeleteIssuerHolderRequest{Participant: at[cobalt], Did: "did:web:dusk.example"})
+	})
+	request := func() {
+		must(t, boreal, asking.RequestCredential, &pb.RequestCredentialRequest{Participant: at[boreal], Issuer: string(cobalt.Local.DID), Definitions: []string{"Visitor"}})
+	}
+	// submitted waits for a request that waits for the issuer's operator.
+	submitted := func() (id string) {
+		until(t, cobalt, func() bool {
+			all := must(t, cobalt, issuers.ListIssuanceRequests, &pb.ListIssuanceRequestsRequest{Participant: at[cobalt], State: "SUBMITTED"}).GetRequests()
+			if len(all) > 0 {
+				id = all[0].GetId()
+			}
+			return len(all) > 0
+		})
+		return id
+	}
+	does(boreal, "robin", "CredentialService/RequestCredential", request)
+	does(cobalt, "casey", "IssuerService/ApproveIssuanceRequest", func() {
+		must(t, cobalt, issuers.ApproveIssuanceRequest, &pb.ApproveIssuanceRequestRequest{Participant: at[cobalt], Id: submitted()})
+	})
+	request()
+	does(cobalt, "casey", "IssuerService/RefuseIssuanceRequest", func() {
+		must(t, cobalt, issuers.RefuseIssuanceRequest, &pb.RefuseIssuanceRequestRequest{Participant: at[cobalt], Id: submitted(), Reason: "one is enough"})
+	})
+	var issued string
+	does(cobalt, "casey", "IssuerService/IssueCredential", func() {
+		issued = must(t, cobalt, issuers.IssueCredential, &pb.IssueCredentialRequest{Participant: at[cobalt], Holder: string(boreal.Local.DID), Definition: "Visitor"}).GetCredential().GetId()
+	})
+	does(cobalt, "casey", "IssuerService/SuspendCredential", func() {
+		must(t, cobalt, issuers.SuspendCredential, &pb.SuspendCredentialRequest{Participant: at[cobalt], Id: issued})
+	})
+	does(cobalt, "casey", "IssuerService/ReinstateCredential", func() {
+		must(t, cobalt, issuers.ReinstateCredential, &pb.ReinstateCredentialRequest{Participant: at[cobalt], Id: issued})
+	})
+	does(cobalt, "casey", "IssuerService/RevokeCredential", func() {
+		must(t, cobalt, issuers.RevokeCredential, &pb.RevokeCredentialRequest{Participant: at[cobalt], Id: issued})
+	})
+	does(cobalt, "casey", "IssuerService/RevokeHolder", func() { // it still has the one that was approved
+		must(t, cobalt, issuers.RevokeHolder, &pb.RevokeHolderRequest{Participant: at[cobalt], Did: string(boreal.Local.DID), Reason: "the visit is over"})
+	})
+	does(cobalt, "casey", "IssuerService/OfferCredentials", func() {
+		must(t, cobalt, issuers.OfferCredentials, &pb.OfferCredentialsRequest{Participant: at[cobalt], Holder: string(boreal.Local.DID), Definitions: []string{"Visitor"}})
+	})
+	does(cobalt, "casey", "IssuerService/DeleteIssuerDefinition", func() {
+		must(t, cobalt, issuers.DeleteIssuerDefinition, &pb.DeleteIssuerDefinitionRequest{Participant: at[cobalt], Id: "Visitor"})
+	})
+
+	// What the authority offers an operator takes or leaves.
+	for _, definition := range []string{"MembershipCredential", "BpnCredential"} {
+		if _, err := n.Authority.Issuer().Offer(t.Context(), n.Authority.Local, boreal.Local.DID, []string{definition}, "", "operator"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var offered []*pb.CredentialOffer
+	until(t, boreal, func() bool {
+		offered = must(t, boreal, asking.ListCredentialOffers, &pb.ListCredentialOffersRequest{Participant: at[boreal], State: "RECEIVED"}).GetOffers()
+		return len(offered) == 2
+	})
+	does(boreal, "robin", "CredentialService/AcceptOffer", func() {
+		must(t, boreal, asking.AcceptOffer, &pb.AcceptOfferRequest{Participant: at[boreal], Id: offered[0].GetId()})
+	})
+	does(boreal, "robin", "CredentialService/DeclineOffer", func() {
+		must(t, boreal, asking.DeclineOffer, &pb.DeclineOfferRequest{Participant: at[boreal], Id: offered[1].GetId()})
+	})
+
 	does(cobalt, "casey", "AssetService/PublishFile", func() {
 		stream, err := assets.PublishFile(cobalt.ctx(t))
 		if err != nil {
@@ -371,16 +454,33 @@ func TestEveryCallThatChangesSomethingSaysWhoMadeIt(t *testing.T) {
 	does(cobalt, "casey", "TokenService/DeleteToken", func() {
 		must(t, cobalt, tokens.DeleteToken, &pb.DeleteTokenRequest{Participant: at[cobalt], Id: token})
 	})
-	_, credential, err := n.Authority.Issuer().Issue(t.Context(), n.Authority.Local, issuer.Issuing{Holder: cobalt.Local.DID, Definition: "MembershipCredential", Actor: "operator"})
+	_, membership, err := n.Authority.Issuer().Issue(t.Context(), n.Authority.Local, issuer.Issuing{Holder: cobalt.Local.DID, Definition: "MembershipCredential", Actor: "operator"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var held2 string
 	does(cobalt, "casey", "CredentialService/PutCredential", func() {
-		held2 = must(t, cobalt, wallet.PutCredential, &pb.PutCredentialRequest{Participant: at[cobalt], Jwt: credential}).GetId()
+		held2 = must(t, cobalt, wallet.PutCredential, &pb.PutCredentialRequest{Participant: at[cobalt], Jwt: membership}).GetId()
 	})
 	does(cobalt, "casey", "CredentialService/DeleteCredential", func() {
 		must(t, cobalt, wallet.DeleteCredential, &pb.DeleteCredentialRequest{Participant: at[cobalt], Id: held2})
+	})
+
+	var client string
+	does(cobalt, "casey", "CredentialService/CreateStsClient", func() {
+		client = must(t, cobalt, wallet.CreateStsClient, &pb.CreateStsClientRequest{Participant: at[cobalt], Label: "app"}).GetClient().GetId()
+	})
+	does(cobalt, "casey", "CredentialService/DeleteStsClient", func() {
+		must(t, cobalt, wallet.DeleteStsClient, &pb.DeleteStsClientRequest{Participant: at[cobalt], Id: client})
+	})
+
+	keys := pb.NewKeyServiceClient(cobalt.conn)
+	var key string
+	does(cobalt, "casey", "KeyService/RotateKeys", func() {
+		key = must(t, cobalt, keys.RotateKeys, &pb.RotateKeysRequest{Participant: at[cobalt], Use: "issue"}).GetKeys()[0].GetId()
+	})
+	does(cobalt, "casey", "KeyService/RevokeKey", func() {
+		must(t, cobalt, keys.RevokeKey, &pb.RevokeKeyRequest{Participant: at[cobalt], Id: key, Reason: "a drill"})
 	})
 
 	numbers, groups := pb.NewDirectoryServiceClient(cobalt.conn), pb.NewGroupServiceClient(cobalt.conn)

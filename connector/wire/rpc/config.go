@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/sluice-connector/sluice/connector/agreement"
@@ -184,6 +185,7 @@ type Config struct {
 	Users        Users
 	Trust        Trust
 	Directory    Directory
+	Metrics      http.Handler // what the process counts
 
 	Temp  string   // directory for exports on their way out
 	Hosts []string // names that the API answers to, besides its address

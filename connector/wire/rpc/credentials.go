@@ -2,10 +2,10 @@ package rpc
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/connector/wallet"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
@@ -57,45 +57,23 @@ func (s credentials) GetCredentialRequest(ctx context.Context, req *pb.GetCreden
 
 func (s credentials) ListCredentialRequests(ctx context.Context, req *pb.ListCredentialRequestsRequest) (*pb.ListCredentialRequestsResponse, error) {
 	const op = "rpc.ListCredentialRequests"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, true)
-	if err != nil {
+	if err := known(op, req.GetState(), wallet.States()); err != nil {
 		return nil, err
 	}
-	if state := wallet.State(req.GetState()); state != "" && !slices.Contains(wallet.States(), state) {
-		return nil, fault.New(op, fault.Malformed, "state: want one of %v", wallet.States())
-	}
-	list, err := s.cfg.Wallet.Requests(ctx, who.local, wallet.Filter{Issuer: participant.DID(req.GetIssuer()), State: req.GetState()}, r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, list.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(list.Items, sure(requestOut))
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[wallet.Request], error) {
+		return s.cfg.Wallet.Requests(ctx, local, wallet.Filter{Issuer: participant.DID(req.GetIssuer()), State: req.GetState()}, r)
+	}, sure(requestOut))
 	return &pb.ListCredentialRequestsResponse{Requests: out, NextPageToken: next}, err
 }
 
 func (s credentials) ListCredentialOffers(ctx context.Context, req *pb.ListCredentialOffersRequest) (*pb.ListCredentialOffersResponse, error) {
 	const op = "rpc.ListCredentialOffers"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, true)
-	if err != nil {
+	if err := known(op, req.GetState(), wallet.OfferStates()); err != nil {
 		return nil, err
 	}
-	if state := wallet.OfferState(req.GetState()); state != "" && !slices.Contains(wallet.OfferStates(), state) {
-		return nil, fault.New(op, fault.Malformed, "state: want one of %v", wallet.OfferStates())
-	}
-	list, err := s.cfg.Wallet.Offers(ctx, who.local, wallet.Filter{Issuer: participant.DID(req.GetIssuer()), State: req.GetState()}, r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, list.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(list.Items, sure(credentialOfferOut))
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[wallet.Offer], error) {
+		return s.cfg.Wallet.Offers(ctx, local, wallet.Filter{Issuer: participant.DID(req.GetIssuer()), State: req.GetState()}, r)
+	}, sure(credentialOfferOut))
 	return &pb.ListCredentialOffersResponse{Offers: out, NextPageToken: next}, err
 }
 

@@ -22,7 +22,7 @@ func (b *bench) wish(t *testing.T, slug, id string, state wallet.State, at time.
 	}
 	r := wallet.Request{Participant: p.ID, ID: id, Issuer: "did:web:meridian.example", State: state, Wanted: []wallet.Wanted{{Definition: "d", Type: "MembershipCredential", Profile: "vc11-sl2021/jwt"}},
 		Created: at, Updated: at}
-	if err := b.store.CommitWallet(t.Context(), p.ID, wallet.Change{Requests: []wallet.Swap[wallet.Request]{{New: &r}}}, commit.Effects{}); err != nil {
+	if err := b.store.CommitWallet(t.Context(), p.ID, wallet.Change{Requests: []commit.Swap[wallet.Request]{{New: &r}}}, commit.Effects{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -60,20 +60,9 @@ func (s directories) ResolveNumber(ctx context.Context, req *pb.ResolveNumberReq
 }
 
 func (s directories) ListNumbers(ctx context.Context, req *pb.ListNumbersRequest) (*pb.ListNumbersResponse, error) {
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, false)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.cfg.Store.Numbers(ctx, who.local.ID, r)
-	if err != nil {
-		return nil, fault.Wrap("rpc.ListNumbers", fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, page.Key{ID: all.Next.ID})
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(entryOut))
+	out, next, err := paging(ctx, s.Server, "rpc.ListNumbers", req, false, func(local participant.Participant, r page.Request) (page.Of[directory.Entry], error) {
+		return s.cfg.Store.Numbers(ctx, local.ID, r)
+	}, sure(entryOut))
 	return &pb.ListNumbersResponse{Entries: out, NextPageToken: next}, err
 }
 

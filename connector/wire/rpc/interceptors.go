@@ -198,6 +198,8 @@ func pack(out any) ([]byte, error) {
 		message = &pb.CreateTokenResponse{Token: created.Token}
 	case *pb.CreateStsClientResponse:
 		message = &pb.CreateStsClientResponse{Client: created.Client}
+	case *pb.IssueCredentialResponse: // its text is the holder's: nowhere is it kept
+		message = &pb.IssueCredentialResponse{Credential: created.Credential}
 	}
 	any, err := anypb.New(message)
 	if err != nil {

@@ -118,27 +118,8 @@ func (s issuers) ImportIssuerHolders(ctx context.Context, req *pb.ImportIssuerHo
 func (s issuers) ListIssuerHolders(ctx context.Context, req *pb.ListIssuerHoldersRequest) (*pb.ListIssuerHoldersResponse, error) {
 	out, next, err := paging(ctx, s.Server, "rpc.ListIssuerHolders", req, false, func(local participant.Participant, r page.Request) (page.Of[issuer.Holder], error) {
 		return s.cfg.Issuer.Holders(ctx, local, r)
-	}, holderOut)
+	}, sure(holderOut))
 	return &pb.ListIssuerHoldersResponse{Holders: out, NextPageToken: next}, err
-}
-
-// paging reads one page of a list and shows it.
-func paging[T, M any](ctx context.Context, s *Server, op string, req paged, newest bool, read func(participant.Participant, page.Request) (page.Of[T], error), show func(T) M) ([]M, string, error) {
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, newest)
-	if err != nil {
-		return nil, "", err
-	}
-	got, err := read(who.local, r)
-	if err != nil {
-		return nil, "", fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, got.Next)
-	if err != nil {
-		return nil, "", err
-	}
-	out, err := each(got.Items, sure(show))
-	return out, next, err
 }
 
 func (s issuers) DeleteIssuerHolder(ctx context.Context, req *pb.DeleteIssuerHolderRequest) (*pb.DeleteIssuerHolderResponse, error) {
@@ -148,9 +129,13 @@ func (s issuers) DeleteIssuerHolder(ctx context.Context, req *pb.DeleteIssuerHol
 }
 
 func (s issuers) ListIssuanceRequests(ctx context.Context, req *pb.ListIssuanceRequestsRequest) (*pb.ListIssuanceRequestsResponse, error) {
-	out, next, err := paging(ctx, s.Server, "rpc.ListIssuanceRequests", req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Request], error) {
+	const op = "rpc.ListIssuanceRequests"
+	if err := known(op, req.GetState(), issuer.States()); err != nil {
+		return nil, err
+	}
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Request], error) {
 		return s.cfg.Issuer.Requests(ctx, local, issuer.Filter{Holder: participant.DID(req.GetHolder()), State: req.GetState()}, r)
-	}, issuanceOut)
+	}, sure(issuanceOut))
 	return &pb.ListIssuanceRequestsResponse{Requests: out, NextPageToken: next}, err
 }
 
@@ -179,9 +164,13 @@ func (s issuers) IssueCredential(ctx context.Context, req *pb.IssueCredentialReq
 }
 
 func (s issuers) ListIssuedCredentials(ctx context.Context, req *pb.ListIssuedCredentialsRequest) (*pb.ListIssuedCredentialsResponse, error) {
-	out, next, err := paging(ctx, s.Server, "rpc.ListIssuedCredentials", req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Credential], error) {
+	const op = "rpc.ListIssuedCredentials"
+	if err := known(op, req.GetState(), issuer.Standings()); err != nil {
+		return nil, err
+	}
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Credential], error) {
 		return s.cfg.Issuer.Credentials(ctx, local, issuer.Filter{Holder: participant.DID(req.GetHolder()), State: req.GetState(), Definition: req.GetDefinition()}, r)
-	}, issuedOut)
+	}, sure(issuedOut))
 	return &pb.ListIssuedCredentialsResponse{Credentials: out, NextPageToken: next}, err
 }
 
@@ -235,9 +224,13 @@ func (s issuers) OfferCredentials(ctx context.Context, req *pb.OfferCredentialsR
 }
 
 func (s issuers) ListIssuerOffers(ctx context.Context, req *pb.ListIssuerOffersRequest) (*pb.ListIssuerOffersResponse, error) {
-	out, next, err := paging(ctx, s.Server, "rpc.ListIssuerOffers", req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Offer], error) {
+	const op = "rpc.ListIssuerOffers"
+	if err := known(op, req.GetState(), issuer.OfferStates()); err != nil {
+		return nil, err
+	}
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[issuer.Offer], error) {
 		return s.cfg.Issuer.Offers(ctx, local, issuer.Filter{Holder: participant.DID(req.GetHolder()), State: req.GetState()}, r)
-	}, offeredOut)
+	}, sure(offeredOut))
 	return &pb.ListIssuerOffersResponse{Offers: out, NextPageToken: next}, err
 }
 

@@ -1,6 +1,8 @@
 package rpc_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -175,5 +177,66 @@ func wantCode(t *testing.T, err error, want codes.Code) {
 	t.Helper()
 	if got := status.Code(err); got != want {
 		t.Errorf("%v: code %v, want %v", err, got, want)
+	}
+}
+
+func TestAStateThatThereIsNotIsNoEmptyList(t *testing.T) {
+	t.Parallel()
+	b, _ := authority(t)
+	for path, states := range map[string]string{
+		"issuer/requests":    "SUBMITTED APPROVED DELIVERED REJECTED ERRORED",
+		"issuer/credentials": "ISSUED SUSPENDED REVOKED",
+		"issuer/offers":      "OWED DELIVERED ERRORED",
+	} {
+		code, text, _ := b.call(t, "GET", "/v1/participants/aurora/"+path+"?state=DONE", b.reader, "")
+		if code != 400 || !strings.Contains(text, states) {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+		if code, text, _ = b.call(t, "GET", "/v1/participants/aurora/"+path+"?state="+strings.Fields(states)[0], b.reader, ""); code != 200 {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+	}
+}
+
+// A credential's text is its holder's: a repeat under the same key is told which one it was, and the store has it nowhere.
+func TestTheTextOfACredentialIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b, _ := authority(t)
+	const body = `{"holder": "` + cobalt + `", "definition": "Membership", "values": {"bpn": {"values": ["BPNL00000000COB1"]}}}`
+	var made, again struct {
+		Credential struct{ ID string }
+		JWT        string
+	}
+	for _, into := range []any{&made, &again} {
+		code, text, _ := b.call(t, "POST", "/v1/participants/aurora/issuer/credentials", b.operator, body, "Idempotency-Key", "once")
+		if code != 200 {
+			t.Fatal(code, text)
+		}
+		if err := json.Unmarshal([]byte(text), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if made.JWT == "" || again.JWT != "" || again.Credential.ID != made.Credential.ID {
+		t.Errorf("made %+v, and again %+v", made, again)
+	}
+	kept := 0
+	var backup bytes.Buffer
+	if err := b.store.Backup(t.Context(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(backup.Bytes()) {
+		var row struct {
+			T string
+			R struct{ Answer struct{ B64 []byte } }
+		}
+		if err := json.Unmarshal(line, &row); err != nil || row.T != "answers" {
+			continue
+		}
+		if kept++; !bytes.Contains(row.R.Answer.B64, []byte(made.Credential.ID)) || bytes.Contains(row.R.Answer.B64, []byte("eyJ")) {
+			t.Errorf("kept is %q", row.R.Answer.B64)
+		}
+	}
+	if kept == 0 {
+		t.Error("no answer is kept")
 	}
 }

@@ -1,13 +1,16 @@
 package rpc
 
 import (
+	"context"
 	"crypto/sha256"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
 )
 
 // pager makes page tokens of places in lists. A token is bound to its caller, its method and all fields of its request but the page's own:
@@ -77,4 +80,31 @@ func (p pager) pageOf(c caller, req paged, newest bool) (page.Request, error) {
 	}
 	at, err := p.open(c, req, req.GetPageToken())
 	return page.Request{Limit: limit, Newest: newest, After: at}, err
+}
+
+// paging reads one page of a list in the order of creation and shows it.
+func paging[T, M any](ctx context.Context, s *Server, op string, req paged, newest bool, read func(participant.Participant, page.Request) (page.Of[T], error), show func(T) (M, error)) ([]M, string, error) {
+	who := from(ctx)
+	r, err := s.pager.pageOf(who, req, newest)
+	if err != nil {
+		return nil, "", err
+	}
+	got, err := read(who.local, r)
+	if err != nil {
+		return nil, "", fault.Wrap(op, fault.Internal, err)
+	}
+	next, err := s.pager.token(who, req, got.Next)
+	if err != nil {
+		return nil, "", err
+	}
+	out, err := each(got.Items, show)
+	return out, next, err
+}
+
+// known refuses a list of what is in a state that there is not: it would be empty, and look like an answer.
+func known[S ~string](op, state string, all []S) error {
+	if state != "" && !slices.Contains(all, S(state)) {
+		return fault.New(op, fault.Malformed, "state: want one of %v", all)
+	}
+	return nil
 }

@@ -3,8 +3,8 @@ package rpc
 import (
 	"cmp"
 	"context"
-	"slices"
 
+	"github.com/sluice-connector/sluice/connector/agreement"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
@@ -113,28 +113,17 @@ func (s negotiations) GetNegotiation(ctx context.Context, req *pb.GetNegotiation
 
 func (s negotiations) ListNegotiations(ctx context.Context, req *pb.ListNegotiationsRequest) (*pb.ListNegotiationsResponse, error) {
 	const op = "rpc.ListNegotiations"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, true)
-	if err != nil {
-		return nil, err
-	}
 	state, role := negotiation.State(req.GetState()), negotiation.Role(req.GetRole())
-	if state != "" && !slices.Contains(negotiation.States(), state) {
-		return nil, fault.New(op, fault.Malformed, "state: want one of %v", negotiation.States())
+	if err := known(op, req.GetState(), negotiation.States()); err != nil {
+		return nil, err
 	}
 	if role != "" && role != negotiation.Provider && role != negotiation.Consumer {
 		return nil, fault.New(op, fault.Malformed, "role: want provider or consumer")
 	}
 	f := negotiation.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Asset: req.GetAsset(), Held: req.GetHeld()}
-	all, err := s.cfg.Negotiations.List(ctx, who.local, f, r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(negotiationOut))
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[negotiation.Negotiation], error) {
+		return s.cfg.Negotiations.List(ctx, local, f, r)
+	}, sure(negotiationOut))
 	return &pb.ListNegotiationsResponse{Negotiations: out, NextPageToken: next}, err
 }
 
@@ -196,20 +185,9 @@ func (s agreements) GetAgreement(ctx context.Context, req *pb.GetAgreementReques
 }
 
 func (s agreements) ListAgreements(ctx context.Context, req *pb.ListAgreementsRequest) (*pb.ListAgreementsResponse, error) {
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, true)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.cfg.Store.Agreements(ctx, who.local.ID, participant.DID(req.GetPeer()), r)
-	if err != nil {
-		return nil, fault.Wrap("rpc.ListAgreements", fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, agreementOut)
+	out, next, err := paging(ctx, s.Server, "rpc.ListAgreements", req, true, func(local participant.Participant, r page.Request) (page.Of[agreement.Agreement], error) {
+		return s.cfg.Store.Agreements(ctx, local.ID, participant.DID(req.GetPeer()), r)
+	}, agreementOut)
 	return &pb.ListAgreementsResponse{Agreements: out, NextPageToken: next}, err
 }
 
@@ -247,28 +225,17 @@ func (s transfers) GetTransfer(ctx context.Context, req *pb.GetTransferRequest) 
 
 func (s transfers) ListTransfers(ctx context.Context, req *pb.ListTransfersRequest) (*pb.ListTransfersResponse, error) {
 	const op = "rpc.ListTransfers"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, true)
-	if err != nil {
-		return nil, err
-	}
 	state, role := transfer.State(req.GetState()), transfer.Role(req.GetRole())
-	if state != "" && !slices.Contains(transfer.States(), state) {
-		return nil, fault.New(op, fault.Malformed, "state: want one of %v", transfer.States())
+	if err := known(op, req.GetState(), transfer.States()); err != nil {
+		return nil, err
 	}
 	if role != "" && role != transfer.Provider && role != transfer.Consumer {
 		return nil, fault.New(op, fault.Malformed, "role: want provider or consumer")
 	}
 	f := transfer.Filter{Peer: participant.DID(req.GetPeer()), State: state, Role: role, Agreement: req.GetAgreement()}
-	all, err := s.cfg.Transfers.List(ctx, who.local, f, r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(transferOut))
+	out, next, err := paging(ctx, s.Server, op, req, true, func(local participant.Participant, r page.Request) (page.Of[transfer.Transfer], error) {
+		return s.cfg.Transfers.List(ctx, local, f, r)
+	}, sure(transferOut))
 	return &pb.ListTransfersResponse{Transfers: out, NextPageToken: next}, err
 }
 

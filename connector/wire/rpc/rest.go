@@ -73,6 +73,17 @@ func (s *Server) end(ctx context.Context, a *answer, r *http.Request, err error)
 	_ = http.NewResponseController(a).SetWriteDeadline(time.Unix(1, 0))
 }
 
+// restMetrics answers with what the process counts, as it is.
+func (s *Server) restMetrics(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if _, _, err := s.gate.enter(r.Context(), metrics, r.Header.Get("Authorization"), ""); err != nil {
+		s.restError(w, r, err)
+		return
+	}
+	s.cfg.Metrics.ServeHTTP(w, r)
+}
+
 // restPull answers with the data itself.
 func (s *Server) restPull(w http.ResponseWriter, r *http.Request) {
 	ctx, leave, ok := s.enterREST(w, r, pb.TransferService_Pull_FullMethodName)

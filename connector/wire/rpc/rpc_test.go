@@ -38,7 +38,7 @@ var update = flag.Bool("update", false, "write golden files")
 
 func TestEveryMethodHasARowInTheAccessTable(t *testing.T) {
 	t.Parallel()
-	var all []string
+	all := []string{"GET /metrics"} // which no service has
 	protoregistry.GlobalFiles.RangeFilesByPackage("sluice.v1", func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
 			s := f.Services().Get(i)
@@ -88,6 +88,11 @@ func TestTheGateKnowsWhoMayGoWhere(t *testing.T) {
 		{"lets a token of the process in everywhere", b.process, "GET", "/v1/participants/boreal/assets", 200},
 		{"keeps a hosted token from the process", b.operator, "GET", "/v1/tokens", 403},
 		{"lets a token of the process see tokens of the process", b.process, "GET", "/v1/tokens", 200},
+		{"shows a token of the process what is counted", b.token(t, 0, rpc.Reader, time.Time{}), "GET", "/metrics", 200},
+		{"shows an auditor of the process what is counted", b.token(t, 0, rpc.Auditor, time.Time{}), "GET", "/metrics", 200},
+		{"keeps an agent from what is counted", b.token(t, 0, rpc.Agent, time.Time{}), "GET", "/metrics", 403},
+		{"keeps a hosted token from what all of the process together count", b.operator, "GET", "/metrics", 403},
+		{"tells nobody else what is counted", "", "GET", "/metrics", 401},
 		{"hides other participants", b.operator, "GET", "/v1/participants/boreal/assets", 404},
 		{"hides other participants from streams", b.operator, "GET", "/v1/participants/boreal/log/export", 404},
 		{"does not know a participant that is not there", b.operator, "GET", "/v1/participants/nobody/assets", 404},

@@ -124,6 +124,7 @@ func (s *Server) newREST() (http.Handler, error) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(schemas.OpenAPI)
 	})
+	mux.HandleFunc(metrics, s.restMetrics)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, fault.New("rpc.rest", fault.NotFound, "there is no such address"))
 	})

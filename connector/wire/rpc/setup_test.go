@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/aspect/sheet"
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/exchange"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -270,16 +271,17 @@ func setup(t testing.TB) *bench {
 	keys := cursors(t).Keys
 	p.issuer = issuer.New(issuer.Config{Store: st, Decider: p, Codec: dcp.IssuerCodec{}, Keys: keys, Outbox: p, StatusURL: func(l participant.Participant, list string) string { return p.IssuerURL(l) + "/status/" + list },
 		Templates: func(participant.Participant) []issuer.Definition {
-			return []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: issuer.ProfileVC11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
+			return []issuer.Definition{{ID: "Membership", Type: "Membership", Profile: credential.Profile11, Life: time.Hour, Purposes: []string{"revocation", "suspension"},
 				Subject: []issuer.Member{{Name: "holderIdentifier", From: issuer.OfHolder, Key: "bpn"}}, Rules: []issuer.Rule{{Kind: issuer.ByList}}}}
 		},
 		Now: clock, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), PerHour: 10, Patience: time.Hour})
 	b.server, err = rpc.New(rpc.Config{Users: identity.NewUsers(nil, clock, nil), Trust: p, Directory: p, Cursors: cursors(t), Issuer: p.issuer, Enabling: p, Store: b.answers, Recorder: p, Peers: p, Puller: p, Publisher: p, Hosting: p, Keeper: keeper, Logs: p,
-		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Now: clock, Rand: rand.Reader}),
+		Wallet:       wallet.New(wallet.Config{Store: st, Recorder: p, Aliases: func(participant.Participant) credential.Aliases { return ecosystem.Aliases }, Now: clock, Rand: rand.Reader}),
 		Catalog:      catalog.New(catalog.Config{Store: st, Decider: p, Profile: func(participant.Participant) catalog.Validator { return ecosystem }, Now: clock, Rand: rand.Reader}),
 		Negotiations: negotiation.New(negotiation.Config{Store: st, Now: clock, Rand: rand.Reader}),
 		Transfers:    &completer{Service: transfer.New(transfer.Config{Store: st, Agreements: st, Assets: st, Now: clock, Rand: rand.Reader})},
 		Retire:       func(context.Context, participant.Participant, string, string, string) error { return nil },
+		Metrics:      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("calls_total 1\n")) }),
 		Hosts:        []string{"console.example"}, Temp: t.TempDir(), Now: clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), b.log), nil))})
 	if err != nil {
 		t.Fatal(err)

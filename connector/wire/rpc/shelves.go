@@ -7,6 +7,8 @@ import (
 	"github.com/sluice-connector/sluice/connector/catalog"
 	"github.com/sluice-connector/sluice/connector/commit"
 	"github.com/sluice-connector/sluice/connector/fault"
+	"github.com/sluice-connector/sluice/connector/page"
+	"github.com/sluice-connector/sluice/connector/participant"
 	"github.com/sluice-connector/sluice/policy/decisionlog"
 	pb "github.com/sluice-connector/sluice/schemas/gen/sluice/v1"
 )
@@ -69,21 +71,9 @@ func (s assets) GetAsset(ctx context.Context, req *pb.GetAssetRequest) (*pb.Asse
 }
 
 func (s assets) ListAssets(ctx context.Context, req *pb.ListAssetsRequest) (*pb.ListAssetsResponse, error) {
-	const op = "rpc.ListAssets"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, false)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.cfg.Store.Assets(ctx, who.local.ID, r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(assetOut))
+	out, next, err := paging(ctx, s.Server, "rpc.ListAssets", req, false, func(local participant.Participant, r page.Request) (page.Of[catalog.Asset], error) {
+		return s.cfg.Store.Assets(ctx, local.ID, r)
+	}, sure(assetOut))
 	return &pb.ListAssetsResponse{Assets: out, NextPageToken: next}, err
 }
 
@@ -128,20 +118,9 @@ func (s policies) GetPolicy(ctx context.Context, req *pb.GetPolicyRequest) (*pb.
 }
 
 func (s policies) ListPolicies(ctx context.Context, req *pb.ListPoliciesRequest) (*pb.ListPoliciesResponse, error) {
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, false)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.cfg.Store.Definitions(ctx, who.local.ID, r)
-	if err != nil {
-		return nil, fault.Wrap("rpc.ListPolicies", fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, policyOut)
+	out, next, err := paging(ctx, s.Server, "rpc.ListPolicies", req, false, func(local participant.Participant, r page.Request) (page.Of[catalog.Definition], error) {
+		return s.cfg.Store.Definitions(ctx, local.ID, r)
+	}, policyOut)
 	return &pb.ListPoliciesResponse{Policies: out, NextPageToken: next}, err
 }
 
@@ -167,20 +146,9 @@ func (s offers) GetRule(ctx context.Context, req *pb.GetRuleRequest) (*pb.Rule, 
 }
 
 func (s offers) ListRules(ctx context.Context, req *pb.ListRulesRequest) (*pb.ListRulesResponse, error) {
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, false)
-	if err != nil {
-		return nil, err
-	}
-	all, err := s.cfg.Store.Rules(ctx, who.local.ID, r)
-	if err != nil {
-		return nil, fault.Wrap("rpc.ListRules", fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(ruleOut))
+	out, next, err := paging(ctx, s.Server, "rpc.ListRules", req, false, func(local participant.Participant, r page.Request) (page.Of[catalog.Rule], error) {
+		return s.cfg.Store.Rules(ctx, local.ID, r)
+	}, sure(ruleOut))
 	return &pb.ListRulesResponse{Rules: out, NextPageToken: next}, err
 }
 
@@ -192,12 +160,7 @@ func (s offers) DeleteRule(ctx context.Context, req *pb.DeleteRuleRequest) (*pb.
 
 func (s offers) ListOffers(ctx context.Context, req *pb.ListOffersRequest) (*pb.ListOffersResponse, error) {
 	const op = "rpc.ListOffers"
-	who := from(ctx)
-	r, err := s.pager.pageOf(who, req, false)
-	if err != nil {
-		return nil, err
-	}
-	access, err := s.cfg.Store.AccessPolicies(ctx, who.local.ID)
+	access, err := s.cfg.Store.AccessPolicies(ctx, from(ctx).local.ID)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -205,14 +168,8 @@ func (s offers) ListOffers(ctx context.Context, req *pb.ListOffersRequest) (*pb.
 	for i, d := range access {
 		digests[i] = d.Digest
 	}
-	all, err := s.cfg.Store.Entries(ctx, who.local.ID, digests, req.GetAsset(), r)
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
-	}
-	next, err := s.pager.token(who, req, all.Next)
-	if err != nil {
-		return nil, err
-	}
-	out, err := each(all.Items, sure(func(e catalog.Entry) *pb.Offer { return offerOut(e.Offer) }))
+	out, next, err := paging(ctx, s.Server, op, req, false, func(local participant.Participant, r page.Request) (page.Of[catalog.Entry], error) {
+		return s.cfg.Store.Entries(ctx, local.ID, digests, req.GetAsset(), r)
+	}, sure(func(e catalog.Entry) *pb.Offer { return offerOut(e.Offer) }))
 	return &pb.ListOffersResponse{Offers: out, NextPageToken: next}, err
 }

@@ -60,44 +60,51 @@ func run(ctx context.Context, lib, cases string) error {
 		return err
 	}
 	for _, kind := range []string{settings.Embedded, settings.Postgres} {
+		all := 0
 		for _, p := range parts {
 			fmt.Printf("== %s, %s\n", p.role, kind)
-			if err := once(ctx, kind, p, lib, cases); err != nil {
+			passed, err := once(ctx, kind, p, lib, cases)
+			if err != nil {
 				return fmt.Errorf("%s, %s: %w", p.role, kind, err)
 			}
+			all += passed
 		}
+		if all == 0 {
+			return fmt.Errorf("no case is called like %q", cases)
+		}
+		fmt.Printf("== all roles, %s\n%d passed, 0 failed\n", kind, all) // the first that fails ends the run
 	}
 	return nil
 }
 
 // once plays one role against a company of its own.
-func once(ctx context.Context, kind string, p part, lib, cases string) (err error) {
+func once(ctx context.Context, kind string, p part, lib, cases string) (passed int, err error) {
 	dir, err := os.MkdirTemp("", "tck-")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer os.RemoveAll(dir)
 	store := settings.Store{Kind: kind}
 	if kind == settings.Postgres {
 		address, err := kits.Schema(ctx, "kit_"+p.role)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		store.URL = address.String()
 	}
 	port, err := kits.Free()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	log := &watch{Handler: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level()})}
 	company, err := dcptck.Start(ctx, dcptck.Config{Dir: dir, Store: store, Kit: fmt.Sprint("127.0.0.1:", port), Log: slog.New(log)})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, company.Close()) }()
 	triggers, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	server := &http.Server{Handler: company.Trigger(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(triggers) }()
@@ -106,13 +113,13 @@ func once(ctx context.Context, kind string, p part, lib, cases string) (err erro
 	if cases != "" {
 		r.Args, r.Want = append(r.Args, cases), 0
 	}
-	if err := r.Play(ctx); err != nil {
-		return err
+	if passed, err = r.Play(ctx); err != nil {
+		return passed, err
 	}
 	if n := log.errors.Load(); n > 0 { // the kit takes a 500 for the refusal that it waits for
-		return fmt.Errorf("the connector logged %d errors", n)
+		return passed, fmt.Errorf("the connector logged %d errors", n)
 	}
-	return nil
+	return passed, nil
 }
 
 // level of the connector's log: what it refuses is of interest only when something is looked for.

@@ -94,7 +94,8 @@ func once(ctx context.Context, kind, lib, cases string) (err error) {
 	if cases != "" {
 		r.Args, r.Want = []string{cases}, 0
 	}
-	return r.Play(ctx)
+	_, err = r.Play(ctx)
+	return err
 }
 
 // properties are the kit's settings.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -14,6 +15,8 @@ import (
 type FS interface {
 	// ReadFile returns an error that is fs.ErrNotExist when there is no such file.
 	ReadFile(path string) ([]byte, error)
+	// Mode says who may do what with a file or a directory.
+	Mode(path string) (fs.FileMode, error)
 	// Temp makes a file with a new name in the directory, readable by its owner only.
 	Temp(dir string) (File, error)
 	// Rename moves a file; what was at its new place is replaced.
@@ -72,11 +75,11 @@ func Private(disk FS, path string) error {
 	if err := disk.SyncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
+	mode, err := disk.Mode(path)
 	if err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode&0o077 != 0 {
 		return fmt.Errorf("%s is open to others (mode %04o): chmod 700 %s", path, mode, path)
 	}
 	return nil
@@ -87,6 +90,15 @@ type OS struct{}
 
 // ReadFile implements FS.
 func (OS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+
+// Mode implements FS.
+func (OS) Mode(path string) (fs.FileMode, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode().Perm(), nil
+}
 
 // Temp implements FS. What a crash leaves of it is never read.
 func (OS) Temp(dir string) (File, error) { return os.CreateTemp(dir, ".new-") }

@@ -1,6 +1,7 @@
 package faultfs
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -93,6 +94,15 @@ func (f files) ReadFile(path string) ([]byte, error) {
 		return nil, &os.PathError{Op: "read", Path: path, Err: sqlite3.IOERR}
 	}
 	return os.ReadFile(path)
+}
+
+func (f files) Mode(path string) (fs.FileMode, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.disk.dead {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: sqlite3.IOERR}
+	}
+	return durable.OS{}.Mode(path)
 }
 
 func (f files) Temp(dir string) (durable.File, error) {
