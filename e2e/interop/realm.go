@@ -239,7 +239,7 @@ func (*ear) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (e *ear) Handle(ctx context.Context, record slog.Record) error {
-	if slices.Contains([]string{"presentation refused", "caller not authenticated", "call of the issuer refused"}, record.Message) {
+	if slices.Contains([]string{"presentation refused", "caller not authenticated", "message refused"}, record.Message) {
 		record.Attrs(func(a slog.Attr) bool {
 			if a.Key != "error" {
 				return true
