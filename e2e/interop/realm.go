@@ -241,6 +241,9 @@ func (*ear) Enabled(context.Context, slog.Level) bool { return true }
 func (e *ear) Handle(ctx context.Context, record slog.Record) error {
 	if slices.Contains([]string{"presentation refused", "caller not authenticated", "message refused"}, record.Message) {
 		record.Attrs(func(a slog.Attr) bool {
+			if a.Key == "path" && !strings.HasSuffix(a.Value.String(), "/issuer/credentials") {
+				return false // which tells what was told before, in the words for the peer
+			}
 			if a.Key != "error" {
 				return true
 			}
