@@ -14,5 +14,5 @@
 // goes on where it was.
 //
 // Secrets, which seal or make tokens that only we read, are rotated likewise, without being published: what they sealed is opened by the old one
-// until that is retired or revoked. The key and the secret of the decision log are not rotated (docs/adr/0010-keys.md says why).
+// until that is retired or revoked. The key and the secret of the decision log are not rotated (docs/adr/0008-keys.md says why).
 package keyring

@@ -36,7 +36,7 @@ const checkpoint = "checkpoint"
 type use struct {
 	name    string
 	listed  bool          // in the DID document
-	rotates bool          // see docs/adr/0010-keys.md for those that do not
+	rotates bool          // see docs/adr/0008-keys.md for those that do not
 	hold    time.Duration // how long a rotated key is still needed for what it signed or sealed; 0: until somebody revokes it
 }
 
