@@ -27,7 +27,7 @@ func (v *Verifier) member(ctx context.Context, local participant.Participant, to
 	if err != nil {
 		return "", err
 	}
-	p, err := parsePresentation(token)
+	p, err := parsePresentation(token, false)
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,7 @@ package credential
 
 // ParsePresentation reads a presentation, for the fuzzer.
 func ParsePresentation(token string) (profile string, credentials []string, err error) {
-	p, err := parsePresentation(token)
+	p, err := parsePresentation(token, false)
 	return p.profile, p.credentials, err
 }
 

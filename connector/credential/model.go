@@ -50,8 +50,9 @@ type claimSet struct {
 var errModel = errors.New("of neither data model: want a claim vc or vp in a JWT, or a vc+jwt or vp+jwt of version 2.0")
 
 // open tells the data model by the type of token and the members, which must agree: the two models nest differently, and a token that two
-// readers open differently is refused. inner is the claim that the older model nests in, typ the newer one's type of token.
-func open(token string, limit int, inner, typ string) (opened, error) {
+// readers open differently is refused. inner is the claim that the older model nests in, typ the newer one's type of token, which may be left out
+// where named says that what the token came in has said it.
+func open(token string, limit int, inner, typ string, named bool) (opened, error) {
 	var o opened
 	header, payload, err := identity.ParseJWT(token, limit)
 	if err != nil {
@@ -71,7 +72,7 @@ func open(token string, limit int, inner, typ string) (opened, error) {
 	switch {
 	case nests && !(vc && vp) && (header.Type == "" || strings.EqualFold(header.Type, "JWT")):
 		o.profile, o.body = Profile11, nested
-	case !vc && !vp && strings.EqualFold(header.Type, typ):
+	case !vc && !vp && (strings.EqualFold(header.Type, typ) || named && header.Type == ""):
 		o.profile, o.body = Profile20, bytes.TrimSpace(payload)
 	default:
 		return o, errModel
@@ -156,7 +157,7 @@ func (r *read) formal(tolerated bool) error {
 func parse(token string, limit int) (read, error) {
 	var r read
 	var err error
-	if r.opened, err = open(token, limit, "vc", typeVC); err != nil {
+	if r.opened, err = open(token, limit, "vc", typeVC, false); err != nil {
 		return r, refuse(codeSyntax, "%w", err)
 	}
 	if err := ijson.Bind(r.body, &r.members); err != nil {
@@ -289,10 +290,11 @@ type shown struct {
 	informal    error    // as of a credential
 }
 
-func parsePresentation(token string) (shown, error) {
+// parsePresentation reads a presentation; enveloped says that it came in an envelope that named it one.
+func parsePresentation(token string, enveloped bool) (shown, error) {
 	var s shown
 	var err error
-	if s.opened, err = open(token, maxPresentation, "vp", typeVP); err != nil {
+	if s.opened, err = open(token, maxPresentation, "vp", typeVP, enveloped); err != nil {
 		return s, refuse(codeVPSyntax, "%w", err)
 	}
 	raw := s.body

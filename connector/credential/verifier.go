@@ -354,7 +354,7 @@ func (v *Verifier) presentation(ctx context.Context, local participant.Participa
 		}
 		token, around = inner, &claims
 	}
-	p, err := parsePresentation(token)
+	p, err := parsePresentation(token, around != nil)
 	if err == nil && !v.cfg.Informal[peer.DID] {
 		err = p.informal
 	}

@@ -308,10 +308,14 @@ func TestASecondEnvelopeIsOpenedWhereTheSettingsSaySo(t *testing.T) {
 		}
 		return m
 	}
+	untyped := members{"alg": "ES256", "kid": w.kid(boreal, identity.UseToken)}
 	for _, tt := range []struct{ name, token, want string }{
 		{"around a presentation that says all", w.wrap(t, boreal, inside(same), nil), ""},
 		{"around one that says for whom in the envelope alone", w.wrap(t, boreal, inside(bare), members{"iss": boreal, "aud": cobalt, "iat": now.Unix(), "exp": now.Unix() + 60, "jti": "e1"}), ""},
 		{"around one that says nothing, nor does the envelope", w.wrap(t, boreal, inside(bare), nil), ""},
+		{"around one that is of no type of token, since the envelope says what it is", w.wrap(t, boreal, w.forge(t, boreal, identity.UseToken, untyped, bare(w.goodVP2(w.vc2(t, goodVC2())))), nil), ""},
+		{"around one that is of another type of token", w.wrap(t, boreal, w.sign(t, boreal, identity.UseToken, "JWT", bare(w.goodVP2(w.vc2(t, goodVC2())))), nil), "presentation.syntax"},
+		{"one of no type of token without an envelope", w.forge(t, boreal, identity.UseToken, untyped, w.goodVP2(w.vc2(t, goodVC2()))), "presentation.syntax"},
 		{"an envelope for somebody else", w.wrap(t, boreal, inside(bare), members{"aud": dusk, "iat": now.Unix(), "exp": now.Unix() + 60}), "presentation.audience"},
 		{"a presentation for somebody else", w.wrap(t, boreal, inside(func(m members) members { return with(m, "aud", dusk) }), members{"aud": cobalt}), "presentation.audience"},
 		{"a presentation for nobody, with an end", w.wrap(t, boreal, inside(func(m members) members { return with(m, "aud", nil) }), nil), "presentation.audience"},

@@ -135,7 +135,7 @@ func ParseDocument(did participant.DID, data []byte) (*Document, error) {
 		return nil, fmt.Errorf("DID document: its id is not the DID that was asked for")
 	}
 	d := &Document{ID: did, keys: map[string]any{}, uses: map[Relationship]map[string]bool{}, declared: map[Relationship]bool{},
-		silent: w.Authentication == nil && w.AssertionMethod == nil && w.CapabilityInvocation == nil && w.CapabilityDelegation == nil && w.KeyAgreement == nil}
+		silent: len(w.Authentication)+len(w.AssertionMethod)+len(w.CapabilityInvocation)+len(w.CapabilityDelegation)+len(w.KeyAgreement) == 0}
 	for _, raw := range w.VerificationMethod {
 		if _, err := d.method(raw); err != nil {
 			return nil, err

@@ -272,12 +272,16 @@ func TestAKeyServesForAllWhereAnOperatorSaysSoAndItsDocumentListsNoRelationshipA
 			t.Errorf("of who is not named: it serves for %v", got)
 		}
 		for _, listed := range []string{"authentication", "capabilityInvocation", "capabilityDelegation", "keyAgreement"} {
-			put(boreal, map[string]any{listed: []string{}})
+			put(boreal, map[string]any{listed: []string{"#elsewhere"}})
 			if got := serves(boreal); !slices.Equal(got, asserts) {
 				t.Errorf("of who is named, with %s: it serves for %v", listed, got)
 			}
 		}
-		put(boreal, map[string]any{"assertionMethod": []string{}})
+		put(boreal, map[string]any{"authentication": []string{}}) // as EDC's wallet writes it
+		if got := serves(boreal); !slices.Equal(got, uses) {
+			t.Errorf("of who is named, with an authentication of nothing: it serves for %v", got)
+		}
+		put(boreal, map[string]any{"assertionMethod": []string{"#elsewhere"}})
 		if got := serves(boreal); got != nil {
 			t.Errorf("of who is named, with assertionMethod: it serves for %v", got)
 		}

@@ -3,11 +3,13 @@ package issuer
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/sluice-connector/sluice/connector/credential"
 	"github.com/sluice-connector/sluice/connector/credential/statuslist"
 	"github.com/sluice-connector/sluice/connector/fault"
 	"github.com/sluice-connector/sluice/connector/identity"
@@ -110,6 +112,19 @@ type Published struct {
 	Tag     string // names version, half life and key: equal for all who sign the same list then, whatever their signatures are
 	Version int64
 	Profile string
+}
+
+// Plain is the list's credential without its signature.
+func (p Published) Plain() (json.RawMessage, error) {
+	_, payload, err := identity.ParseJWT(p.Token, len(p.Token))
+	if err != nil || p.Profile == credential.Profile20 {
+		return payload, err
+	}
+	var claims struct {
+		VC json.RawMessage `json:"vc"`
+	}
+	err = json.Unmarshal(payload, &claims)
+	return claims.VC, err
 }
 
 // published is a list as this process last signed it, and who waits for the next version.

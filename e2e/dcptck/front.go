@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -15,17 +16,16 @@ import (
 	"github.com/sluice-connector/sluice/connector/wire/egress"
 )
 
-// Front answers in TLS for a server that speaks plain HTTP. A client that speaks plain HTTP itself is let through as it is.
+// Front answers in TLS for servers that speak plain HTTP. A client that speaks plain HTTP itself is let through as it is.
 type Front struct {
-	listener net.Listener
-	config   *tls.Config
-	roots    *x509.CertPool
-	behind   string // address of the server
-	open     sync.WaitGroup
+	doors  map[string]net.Listener // by the port of the server behind
+	config *tls.Config
+	roots  *x509.CertPool
+	open   sync.WaitGroup
 }
 
-// NewFront stands before the server at the loopback address.
-func NewFront(behind string) (*Front, error) {
+// NewFront stands before the servers at the loopback addresses.
+func NewFront(behind ...string) (*Front, error) {
 	ca, err := certs.New(rand.Reader, time.Now)
 	if err != nil {
 		return nil, err
@@ -34,24 +34,27 @@ func NewFront(behind string) (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	f := &Front{doors: map[string]net.Listener{}, config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12}, roots: ca.Pool()}
+	for _, server := range behind {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		_, port, _ := net.SplitHostPort(server)
+		f.doors[port] = l
+		f.open.Go(func() { f.serve(l, server) })
 	}
-	f := &Front{listener: l, config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12}, roots: ca.Pool(), behind: behind}
-	f.open.Go(f.serve)
 	return f, nil
 }
 
 // Roots are who vouches for the front.
 func (f *Front) Roots() *x509.CertPool { return f.roots }
 
-// Dial leads who wants to reach the server to the front.
+// Dial leads who wants to reach one of the servers to the front.
 func (f *Front) Dial(next egress.Dial) egress.Dial {
-	_, port, _ := net.SplitHostPort(f.behind)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if _, p, err := net.SplitHostPort(address); err == nil && p == port {
-			address = f.listener.Addr().String()
+		if _, port, err := net.SplitHostPort(address); err == nil && f.doors[port] != nil {
+			address = f.doors[port].Addr().String()
 		}
 		return next(ctx, network, address)
 	}
@@ -59,25 +62,28 @@ func (f *Front) Dial(next egress.Dial) egress.Dial {
 
 // Close stops listening and waits for the connections to end.
 func (f *Front) Close() error {
-	err := f.listener.Close()
+	var err error
+	for _, l := range f.doors {
+		err = errors.Join(err, l.Close())
+	}
 	f.open.Wait()
 	return err
 }
 
-func (f *Front) serve() {
+func (f *Front) serve(l net.Listener, behind string) {
 	for {
-		conn, err := f.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
-		f.open.Go(func() { f.join(conn) })
+		f.open.Go(func() { f.join(conn, behind) })
 	}
 }
 
 // record is the first byte of a TLS handshake.
 const record = 0x16
 
-func (f *Front) join(conn net.Conn) {
+func (f *Front) join(conn net.Conn, behind string) {
 	defer conn.Close()
 	peeked := &peeker{Conn: conn, r: bufio.NewReader(conn)}
 	first, err := peeked.r.Peek(1)
@@ -88,7 +94,7 @@ func (f *Front) join(conn net.Conn) {
 	if first[0] == record {
 		client = tls.Server(peeked, f.config)
 	}
-	server, err := net.Dial("tcp", f.behind)
+	server, err := net.Dial("tcp", behind)
 	if err != nil {
 		return
 	}

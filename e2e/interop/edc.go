@@ -17,13 +17,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/sluice-connector/sluice/e2e/kits"
 )
 
 // edcID is the name that EDC trades with us under.
@@ -34,27 +30,22 @@ var peer []byte
 
 // edc is one runtime: control plane and data plane, provider and consumer.
 type edc struct {
+	jvm
 	id       string // the name that it trades under
-	dir, lib string
+	lib      string
+	claims   *claims  // how it proves who it is; nil: by the word of its mock
 	wait     int      // milliseconds that its state machines sleep when there is nothing to do; 0 leaves its default
 	database *url.URL // PostgreSQL, with the schema that it keeps its state in; nil: in memory
 	listener string   // the address that it tells of its processes; "": nobody listens
 	topics   []string // what it tells of
-
-	ports map[string]int
-	cmd   *exec.Cmd
-	ended chan struct{}
 }
 
-// prepare writes keys and the extension. The runtime is started by start.
+// prepare writes keys and the extensions. The runtime is started by start.
 func prepare(ctx context.Context, e *edc) (*edc, error) {
-	e.ports = map[string]int{}
-	for _, name := range []string{"default", "management", "protocol", "control", "version", "public", "catalog"} {
-		port, err := kits.Free()
-		if err != nil {
+	if len(e.ports) == 0 {
+		if err := e.open("default", "management", "protocol", "control", "version", "public", "catalog"); err != nil {
 			return nil, err
 		}
-		e.ports[name] = port
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -68,30 +59,27 @@ func prepare(ctx context.Context, e *edc) (*edc, error) {
 	if err != nil {
 		return nil, err
 	}
-	services := filepath.Join(e.dir, "ext", "META-INF", "services")
-	if err := os.MkdirAll(services, 0o700); err != nil {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, err
 	}
-	for name, content := range map[string][]byte{
-		"private-key":    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-		"public-key":     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
-		"Peer.java":      peer,
-		"edc.properties": []byte(e.properties()),
-		"ext/META-INF/services/org.eclipse.edc.spi.system.ServiceExtension": []byte("Peer\n"),
-	} {
-		if err := os.WriteFile(filepath.Join(e.dir, name), content, 0o600); err != nil {
+	for name, block := range map[string]*pem.Block{"private-key": {Type: "PRIVATE KEY", Bytes: private}, "public-key": {Type: "PUBLIC KEY", Bytes: public}} {
+		if err := os.WriteFile(filepath.Join(e.dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	javac := exec.CommandContext(ctx, "javac", "-proc:none", "-cp", filepath.Join(e.lib, "*"), "-d", filepath.Join(e.dir, "ext"), filepath.Join(e.dir, "Peer.java"))
-	if out, err := javac.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("javac: %w\n%s", err, out)
+	extensions := map[string][]byte{"Peer": peer}
+	switch {
+	case e.claims != nil:
+		extensions["Claims"] = claimsExtension
+		if e.jars, err = classes(e.lib); err != nil {
+			return nil, err
+		}
+	case e.database != nil:
+		e.jars = []string{filepath.Join(e.lib, "*"), filepath.Join(e.lib+stores, "*")}
+	default:
+		e.jars = []string{filepath.Join(e.lib, "*")}
 	}
-	return e, nil
-}
-
-func (e *edc) url(context, path string) string {
-	return fmt.Sprintf("http://localhost:%d%s", e.ports[context], path)
+	return e, e.bring(ctx, e.properties(), extensions)
 }
 
 func (e *edc) protocol() string { return e.url("protocol", "/protocol") }
@@ -107,14 +95,7 @@ func (e *edc) properties() string {
 	set("edc.runtime.id", "edc-1")
 	set("edc.hostname", "localhost")
 	set("interop.keys", e.dir)
-	set("web.http.port", e.ports["default"])
-	set("web.http.path", "/api")
-	for name, port := range e.ports {
-		if name != "default" {
-			set("web.http."+name+".port", port)
-			set("web.http."+name+".path", "/"+name)
-		}
-	}
+	b.WriteString(e.listening())
 	set("edc.dsp.callback.address", e.protocol())
 	set("edc.dataplane.api.public.baseurl", e.url("public", "/public"))
 	set("edc.transfer.proxy.token.signer.privatekey.alias", "private-key")
@@ -133,20 +114,14 @@ func (e *edc) properties() string {
 		set("edc.datasource.default.password", password)
 		set("edc.sql.schema.autocreate", true)
 	}
+	if e.claims != nil {
+		b.WriteString(e.claims.properties())
+	}
 	if e.listener != "" {
 		set("edc.callback.operator.uri", e.listener)
 		set("edc.callback.operator.events", strings.Join(e.topics, ","))
 	}
 	return b.String()
-}
-
-// classes is the class path: the release, its SQL stores where it keeps its state in a database, and what we bring along.
-func (e *edc) classes() string {
-	parts := []string{filepath.Join(e.lib, "*"), filepath.Join(e.dir, "ext")}
-	if e.database != nil {
-		parts = append(parts, filepath.Join(e.lib+stores, "*"))
-	}
-	return strings.Join(parts, string(os.PathListSeparator))
 }
 
 // stores is what the folder of a release's SQL stores has behind the name of the release's own.
@@ -178,48 +153,6 @@ func listen(hear func(event)) *httptest.Server {
 		}
 		hear(e)
 	}))
-}
-
-// start runs the JVM and waits until it is healthy. It dies with this process.
-func (e *edc) start(ctx context.Context) error {
-	out, err := os.OpenFile(filepath.Join(e.dir, "edc.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	e.cmd = exec.CommandContext(ctx, "java", "-Xmx512m", "-XX:+UseSerialGC", "-Dedc.fs.config="+filepath.Join(e.dir, "edc.properties"),
-		"-cp", e.classes(), "org.eclipse.edc.boot.system.runtime.BaseRuntime")
-	e.cmd.Stdout, e.cmd.Stderr = out, out
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := e.cmd.Start(); err != nil {
-		return err
-	}
-	e.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(e.cmd, e.ended)
-	return within(ctx, 3*time.Minute, "EDC is up", func() (bool, error) {
-		select {
-		case <-e.ended:
-			said, _ := os.ReadFile(out.Name())
-			return false, fmt.Errorf("EDC ended:\n%s", said[max(0, len(said)-4096):])
-		default:
-		}
-		res, err := http.Get(e.url("default", "/api/check/startup"))
-		if err != nil {
-			return false, nil
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK, nil
-	})
-}
-
-// stop kills the JVM: what it kept in memory is gone.
-func (e *edc) stop() {
-	if e.cmd == nil {
-		return
-	}
-	_ = e.cmd.Process.Kill()
-	<-e.ended
-	e.cmd = nil
 }
 
 type object = map[string]any
@@ -312,10 +245,10 @@ func (e *edc) reach(ctx context.Context, path, id, state string) (object, error)
 
 // eventually asks until it is so.
 func eventually(ctx context.Context, what string, so func() (bool, error)) error {
-	return within(ctx, time.Minute, what, so)
+	return within(ctx, time.Minute, 10*time.Millisecond, what, so)
 }
 
-func within(ctx context.Context, limit time.Duration, what string, so func() (bool, error)) error {
+func within(ctx context.Context, limit, pause time.Duration, what string, so func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
@@ -325,7 +258,7 @@ func within(ctx context.Context, limit time.Duration, what string, so func() (bo
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not within %s: %s", limit, what)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -2,6 +2,7 @@
 //
 //	make interop
 //	INTEROP_ONLY='suspend' make interop
+//	make interop-identity
 //	make interop-rate
 //
 // EDC's jars come through Maven into INTEROP_LIB, a folder for each release, pinned by version in tools/interop.mk and by bytes in the lists
@@ -30,16 +31,25 @@ import (
 // releases of EDC, with the lists of their jars.
 var releases = []string{"0.14.1", "0.15.1"}
 
+// walletRelease is the release of IdentityHub, and of the connector that stands beside it.
+const walletRelease = "0.15.1"
+
 //go:embed *.sha256
 var sums embed.FS
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	play := func() error { return run(ctx, os.Getenv("INTEROP_LIB"), os.Getenv("INTEROP_ONLY")) }
-	if len(os.Args) > 1 && os.Args[1] == "rate" {
-		play = func() error { return rates(ctx, filepath.Join(os.Getenv("INTEROP_LIB"), releases[0])) }
+	lib := os.Getenv("INTEROP_LIB")
+	only, err := regexp.Compile(os.Getenv("INTEROP_ONLY"))
+	switch {
+	case err != nil:
+	case len(os.Args) > 1 && os.Args[1] == "rate":
+		err = rates(ctx, filepath.Join(lib, releases[0]))
+	case len(os.Args) > 1 && os.Args[1] == "identity":
+		err = run(ctx, lib, nil, only)
+	default:
+		err = run(ctx, lib, releases, only)
 	}
-	err := play()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
@@ -54,20 +64,18 @@ type row struct {
 	err                          error
 }
 
-func run(ctx context.Context, lib, only string) error {
-	pattern, err := regexp.Compile(only)
-	if err != nil {
-		return err
-	}
+// run plays who trades with whom, with each release, and then who proves what to whom.
+func run(ctx context.Context, lib string, releases []string, only *regexp.Regexp) error {
 	var rows []row
 	for _, release := range releases {
-		got, err := trade(ctx, release, filepath.Join(lib, release), pattern)
+		got, err := trade(ctx, release, filepath.Join(lib, release), only)
 		rows = append(rows, got...)
 		if err != nil {
 			return errors.Join(err, table(rows))
 		}
 	}
-	return table(rows)
+	got, err := identities(ctx, walletRelease, lib, only)
+	return errors.Join(err, table(append(rows, got...)))
 }
 
 // table prints the rows; an error says how many are not green.
@@ -108,7 +116,7 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	f := &field{source: source.URL}
 	listener := listen(f.hear)
 	defer listener.Close()
-	e := &edc{id: edcID, dir: dir, lib: lib, wait: 50, listener: listener.URL, topics: []string{
+	e := &edc{jvm: jvm{dir: dir}, id: edcID, lib: lib, wait: 50, listener: listener.URL, topics: []string{
 		"contract.negotiation.requested", "contract.negotiation.agreed", "contract.negotiation.verified", "transfer.process.requested"}}
 	if f.edc, err = prepare(ctx, e); err != nil {
 		return nil, err
@@ -125,23 +133,24 @@ func trade(ctx context.Context, release, lib string, only *regexp.Regexp) (rows 
 	if err := f.edc.seed(ctx, f.source); err != nil {
 		return nil, err
 	}
-	for _, part := range []struct {
-		direction string
-		scenarios []scenario
-	}{{"we buy from EDC", buying}, {"EDC buys from us", selling}} {
-		for _, s := range part.scenarios {
-			if !only.MatchString(s.name) {
-				continue
-			}
-			begin := time.Now()
-			err := s.run(f, ctx)
-			rows = append(rows, row{part.direction, release, s.name, time.Since(begin), err})
-			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", part.direction, release, s.name, err)
-			}
+	rows = append(play(ctx, f, "we buy from EDC", release, buying, only), play(ctx, f, "EDC buys from us", release, selling, only)...)
+	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
+}
+
+// play runs the scenarios that are wanted, one after the other.
+func play[F any](ctx context.Context, f F, direction, release string, scenarios []scenario[F], only *regexp.Regexp) (rows []row) {
+	for _, s := range scenarios {
+		if !only.MatchString(s.name) {
+			continue
+		}
+		begin := time.Now()
+		err := s.run(f, ctx)
+		rows = append(rows, row{direction, release, s.name, time.Since(begin), err})
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s, %s, %s: %v\n", direction, release, s.name, err)
 		}
 	}
-	return rows, f.us.stub.record(os.Getenv("INTEROP_RECORD"))
+	return rows
 }
 
 // check compares the jars with the pinned bytes.

@@ -295,14 +295,14 @@ func party(did string, credentials ...policy.Credential) policy.Party {
 }
 
 var (
-	member   = credential("MembershipCredential", map[string]string{"memberOf": "Meridian"})
-	governed = credential("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0", "useCase": "DataExchangeGovernance"})
+	member   = fact("MembershipCredential", map[string]string{"memberOf": "Meridian"})
+	governed = fact("DataExchangeGovernanceCredential", map[string]string{"contractVersion": "1.0", "useCase": "DataExchangeGovernance"})
 )
 
 // authority vouches for both.
 const authority = "did:web:authority.example"
 
-func credential(kind string, subject map[string]string) policy.Credential {
+func fact(kind string, subject map[string]string) policy.Credential {
 	now := time.Now()
 	return policy.Credential{Type: kind, Issuer: authority, ID: "urn:uuid:" + strings.ToLower(kind), Subject: subject,
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0), Digest: strings.Repeat("0", 64)}

@@ -145,7 +145,7 @@ func edcFigures(ctx context.Context, dir, lib string, wait int, kind string) (f 
 	defer listener.Close()
 	sides := map[string]*edc{}
 	for _, side := range []string{"seller", "buyer"} {
-		e := &edc{id: "did:web:" + side + ".example", dir: filepath.Join(dir, side), lib: lib, wait: wait}
+		e := &edc{jvm: jvm{dir: filepath.Join(dir, side)}, id: "did:web:" + side + ".example", lib: lib, wait: wait}
 		if side == "buyer" {
 			e.listener = listener.URL
 			e.topics = []string{"contract.negotiation.finalized", "contract.negotiation.terminated", "transfer.process.started", "transfer.process.terminated"}

@@ -49,14 +49,15 @@ func (f *field) hear(e event) {
 // seller is a connector as EDC's operator knows it.
 type seller struct{ id, base string }
 
-type scenario struct {
+// scenario is played on a field of type F.
+type scenario[F any] struct {
 	name string
-	run  func(f *field, ctx context.Context) error
+	run  func(f F, ctx context.Context) error
 }
 
 // buying is what happens when we are the consumer, selling when EDC is.
 var (
-	buying = []scenario{
+	buying = []scenario[*field]{
 		{"version discovery and catalog", (*field).weReadTheCatalog},
 		{"negotiation, transfer, bytes", (*field).wePull},
 		{"EDC's policy refuses, with reason", (*field).weAreRefused},
@@ -66,7 +67,7 @@ var (
 		{"EDC suspends, and resumes", (*field).wePausedByEDC},
 		{"both restart before the request is answered", (*field).weRestart},
 	}
-	selling = []scenario{
+	selling = []scenario[*field]{
 		{"catalog", (*field).theyReadTheCatalog},
 		{"negotiation, transfer, bytes", (*field).theyPull},
 		{"our policy refuses, with reason", (*field).theyAreRefused},

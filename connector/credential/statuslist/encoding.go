@@ -36,8 +36,8 @@ func (k Kind) Contexts() []string {
 // maxEncoded bounds an encoded list before anything is done with it: the largest list that does not shrink fits.
 const maxEncoded = 3 << 19
 
-// Encode writes the member encodedList: gzip, then base64url without padding; Bitstring puts the multibase letter "u" before it. Equal
-// lists are encoded alike.
+// Encode writes the member encodedList: gzip, then in a Bitstring the multibase letter "u" and base64url without padding. StatusList2021 only says
+// "base-64": that of RFC 4648, section 4, which every reader takes; EDC takes no base64url there. Equal lists are encoded alike.
 func (k Kind) Encode(b Bits) (string, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -48,11 +48,10 @@ func (k Kind) Encode(b Bits) (string, error) {
 	if err := errors.Join(err, z.Close()); err != nil {
 		return "", fmt.Errorf("status list: %w", err)
 	}
-	text := base64.RawURLEncoding.EncodeToString(out.Bytes())
 	if k == Bitstring {
-		text = "u" + text
+		return "u" + base64.RawURLEncoding.EncodeToString(out.Bytes()), nil
 	}
-	return text, nil
+	return base64.StdEncoding.EncodeToString(out.Bytes()), nil
 }
 
 // Decode reads the member encodedList. A Bitstring must be multibase base64url without padding. StatusList2021 only says "base-64", so both

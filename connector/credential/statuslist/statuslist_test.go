@@ -47,6 +47,27 @@ func TestTheVectorsOfTheStandardsExpand(t *testing.T) {
 	}
 }
 
+// EDC takes nothing else in the older standard: a letter of the other alphabet fails its verifier.
+func TestEachStandardIsWrittenInTheBase64ThatItsReadersTake(t *testing.T) {
+	t.Parallel()
+	bits, err := statuslist.New(statuslist.MinEntries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, read := range map[statuslist.Kind]func(string) ([]byte, error){
+		statuslist.List2021:  base64.StdEncoding.DecodeString,
+		statuslist.Bitstring: func(s string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(strings.TrimPrefix(s, "u")) },
+	} {
+		text, err := kind.Encode(bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(text); err != nil || strings.HasPrefix(text, "u") != (kind == statuslist.Bitstring) {
+			t.Errorf("%s: %s, %v", kind, text, err)
+		}
+	}
+}
+
 func TestPaddingIsReadInTheOlderStandardOnly(t *testing.T) {
 	t.Parallel()
 	for n := range 3 { // one of three lengths needs no padding

@@ -216,8 +216,12 @@ func first(faults ...error) error {
 // ParseCredentialRequest reads what a holder sends to an issuer. Whether the ids are known is for the issuer to say.
 func ParseCredentialRequest(body []byte) (CredentialRequest, error) {
 	var w wireRequest
-	if err := readAs(body, requestType, MaxCredentialRequest, &w, &w.head); err != nil {
-		return CredentialRequest{}, err
+	err := readAs(body, requestType, MaxCredentialRequest, &w, &w.head)
+	if err != nil {
+		var expanded bool
+		if w, expanded = readExpanded(body); !expanded {
+			return CredentialRequest{}, err
+		}
 	}
 	if err := required("holderPid", w.HolderPID, maxPID); err != nil {
 		return CredentialRequest{}, err

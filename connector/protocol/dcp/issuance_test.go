@@ -248,6 +248,41 @@ func TestARequestNamesItselfAndWhatItWants(t *testing.T) {
 	}, func(b []byte) error { _, err := dcp.ParseCredentialRequest(b); return err })
 }
 
+// expanded is a request as EDC's wallet writes it, with another text in one place.
+func expanded(replace ...string) string {
+	text := `{"@type":"https://w3id.org/dspace-dcp/v1.0/CredentialRequestMessage","https://w3id.org/dspace-dcp/v1.0/credentials":[{"@type":"@json","@value":[{"id":"a"},{"id":"b"}]}],` +
+		`"https://w3id.org/dspace-dcp/v1.0/holderPid":{"@id":"h"}}`
+	if len(replace) == 2 {
+		return strings.Replace(text, replace[0], replace[1], 1)
+	}
+	return text
+}
+
+func TestARequestIsReadInTheExpandedFormThatEDCWritesAndInNoOther(t *testing.T) {
+	t.Parallel()
+	got, err := dcp.ParseCredentialRequest([]byte(expanded()))
+	want := dcp.CredentialRequest{HolderPID: "h", Credentials: []string{"a", "b"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for name, body := range map[string]string{
+		"of another namespace":      expanded("/CredentialRequestMessage", "/CredentialOfferMessage"),
+		"of another version":        expanded("v1.0/CredentialRequestMessage", "v0.8/CredentialRequestMessage"),
+		"with a context":            expanded("{", `{"@context":{"@vocab":"https://w3id.org/dspace-dcp/v1.0/"},`),
+		"without its own id":        expanded(`{"@id":"h"}`, `{}`),
+		"with a text for its id":    expanded(`{"@id":"h"}`, `"h"`),
+		"with plain credentials":    expanded(`{"@type":"@json","@value":[{"id":"a"},{"id":"b"}]}`, `{"id":"a"}`),
+		"of none":                   expanded(`{"id":"a"},{"id":"b"}`, ``),
+		"of one twice":              expanded(`{"id":"b"}`, `{"id":"a"}`),
+		"with two lists":            expanded(`}]}]`, `}]},{"@type":"@json","@value":[{"id":"c"}]}]`),
+		"with the plain names only": `{"@type":"CredentialRequestMessage","holderPid":"h","credentials":[{"id":"a"}]}`,
+	} {
+		if got, err := dcp.ParseCredentialRequest([]byte(body)); !fault.Is(err, fault.Malformed) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
 func TestADeliveryHasCredentialsOrIsARejection(t *testing.T) {
 	t.Parallel()
 	delivery := func(members string) string { return `{` + context + `,"type":"CredentialMessage"` + members + `}` }
@@ -358,6 +393,7 @@ func settles[T any](t *testing.T, body []byte, parse func([]byte) (T, error), en
 
 func FuzzParseCredentialRequest(f *testing.F) {
 	f.Add([]byte(`{` + context + `,"type":"CredentialRequestMessage","holderPid":"h","credentials":[{"id":"a"}]}`))
+	f.Add([]byte(expanded()))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		settles(t, body, dcp.ParseCredentialRequest, dcp.EncodeCredentialRequest)
 	})

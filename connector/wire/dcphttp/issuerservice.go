@@ -3,8 +3,8 @@ package dcphttp
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -163,10 +163,16 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		got, err = s.cfg.Issuer.StatusList(r.Context(), local, r.PathValue("list"))
 	}
-	if err == nil {
+	plain := unsigned(r.Header.Values("Accept"))
+	if err == nil && !plain {
 		if wait := waitOf(r.Header.Values("Prefer")); wait > 0 && matches(r.Header.Values("If-None-Match"), got.Tag) {
 			got, err = s.await(w, r, local, got, wait)
 		}
+	}
+	body := []byte(got.Token)
+	if err == nil && plain {
+		got.Tag += "-plain"
+		body, err = got.Plain()
 	}
 	if err != nil {
 		s.cfg.Log.InfoContext(r.Context(), "status list not served", slog.String("path", r.URL.Path), slog.Any("error", err))
@@ -177,16 +183,37 @@ func (s *IssuerService) list(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("ETag", `W/"`+got.Tag+`"`)
 	h.Set("Cache-Control", fmt.Sprintf("max-age=%d", int(listFresh/time.Second)))
-	h.Set("Vary", "Prefer")
+	h.Set("Vary", "Accept, Prefer")
 	if matches(r.Header.Values("If-None-Match"), got.Tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "application/jwt")
-	if got.Profile == credential.Profile20 {
+	switch {
+	case plain:
+		h.Set("Content-Type", "application/json")
+	case got.Profile == credential.Profile20:
 		h.Set("Content-Type", "application/vc+jwt")
+	default:
+		h.Set("Content-Type", "application/jwt")
 	}
-	_, _ = io.WriteString(w, got.Token)
+	_, _ = w.Write(body)
+}
+
+// unsigned reports whether the caller takes a status list as JSON alone, as EDC up to 0.15 has to: it cannot read a signed one, and would take no
+// credential of ours at all. Whoever takes a signed list gets one.
+func unsigned(accept []string) bool {
+	plain := false
+	for one := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		media, _, err := mime.ParseMediaType(one)
+		switch {
+		case err != nil:
+		case media == "application/json", media == "application/ld+json", media == "application/vc+ld+json", media == "application/vc":
+			plain = true
+		default:
+			return false
+		}
+	}
+	return plain
 }
 
 // await holds the answer on the goroutine of the request alone.
@@ -280,7 +307,11 @@ func matches(values []string, tag string) bool {
 // endpoints are where a holder takes messages, below the base of its credential service.
 var endpoints = map[string]string{"CredentialMessage": "/credentials", "CredentialOfferMessage": "/offers"}
 
-// Send implements outbox.Sender: one attempt at the credential service that the holder's DID document names now, with a fresh token.
+// early is how many attempts may come too early for a holder: three seconds of backoff.
+const early = 5
+
+// Send implements outbox.Sender: one attempt at the credential service that the holder's DID document names now, with a fresh token. 400 and 409 to a
+// delivery are not believed at first: EDC's wallet refuses what answers a request until it has noted our acknowledgement of it.
 func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer, error) {
 	endpoint, ok := endpoints[o.Message]
 	if !ok {
@@ -299,6 +330,9 @@ func (s *IssuerService) Send(ctx context.Context, o commit.Owed) (outbox.Answer,
 		return outbox.Answer{}, err
 	}
 	a, _, err := s.cfg.Agent.deliver(ctx, local, o, base+endpoint, access)
+	if err == nil && o.Message == "CredentialMessage" && o.Attempt < early && (a.Status == http.StatusBadRequest || a.Status == http.StatusConflict) {
+		return outbox.Answer{}, fmt.Errorf("the holder's credential service answered %d, and may not have noted yet that its request was taken", a.Status)
+	}
 	return a, err
 }
 

@@ -356,9 +356,9 @@ func TestARequestIsSeenByItsHolderAlone(t *testing.T) {
 	}
 }
 
-func TestAHolderThatIsAwayIsAskedAgainAndOneThatRefusesIsNot(t *testing.T) {
+func TestAHolderThatIsAwayOrNotReadyIsAskedAgainAndOneThatRefusesIsNot(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 401: issuer.Delivered, 400: issuer.Errored, 404: issuer.Errored} {
+	for status, want := range map[int]issuer.State{503: issuer.Delivered, 429: issuer.Delivered, 408: issuer.Delivered, 401: issuer.Delivered, 400: issuer.Delivered, 409: issuer.Delivered, 404: issuer.Errored} {
 		a := issuing(t)
 		a.status = status
 		told := a.store.Notify(t.Context(), a.local.ID)
@@ -388,6 +388,54 @@ func TestAHolderThatIsAwayIsAskedAgainAndOneThatRefusesIsNot(t *testing.T) {
 			t.Errorf("after %d: %d messages", status, len(a.taken))
 		}
 		a.mu.Unlock()
+	}
+}
+
+func TestAStatusListIsServedWithoutItsSignatureToWhoTakesNothingElse(t *testing.T) {
+	t.Parallel()
+	a := issuing(t)
+	a.open(t)
+	<-a.came
+	all, err := a.issuer.Credentials(t.Context(), a.local, issuer.Filter{}, page.Request{})
+	check(t, err)
+	get := func(accept, tag string) answer {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", a.address+"/status/"+all.Items[0].Places[0].List, nil)
+		check(t, err)
+		r.Header.Set("Accept", accept)
+		r.Header.Set("If-None-Match", tag)
+		r.Header.Set("Prefer", "wait=1")
+		res, err := http.DefaultClient.Do(r)
+		check(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		check(t, err)
+		return answer{res.StatusCode, res.Header, string(body)}
+	}
+	signed := get("application/jwt", "")
+	_, payload, err := identity.ParseJWT(signed.body, len(signed.body))
+	check(t, err)
+	var claims struct {
+		VC json.RawMessage `json:"vc"`
+	}
+	check(t, json.Unmarshal(payload, &claims))
+	for accept, plain := range map[string]bool{"": false, "*/*": false, "nonsense": false, "application/jwt, application/json": false, "application/json, */*;q=0.1": false,
+		"application/vc+jwt, application/jwt, application/vc+ld+json;q=0.1, application/json;q=0.1": false, "application/json": true, "application/vc+ld+json, application/json;q=0.5": true} {
+		want, media := signed.body, "application/jwt"
+		if plain {
+			want, media = string(claims.VC), "application/json"
+		}
+		got := get(accept, "")
+		if got.status != http.StatusOK || got.body != want || got.header.Get("Content-Type") != media || got.header.Get("Vary") != "Accept, Prefer" {
+			t.Errorf("%q: %d %v %.80s", accept, got.status, got.header, got.body)
+		}
+		if same := got.header.Get("ETag") == signed.header.Get("ETag"); same == plain {
+			t.Errorf("%q: the tag %s, signed it is %s", accept, got.header.Get("ETag"), signed.header.Get("ETag"))
+		}
+		if plain {
+			if again := get(accept, got.header.Get("ETag")); again.status != http.StatusNotModified || again.body != "" {
+				t.Errorf("%q, known: %d %.80s", accept, again.status, again.body)
+			}
+		}
 	}
 }
 
