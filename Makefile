@@ -27,7 +27,7 @@ test: ## vet, layers, all tests on both stores, the race detector where things a
 
 # The packages in which goroutines share memory, and whole connectors, in which all of them run together. The outbox is among the latter: its
 # own tests live in bubbles of fake time, in which SQLite waits for locks by sleeping, and the race detector makes such a sleep endless now and then.
-RACE := ./connector ./connector/dataplane/... ./connector/identity/... ./connector/credential/... ./connector/issuer/... ./connector/turn \
+RACE := ./connector ./connector/dataplane/... ./connector/identity/... ./connector/credential/... ./connector/issuer/... ./connector/turn ./connector/trust ./connector/directory/... \
         ./connector/store/... ./connector/wire/... ./e2e
 
 .PHONY: race

@@ -168,7 +168,8 @@ func (e *ecosystems) Claims(ctx context.Context, local participant.Participant, 
 	if err != nil {
 		return party, err
 	}
-	return party, e.grouped(ctx, local, &party)
+	err = e.grouped(ctx, local, &party)
+	return party, err
 }
 
 // Own are a participant's own credentials as facts.

@@ -75,6 +75,8 @@ type Credential struct {
 	NotBefore time.Time
 	NotAfter  time.Time
 	Digest    string // SHA-256, hex, of the presented bytes
+	// Profile is the form that it was presented in, a credential profile of DCP. No policy reads it: one that is no longer accepted is no longer believed.
+	Profile string `json:",omitempty"`
 	// Status is where its issuer says whether it still stands. No policy reads it: whoever asks one has looked there before.
 	Status []Status `json:",omitempty"`
 }

@@ -27,6 +27,9 @@ func (v *Verifier) member(ctx context.Context, local participant.Participant, to
 	if err != nil {
 		return "", err
 	}
+	if _, _, _, ok := outer(token); ok {
+		return "", refuse(codeEnvelope, "want the presentation itself") // an envelope is believed of what was fetched, not of what is handed in
+	}
 	p, err := parsePresentation(token, false)
 	if err != nil {
 		return "", err

@@ -7,12 +7,10 @@
 // alone. What was proven is remembered no longer than the shortest life in it.
 //
 // [Lists] fetches status lists (package statuslist) and knows who depends on which entry: the moment a list is seen in which such an entry is set,
-// what the peer has proven is dropped, and whoever asked to be told is told. A look is due when the list's time is over, or when somebody calls
-// Refresh. [Lists.Stand] says what of a party that was believed before stands now, for processes that outlive what is remembered. A [Watcher] holds
+// what the peer has proven is dropped, and whoever asked to be told is told. A look is due when the list's time is over.
+// [Lists.Stand] says what of a party that was believed before stands now, for processes that outlive what is remembered. A [Watcher] holds
 // one request for each list that something living depends on, which its server answers when the list changes.
 //
 // [Schemas] holds credentials to their JSON schemas, of which none is fetched that the operator did not let in. [Calls] counts what all of
 // this costs in calls to others, and bounds it for one verification.
-//
-// An [Issuer] signs credentials.
 package credential

@@ -412,8 +412,8 @@ func (l *Lists) read(ctx context.Context, url string, issuers []participant.DID,
 	if v, err = subjectOf(c); err != nil {
 		return v, err
 	}
-	v.tag = got.Tag
 	now, leeway := l.cfg.Now(), leewayOf(l.cfg.Trust)
+	v.tag = got.Tag
 	if now.Add(leeway).Before(v.issued) || !v.end.IsZero() && !now.Before(v.end) {
 		return v, refuse(codeStatusValidity, "valid from %s to %s", v.issued, v.end)
 	}

@@ -224,7 +224,7 @@ func issuerOf(raw json.RawMessage, claimed string) (participant.DID, error) {
 // facts takes over what a policy may read of a credential that is relied upon for the types. Whom it is about must be clear: every subject has
 // the same id, which is the token's subject where that is said.
 func (r read) facts(types []string) ([]policy.Credential, error) {
-	fact := policy.Credential{Issuer: string(r.issuer), ID: r.id, Subject: map[string]string{}, NotBefore: r.notBefore, NotAfter: r.notAfter, Digest: r.digest}
+	fact := policy.Credential{Issuer: string(r.issuer), ID: r.id, Subject: map[string]string{}, NotBefore: r.notBefore, NotAfter: r.notAfter, Digest: r.digest, Profile: r.profile}
 	for _, raw := range r.subjects {
 		var s map[string]any
 		if err := ijson.Bind(raw, &s); err != nil || s == nil {

@@ -34,9 +34,9 @@ func upTo(end time.Time, places []place) []place {
 	return out
 }
 
-// believes reports whether the issuer of a credential that was believed before may issue its type now.
+// believes reports whether a credential that was believed before is of an accepted profile, and its issuer may issue its type, now.
 func (l *Lists) believes(c policy.Credential) bool {
-	return l.cfg.Trust.Trusts(participant.DID(c.Issuer), c.Type)
+	return l.cfg.Trust.Trusts(participant.DID(c.Issuer), c.Type) && (c.Profile == "" || l.cfg.Trust.Accepts(c.Profile))
 }
 
 // Stand returns what a party proved before, less the credentials whose issuers may not issue them any more, and those that are revoked or suspended by

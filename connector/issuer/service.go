@@ -190,6 +190,9 @@ func (s *Service) Receive(ctx context.Context, local participant.Participant, pe
 	return Received{ID: r.ID, Flushed: func() { s.cfg.Outbox.Send(*owed) }}, nil
 }
 
+// maxKicks is how many attempts at a delivery its holder may hurry along by asking again; then they come at the outbox's own times.
+const maxKicks = 20
+
 // errRepeated is a request that came twice at once: the other one was faster.
 var errRepeated = errors.New("the same request is there already")
 
@@ -209,7 +212,8 @@ func (s *Service) repeated(ctx context.Context, local participant.Participant, h
 		return Received{}, fault.Wrap(op, fault.Unavailable, err)
 	}
 	return Received{ID: r.ID, Flushed: func() {
-		if owed.URL != "" { // who asks again is there: what could not be delivered to it is tried at once
+		// Who asks again is there: what could not be delivered to it is tried at once. Not without end: the address is the holder's word.
+		if owed.URL != "" && owed.Attempt < maxKicks {
 			s.cfg.Outbox.Send(owed)
 		}
 	}}, nil

@@ -52,8 +52,8 @@ func (s Settings) Validate() error {
 	}
 	c.providers(s.Management.OIDC, len(s.Participants))
 	c.participants(s.Participants)
-	c.wallet(s.Wallet)
 	c.profiles(s.Profiles)
+	c.wallet(s.Wallet)
 	c.verification(s.Verification)
 	c.origins("egress.peers", s.Egress.Peers)
 	c.upstreams(s.Egress.Upstreams, len(s.Participants))

@@ -174,6 +174,12 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 	t := Transfer{Participant: local.ID, ID: id, Version: 1, Role: Provider, Peer: peer.DID, PeerPID: m.ConsumerPID, Callback: m.Callback,
 		State: Requested, AgreementID: a.ID, Asset: a.Asset, Format: m.Format, Claims: claims,
 		Accepted: process.ReceiptOf(Request, m.ID, m.Raw), Actor: string(peer.DID), Created: now, Updated: now}
+	made := false
+	defer func() {
+		if !made {
+			s.cfg.Standing.Leave(t.ID) // what never came to be depends on nothing
+		}
+	}()
 	owed, entries, err := s.start(ctx, local, &t, m.Raw, s.cfg.Hold)
 	if err != nil {
 		return Received{}, err
@@ -189,6 +195,7 @@ func (s *Service) open(ctx context.Context, local participant.Participant, peer 
 		}
 		return Received{}, err
 	}
+	made = true
 	s.changed(ctx, Initial, t, "requested")
 	return s.watched(ctx, local, t, owed, true)
 }

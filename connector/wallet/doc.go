@@ -8,6 +8,6 @@
 //
 //	Request -> REQUESTING, message owed -> issuer answers 201 -> REQUESTED -> issuer delivers -> credentials and ISSUED in one commit
 //
-// What is delivered is taken whole or not at all, and only for a request that was addressed to who delivers. The package neither polls nor speaks
+// What is delivered is taken whole or not at all, and only for a request that was addressed to who delivers. The package does not speak
 // HTTP: wire/dcphttp carries what it serves and sends.
 package wallet

@@ -94,13 +94,18 @@ func (j *jvm) start(ctx context.Context) error {
 			return false, fmt.Errorf("EDC ended:\n%s", said[max(0, len(said)-4096):])
 		default:
 		}
-		res, err := http.Get(j.url("default", "/api/check/startup"))
-		if err != nil {
-			return false, nil
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK, nil
+		return j.says("startup") || j.says("readiness"), nil
 	})
+}
+
+// says reports whether EDC says yes to one of its checks. Asked while it starts, it can lose one of them for good: it answers 404 then.
+func (j *jvm) says(check string) bool {
+	res, err := http.Get(j.url("default", "/api/check/"+check))
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 // stop kills the JVM: what it kept in memory is gone.

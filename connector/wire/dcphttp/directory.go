@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-connector/sluice/connector/identity"
 	"github.com/sluice-connector/sluice/connector/page"
 	"github.com/sluice-connector/sluice/connector/participant"
+	"github.com/sluice-connector/sluice/connector/wire/gate"
 	"github.com/sluice-connector/sluice/connector/wire/problem"
 )
 
@@ -150,6 +151,10 @@ func (s *DirectoryServer) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.cfg.Log.InfoContext(r.Context(), "directory refused", slog.Any("error", err))
 		problem.Write(w, r, fault.New(op, fault.Unauthenticated, "the caller is not known"))
+		return
+	}
+	if err := gate.Known(r.Context(), string(reader)); err != nil {
+		problem.Write(w, r, err)
 		return
 	}
 	// Read before the answer begins: what cannot be read whole is no directory.
