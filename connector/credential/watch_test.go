@@ -340,6 +340,18 @@ func TestAListThatComesAgainAndAgainAndSaysTheSameIsWatchedAtEase(t *testing.T) 
 	})
 }
 
+func TestWhatIsOfAProfileThatIsNoLongerAcceptedDoesNotStand(t *testing.T) {
+	bubble(t, func(c *credential.ListsConfig, _ *credential.WatcherConfig) {
+		c.Trust = &trustList{Issuers: map[string][]participant.DID{"MembershipCredential": {meridian}}, Profiles: []string{credential.Profile20}}
+	}, func(t *testing.T, o *office) {
+		party := member(boreal, forever, 7, 8)
+		party.Credentials[0].Profile, party.Credentials[1].Profile = credential.Profile11, credential.Profile20
+		if n := o.stands("a", party); n != 1 {
+			t.Errorf("%d credentials stand, want the one of the profile that is accepted", n)
+		}
+	})
+}
+
 func TestALyingListChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, lie := range map[string]func(o *office) string{

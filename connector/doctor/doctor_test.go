@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -311,6 +312,17 @@ func TestWhatAWalletLacksIsTold(t *testing.T) {
 	cfg = v.config()
 	cfg.Settings.Wallet.Request = []string{"DismantlerCredential"}
 	found(t, cfg, check, doctor.Warning, "no DismantlerCredential, which wallet.request asks for.*nobody is trusted to issue it", "profiles.0..trust")
+}
+
+func TestAParticipantOfAnEcosystemThatIsNotThereIsTold(t *testing.T) {
+	t.Parallel()
+	v := build(t, "MembershipCredential")
+	cfg := v.config()
+	cfg.Settings.Profiles[0].Use = "factory-x"
+	found(t, cfg, "profile of aurora", doctor.Fault, "it was made under .*catena-x.*, which is not in the settings", "^settings key profiles$")
+	cfg = v.config()
+	cfg.Settings.Participants = append(slices.Clone(cfg.Settings.Participants), settings.Participant{Slug: "gear", Name: "Gear Works", Profile: "nowhere"})
+	found(t, cfg, "profile of gear", doctor.Fault, `there is no profile "nowhere"`, "participants.1..profile")
 }
 
 func TestACredentialThatWasAskedForIsWaitedFor(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,20 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 	}
 	if err := got.Validate(); err != nil {
 		t.Errorf("the defaults are not valid: %v", err)
+	}
+}
+
+func TestAProfileThatSaysNothingOfPurposesAcceptsTheDefaults(t *testing.T) {
+	t.Parallel()
+	s, err := settings.Parse(strings.NewReader("profiles: [{use: factory-x}, {use: own.yaml, accepts: []}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Profiles[0].Accepts; !slices.Equal(got, settings.Default().Profiles[0].Accepts) {
+		t.Errorf("said nothing: %q", got)
+	}
+	if got := s.Profiles[1].Accepts; len(got) != 0 {
+		t.Errorf("said none: %q", got)
 	}
 }
 

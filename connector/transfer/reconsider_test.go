@@ -167,6 +167,20 @@ func TestAStartThatALossOvertakesIsTakenBack(t *testing.T) {
 	}
 }
 
+func TestARequestWhoseCopyWasFasterLeavesNothingToWatch(t *testing.T) {
+	t.Parallel()
+	s := running(t, pair.Footprints())
+	s.begin()
+	owed := s.boreal.Take("TransferRequestMessage")
+	s.cobalt.Standing.After(func() { s.Hand(owed, s.boreal) })
+	if a := s.Hand(owed, s.boreal); a.State != string(transfer.Requested) {
+		t.Errorf("it is answered %+v", a)
+	}
+	if n := s.cobalt.Standing.Relying(); n != 2 {
+		t.Errorf("%d transfers depend on what was proven, want the two that there are", n)
+	}
+}
+
 func TestWhatCannotBeConfirmedIsJudgedAgainLater(t *testing.T) {
 	t.Parallel()
 	s := running(t, pair.Footprints())

@@ -175,6 +175,13 @@ func (s *Standing) Relied(transfer string) bool {
 	return s.relies[transfer]
 }
 
+// Relying is how many transfers depend on what their peers have proven.
+func (s *Standing) Relying() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.relies)
+}
+
 // Stand implements transfer.Standing and dataplane.Standing.
 func (s *Standing) Stand(_ context.Context, _ participant.Participant, transfer string, party policy.Party) (policy.Party, error) {
 	s.mu.Lock()
