@@ -160,7 +160,7 @@ func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	s.Profiles[0].Required, s.Profiles[0].ListEntries, s.Profiles[0].ListGrace = []string{"MembershipCredential"}, 7, 2*time.Minute
 	s.Profiles[0].Directory = settings.Directory{URL: "http://directory.example", DID: "x"}
 	s.Verification = settings.Verification{Remember: time.Hour, ListLife: time.Millisecond,
-		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x"}, Informal: []string{"did:web:old.example", "old.example"}}
+		Schemas: []string{"https://schemas.example/v1/", "https://schemas.example", "file:///etc/passwd", "https://schemas.example/v1?x", "http://schemas.example/v1/"}, Informal: []string{"did:web:old.example", "old.example"}}
 	s.Egress.Peers = []string{"https://localhost", "https://localhost:1/path"}
 	s.Egress.Callbacks = []string{"gateway.example"}
 	s.Egress.Upstreams = []settings.Upstream{{Origin: "https://erp.internal"}, {Origin: "https://erp.internal:443", Participants: []string{"Aurora"}}}
