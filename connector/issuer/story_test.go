@@ -345,6 +345,24 @@ func TestTheSameMessageIsOneRequestUntilThatIsOver(t *testing.T) {
 	}
 }
 
+func TestAHolderHurriesADeliverySoOftenAndNoMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	first, err := b.same("a", "Membership")
+	check(t, err)
+	owed := b.line[0]
+	for range 20 { // as often as its address did not answer
+		check(t, b.store.Postpone(t.Context(), owed.ID, b.now.Add(time.Hour), "the holder answered 500"))
+	}
+	sent := len(b.line)
+	if again, err := b.same("a", "Membership"); again != first || err != nil {
+		t.Errorf("again: %s, %v; want %s", again, err, first)
+	}
+	if len(b.line) != sent {
+		t.Error("whoever asks makes us call an address of its choice as often as it likes")
+	}
+}
+
 func TestTheSameMessageManyTimesAtOnceIsOneRequest(t *testing.T) {
 	t.Parallel()
 	for _, definition := range []string{"Membership", "Framework"} {
